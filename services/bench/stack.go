@@ -110,7 +110,7 @@ func (s *stack) start(ctx context.Context) error {
 		{"gateway", []string{
 			"-ws", s.edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
 			"-master-key-file", master, "-routes-file", filepath.Join(s.dir, "routes"),
-			"-dial-loopback", "-grpc", "", "-grpc-internal", free[5], "-ops", "", "-drain", "1s",
+			"-dial-loopback", "-max-handshake-rate", "0", "-grpc", "", "-grpc-internal", free[5], "-ops", "", "-drain", "1s",
 		}},
 	}
 	for _, svc := range services {

@@ -25,6 +25,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -139,9 +140,9 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	}
 	w.sessions = session.NewRegistry(nil, func(r session.Record) { w.records <- r })
 	w.dialer = newDialer(t, upstream.Default().Timeout)
-	w.ledger, w.plans = &throttletest.Ledger{}, map[string]*catalogv1.Plan{}
+	w.ledger, w.plans = &throttletest.Ledger{Ends: w.relay.Now() + int64(time.Hour)}, map[string]*catalogv1.Plan{}
 	w.throttle = throttle.New(throttle.Config{
-		Engine: lines{w.relay}, Ledger: w.ledger, MaxMessage: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		SilentFor: 600 * time.Millisecond, AnswerWithin: 300 * time.Millisecond, Engine: lines{w.relay}, Ledger: w.ledger, MaxMessage: 1 << 20, Log: slog.New(slog.DiscardHandler),
 		Fetch: func(_ context.Context, name string) (*catalogv1.Plan, error) {
 			if p := w.plans[name]; p != nil {
 				return p, nil
@@ -155,7 +156,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
-	cfg.Addr, cfg.TLSAddr, cfg.CertDir = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.Addr, cfg.TLSAddr, cfg.CertDir, cfg.MaxRate = "127.0.0.1:0", "127.0.0.1:0", t.TempDir(), 0
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -285,6 +286,7 @@ func (w *world) send(conn net.Conn, s string) {
 type answer struct {
 	*http.Response
 	Code, Detail, Ref string
+	Limit             *problem.Limit
 	br                *bufio.Reader
 }
 
@@ -307,12 +309,13 @@ func (w *world) receive(conn net.Conn) answer {
 	var p struct {
 		Type, Title, Detail, Code, Ref string
 		Status                         int
+		Limit                          *problem.Limit
 	}
 	if err := json.Unmarshal(body, &p); err != nil || a.Header.Get("Content-Type") != "application/problem+json" ||
 		p.Status != a.StatusCode || p.Title != http.StatusText(p.Status) || p.Type != "about:blank" || len(p.Ref) < 16 || !a.Close {
 		w.t.Errorf("body %q (%s): %v, want a problem of status %d", body, a.Header, err, a.StatusCode)
 	}
-	a.Code, a.Detail, a.Ref = p.Code, p.Detail, p.Ref
+	a.Code, a.Detail, a.Ref, a.Limit = p.Code, p.Detail, p.Ref, p.Limit
 	w.explained(a)
 	if rest, err := io.ReadAll(a.br); err != nil || len(rest) > 0 {
 		w.t.Errorf("after the refusal: %q, %v, want EOF", rest, err)

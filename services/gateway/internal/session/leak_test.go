@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -12,8 +13,13 @@ import (
 
 	"github.com/gobwas/ws"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle/throttletest"
 )
 
 // endings are the ways in which sessions end.
@@ -99,6 +105,19 @@ func (p *peer) halfClose(other *peer, s *Session) {
 	eventually(p.t, "session has not ended", 0, func() int { return int(over - s.current()) })
 }
 
+// lines is an engine whose sessions wait in no line.
+type lines struct{ *relay.Engine }
+
+func (lines) Serve(*limits.Limit)   {}
+func (lines) Release(*limits.Limit) {}
+
+// seatsFor is a plan for n connections at once.
+func seatsFor(n int32) *catalogv1.Plan {
+	return &catalogv1.Plan{Name: "plans/p", Limits: []*catalogv1.Limit{{
+		Name: "connections", Kind: &catalogv1.Limit_Connections{Connections: &catalogv1.Connections{Most: n}},
+	}}}
+}
+
 // TestNoLeak ends a thousand sessions in every way, plain and over TLS, many at a
 // time. Afterwards there are as many goroutines and sockets as before, and one
 // record for each that was started.
@@ -110,6 +129,9 @@ func TestNoLeak(t *testing.T) {
 		total = 100
 	}
 	sockets, routines := openFiles(t), runtime.NumGoroutine()
+	b.plans = throttle.New(throttle.Config{Engine: lines{b.engine}, Ledger: &throttletest.Ledger{}, Log: slog.New(slog.DiscardHandler)})
+	defer b.plans.Close()
+	b.plans.SetPlans([]*catalogv1.Plan{seatsFor(int32(total))}, nil)
 	started := make(chan string, total)
 	b.began = func(s *Session) { started <- s.Ref() }
 	var wg sync.WaitGroup
@@ -139,6 +161,17 @@ func TestNoLeak(t *testing.T) {
 	oneEach(t, started, b.records)
 	if g := b.Gauges(); g != (Gauges{}) || len(b.sessions)+len(b.index.bases)+len(b.index.names)+b.open != 0 {
 		t.Errorf("gauges = %+v, %d sessions, %d bases, %d names are left", g, len(b.sessions), len(b.index.bases), len(b.index.names))
+	}
+	if taken := b.plans.SeatsTaken(); len(taken) > 0 {
+		t.Errorf("seats are taken at the end: %v", taken)
+	}
+	for range total { // all seats are free
+		if _, err := b.plans.Enter(t.Context(), subscriber); err != nil {
+			t.Fatalf("Enter = %v", err)
+		}
+	}
+	if _, err := b.plans.Enter(t.Context(), subscriber); err == nil {
+		t.Errorf("more than %d sat down", total)
 	}
 	eventually(t, "sockets", sockets, func() int { return openFiles(t) })
 	eventually(t, "goroutines", routines, runtime.NumGoroutine)

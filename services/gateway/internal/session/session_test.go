@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/kit/certs/certtest"
 	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
@@ -31,6 +32,7 @@ type bench struct {
 	engine  *relay.Engine
 	t       testing.TB
 	records chan Record
+	plans   *throttle.Controller // nil: no plan holds
 
 	cert                        tls.Certificate
 	secureClient, secureBackend bool // the leg carries TLS
@@ -66,8 +68,18 @@ func (b *bench) register(names ...string) *Session {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	if b.plans != nil {
+		h, err := b.plans.Enter(context.Background(), subscriber)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		s.SetHold(h)
+	}
 	return s
 }
+
+// subscriber has the plan of bench.plans.
+var subscriber = throttle.Who{Version: "apis/a/versions/1", Grant: &grant.Grant{Application: "applications/a", Plan: "plans/p"}}
 
 var testRoute = &Route{API: "apis/a", Version: "apis/a/versions/1"}
 

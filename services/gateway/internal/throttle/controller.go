@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -34,7 +35,10 @@ type Config struct {
 	// Observed, when set, is told each time that a limit on observe would have refused a
 	// handshake. It must not block.
 	Observed func(Who, *limits.Limit)
-	Log      *slog.Logger
+	// SilentFor is how long a session has shown no life before a newcomer may have it asked
+	// whether it is still there, and AnswerWithin how long it has to answer; 0 is 5 s and 2 s.
+	SilentFor, AnswerWithin time.Duration
+	Log                     *slog.Logger
 }
 
 // Controller holds plans: it knows the plans and who was given which, and has the counters
@@ -43,13 +47,15 @@ type Config struct {
 // A place is kept as long as somebody uses it, and then until nothing is lost when it is
 // forgotten: all its buckets are full again.
 type Controller struct {
-	engine     Engine
-	ledger     Ledger
-	maxMessage int64
-	observed   func(Who, *limits.Limit)
-	log        *slog.Logger
-	fetch      *fetcher
-	wake       chan struct{} // holds a value when Run has to look
+	engine                  Engine
+	ledger                  Ledger
+	maxMessage              int64
+	observed                func(Who, *limits.Limit)
+	silentFor, answerWithin time.Duration
+
+	log   *slog.Logger
+	fetch *fetcher
+	wake  chan struct{} // holds a value when Run has to look
 
 	mu        sync.Mutex
 	plans     map[string]*plan               // by name
@@ -74,6 +80,7 @@ type Version struct {
 func New(cfg Config) *Controller {
 	c := &Controller{
 		engine: cfg.Engine, ledger: cfg.Ledger, maxMessage: cfg.MaxMessage, observed: cfg.Observed, log: cfg.Log, wake: make(chan struct{}, 1),
+		silentFor: cmp.Or(cfg.SilentFor, silentFor), answerWithin: cmp.Or(cfg.AnswerWithin, answerWithin),
 		plans: map[string]*plan{}, versions: map[string]Version{}, wanting: map[string]map[*place]struct{}{}, groups: map[groupKey]*group{},
 		places: map[placeKey]*place{}, idle: map[*place]struct{}{}, evictions: map[*place]*eviction{}, served: make(chan struct{}),
 	}

@@ -3,6 +3,7 @@ package throttle
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -267,7 +268,10 @@ func (g *group) eachHandshake(f func(*held)) {
 
 // refusal says what a limit of handshakes refused.
 func (c *Controller) refusal(g *group, d limits.Decision, now int64) error {
-	e := &LimitError{Terms: d.Limit.Terms, Kind: limits.KindQuota, Reset: time.Duration(max(d.At-now, 0))}
+	e := &LimitError{Terms: d.Limit.Terms, Kind: limits.KindQuota}
+	if d.At != math.MaxInt64 {
+		e.Reset = time.Duration(max(d.At-now, 0))
+	}
 	g.eachHandshake(func(h *held) {
 		switch {
 		case h.made != d.Limit:

@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	// silentFor is how long a session has shown no life before a newcomer may have it
-	// asked whether it is still there, and answerWithin how long it has to answer.
+	// Those of Config.
 	silentFor    = 5 * time.Second
 	answerWithin = 2 * time.Second
 	// maxProbed is how many sessions of a place are asked at once, and maxLooked how many
@@ -143,6 +142,7 @@ func (h *Hold) stand() {
 type asked struct {
 	hold      *Hold
 	transport Transport
+	silent    time.Duration // for how long it was before
 }
 
 // probe looks for sessions of a place that have been silent, pings them, and ends those
@@ -175,12 +175,12 @@ func (c *Controller) probe(ctx context.Context, p *place) bool {
 	p.probe = x
 	holders := c.holders(p)
 	c.mu.Unlock()
-	silent := ping(holders)
+	silent := c.ping(holders)
 	c.mu.Lock()
 	x.asked = len(silent)
 	c.mu.Unlock()
 	if len(silent) > 0 {
-		wait := time.NewTimer(answerWithin)
+		wait := time.NewTimer(c.answerWithin)
 		defer wait.Stop()
 		select {
 		case <-wait.C:
@@ -207,7 +207,7 @@ func (c *Controller) takeSeats(gone []*Hold, e *effects) {
 			continue
 		}
 		h.stand()
-		e.ended = append(e.ended, ended{h, ending.New(ending.Idle, "no pong from the client within "+answerWithin.String()+", and its seat was needed")})
+		e.ended = append(e.ended, ended{h, ending.New(ending.Idle, "no pong from the client within "+c.answerWithin.String()+", and its seat was needed")})
 	}
 }
 
@@ -225,13 +225,16 @@ func (c *Controller) holders(p *place) (all []*Hold) {
 }
 
 // ping pings those who are silent.
-func ping(holders []*Hold) (silent []asked) {
+func (c *Controller) ping(holders []*Hold) (silent []asked) {
 	for _, h := range holders {
 		h.mu.Lock()
 		t := h.transport
 		h.mu.Unlock()
-		if t != nil && t.Silent() >= silentFor && t.Ping() {
-			if silent = append(silent, asked{h, t}); len(silent) == maxProbed {
+		if t == nil {
+			continue
+		}
+		if is := t.Silent(); is >= c.silentFor && t.Ping() {
+			if silent = append(silent, asked{h, t, is}); len(silent) == maxProbed {
 				break
 			}
 		}
@@ -239,10 +242,10 @@ func ping(holders []*Hold) (silent []asked) {
 	return silent
 }
 
-// answerless returns those who have been silent since.
+// answerless returns those who have been silent since: silence has only grown.
 func answerless(silent []asked) (gone []*Hold) {
 	for _, a := range silent {
-		if a.transport.Silent() >= silentFor {
+		if a.transport.Silent() >= a.silent {
 			gone = append(gone, a.hold)
 		}
 	}

@@ -9,10 +9,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 )
 
-// Ledger has one window that does not end, and gives each account the whole quota at once,
+// Ledger has one window, and gives each account the whole quota at once,
 // unless Silent.
 type Ledger struct {
-	Silent bool // give nothing, as a service that is away
+	Silent bool  // give nothing, as a service that is away
+	Ends   int64 // of the window, on the clock of decisions; 0: never
 
 	mu       sync.Mutex
 	accounts map[throttle.QuotaKey]*Account
@@ -40,13 +41,20 @@ func (l *Ledger) Open(key throttle.QuotaKey, terms throttle.QuotaTerms) throttle
 	if l.accounts[key] != nil {
 		panic("throttletest: an account is opened twice")
 	}
-	a := &Account{Key: key, Terms: terms, ledger: l, quota: limits.NewQuota(limits.Window{Number: 1, End: math.MaxInt64})}
+	a := &Account{Key: key, Terms: terms, ledger: l, quota: limits.NewQuota(l.window())}
 	l.accounts[key] = a
 	l.all = append(l.all, a)
 	if !l.Silent {
 		a.Grant(terms.Amount)
 	}
 	return a
+}
+
+func (l *Ledger) window() limits.Window {
+	if l.Ends == 0 {
+		return limits.Window{Number: 1, End: math.MaxInt64}
+	}
+	return limits.Window{Number: 1, End: l.Ends}
 }
 
 // Get returns the open account of a key, nil if there is none.
@@ -65,7 +73,7 @@ func (l *Ledger) Opened() (now, ever int) {
 
 // Grant gives the account n more, after which there is no more for now.
 func (a *Account) Grant(n int64) {
-	a.quota.Grant(0, limits.Window{Number: 1, End: math.MaxInt64}, n)
+	a.quota.Grant(0, a.ledger.window(), n)
 	a.quota.UsedUp(0, 1)
 }
 

@@ -1,0 +1,328 @@
+package handshake
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
+)
+
+// plan has plans held.
+func (w *world) plan(name string, list ...*catalogv1.Limit) {
+	w.throttle.SetPlans([]*catalogv1.Plan{{Name: "plans/" + name, Limits: list}}, nil)
+}
+
+// subscribe makes the token that is called as the application, with these plans.
+func (w *world) subscribe(application, plan, applicationPlan string) {
+	w.grants.mu.Lock()
+	defer w.grants.mu.Unlock()
+	w.grants.byToken[application] = &grant.Grant{
+		Name: "grants/" + application, RestsOn: []string{"grants/" + application}, Application: "applications/" + application,
+		Stage: grant.Production, Plan: plan, ApplicationPlan: applicationPlan,
+	}
+}
+
+func connections(n int32, r catalogv1.Limit_Reaction) *catalogv1.Limit {
+	return &catalogv1.Limit{Name: "connections", Reaction: r, Kind: &catalogv1.Limit_Connections{Connections: &catalogv1.Connections{Most: n}}}
+}
+
+func handshakes(n int64) *catalogv1.Limit {
+	return &catalogv1.Limit{Name: "handshakes-rate", Kind: &catalogv1.Limit_Rate{Rate: &catalogv1.Rate{
+		Unit: catalogv1.Unit_UNIT_HANDSHAKES, Amount: n, Per: durationpb.New(time.Minute),
+	}}}
+}
+
+func sessionQuota(n int64) *catalogv1.Limit {
+	return &catalogv1.Limit{Name: "sessions-per-day", Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+		Unit: catalogv1.Unit_UNIT_SESSIONS, Amount: n, Window: catalogv1.Quota_WINDOW_DAY,
+	}}}
+}
+
+func as(token string) string { return "Authorization: Bearer " + token + "\r\n" }
+
+// peer is a client with an open session.
+type peer struct {
+	net.Conn
+	answer
+}
+
+// open opens a session and returns its client.
+func (w *world) open(more string) *peer {
+	w.t.Helper()
+	conn := w.dial(false)
+	w.send(conn, request("/echo/1.0.0", more))
+	a := w.receive(conn)
+	if a.StatusCode != 101 {
+		w.t.Fatalf("answer = %d %s %s, want 101", a.StatusCode, a.Code, a.Detail)
+	}
+	return &peer{conn, a}
+}
+
+// closed returns the close that comes.
+func (p *peer) closed(w *world) string {
+	w.t.Helper()
+	for {
+		f, err := ws.ReadFrame(p.br)
+		if err != nil {
+			w.t.Fatalf("no close came: %v", err)
+		}
+		if f.Header.OpCode == ws.OpClose {
+			code, reason := ws.ParseCloseFrameData(f.Payload)
+			word, _, _ := strings.Cut(reason, " ")
+			return fmt.Sprint(code, " ", word)
+		}
+	}
+}
+
+// eventually waits until ok.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for end := time.Now().Add(10 * time.Second); !ok(); <-poll.C {
+		if time.Now().After(end) {
+			t.Fatalf("timed out waiting: %s", what)
+		}
+	}
+}
+
+// TestLimitsRefuse: each kind of limit at each place answers 429 with when to come back.
+// One's own limit is in the body and in RateLimit; the version's is in the record alone.
+func TestLimitsRefuse(t *testing.T) {
+	const own, apis = "the limit %q of the %s is reached", "the API's own limit is reached"
+	for _, kind := range []struct {
+		code   string
+		limit  *catalogv1.Limit
+		kind   limits.Kind
+		unit   limits.Unit
+		want   problem.Limit
+		policy string
+		rate   string
+		retry  [2]int // from, to
+		full   string
+	}{
+		{"CONNECTIONS_FULL", connections(2, catalogv1.Limit_REACTION_REFUSE), limits.KindConnections, 0,
+			problem.Limit{Name: "connections", Limit: 2, Used: 2}, `"connections";q=2;qu="concurrent-requests"`, `"connections";r=0`, [2]int{5, 5}, `: 2 of 2`},
+		{"HANDSHAKE_RATE", handshakes(2), limits.KindRate, limits.Handshakes,
+			problem.Limit{Name: "handshakes-rate", Limit: 2, Window: 60, Burst: 2, Used: 2}, `"handshakes-rate";q=2;w=60`, `"handshakes-rate";r=0;t=`, [2]int{1, 30}, `: 2 of 2`},
+		{"SESSION_QUOTA", sessionQuota(2), limits.KindQuota, limits.Sessions,
+			problem.Limit{Name: "sessions-per-day", Limit: 2, Window: 86400, Used: 2}, `"sessions-per-day";q=2;w=86400`, `"sessions-per-day";r=0;t=`, [2]int{1, 1 << 40}, `: 2 of 2`},
+	} {
+		for _, place := range []limits.Place{limits.Subscription, limits.Application, limits.Version} {
+			t.Run(kind.code+" of the "+place.String(), func(t *testing.T) {
+				w := newWorld(t, nil)
+				w.plan("two", kind.limit)
+				w.plan("none")
+				plans := [3]string{"plans/none", "plans/none", "plans/none"}
+				plans[place] = "plans/two"
+				w.subscribe("a", plans[0], plans[1])
+				w.serve(newEcho(t, nil).url, func(r *routes.Route) { r.Limits.TrafficPlan = plans[2] })
+				w.open(as("a"))
+				w.open(as("a"))
+				a := w.ask("/echo/1.0.0", as("a"))
+				detail := apis
+				if place != limits.Version {
+					detail = fmt.Sprintf(own, kind.want.Name, place)
+				}
+				if a.StatusCode != 429 || a.Code != kind.code || a.Detail != detail {
+					t.Fatalf("answer = %d %s %q, want 429 %s %q", a.StatusCode, a.Code, a.Detail, kind.code, detail)
+				}
+				if retry, err := strconv.Atoi(a.Header.Get("Retry-After")); err != nil || retry < kind.retry[0] || retry > kind.retry[1] {
+					t.Errorf("Retry-After = %q, want %d to %d", a.Header.Get("Retry-After"), kind.retry[0], kind.retry[1])
+				}
+				policy, rate := a.Header.Get("RateLimit-Policy"), a.Header.Get("RateLimit")
+				if place == limits.Version {
+					if policy != "" || rate != "" || a.Limit != nil {
+						t.Errorf("of the version's limit the client is told %q, %q and %+v", policy, rate, a.Limit)
+					}
+				} else {
+					want := kind.want
+					want.Place = place.String()
+					if a.Limit != nil {
+						want.Reset = a.Limit.Reset
+					}
+					if a.Limit == nil || *a.Limit != want || policy != kind.policy || !strings.HasPrefix(rate, kind.rate) {
+						t.Errorf("the client is told %+v, %s and %s, want %+v, %s and %s", a.Limit, policy, rate, want, kind.policy, kind.rate)
+					}
+				}
+				f := w.explained(a)
+				if want := (refusal.Limit{Kind: kind.kind, Unit: kind.unit, Place: place, Plan: "plans/two", Name: kind.want.Name}); f.Limit == nil || *f.Limit != want {
+					t.Errorf("noted is %+v, want %+v", f.Limit, want)
+				}
+				if want := (throttle.Plans{Plan: plans[0], ApplicationPlan: plans[1], TrafficPlan: plans[2]}); f.Plans == nil || *f.Plans != want {
+					t.Errorf("noted are the plans %+v, want %+v", f.Plans, want)
+				}
+				if full := f.Problem.Full(); !strings.Contains(full, fmt.Sprintf("limit %q of plans/two", kind.want.Name)) || !strings.HasSuffix(full, kind.full) {
+					t.Errorf("the record says %q, want the limit and that it is %s", full, kind.full)
+				}
+			})
+		}
+	}
+}
+
+// TestPlanUnknown: a plan that is not known is fetched; without it nobody gets in, and with
+// one that is not understood neither.
+func TestPlanUnknown(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve(newEcho(t, nil).url, func(r *routes.Route) {
+		r.Schemes = []credential.Scheme{{Type: credential.None}}
+		r.Limits.TrafficPlan = "plans/new"
+	})
+	unknown := func(why string) {
+		t.Helper()
+		a := w.ask("/echo/1.0.0", "")
+		if a.StatusCode != 503 || a.Code != "PLAN_UNKNOWN" || a.Header.Get("Retry-After") != "2" {
+			t.Errorf("answer = %d %s, Retry-After %s, want 503 PLAN_UNKNOWN and 2", a.StatusCode, a.Code, a.Header.Get("Retry-After"))
+		}
+		if f := w.explained(a); !strings.HasSuffix(f.Problem.Full(), "plans/new: "+why) {
+			t.Errorf("the record says %q, want %q", f.Problem.Full(), why)
+		}
+	}
+	unknown("the plan is not known yet")
+	w.plan("new", &catalogv1.Limit{Name: "newer"})
+	unknown(`this gateway does not understand the plan: limit "newer": a kind that this gateway does not know`)
+	w.plan("new", connections(1, catalogv1.Limit_REACTION_REFUSE))
+	w.open("")
+	if a := w.ask("/echo/1.0.0", ""); a.Code != "CONNECTIONS_FULL" {
+		t.Errorf("answer = %d %s, want CONNECTIONS_FULL", a.StatusCode, a.Code)
+	}
+}
+
+// TestSeatsComeBack: however a handshake that got a seat fails, and a session ends.
+func TestSeatsComeBack(t *testing.T) {
+	w := newWorld(t, nil)
+	w.plan("one", connections(1, catalogv1.Limit_REACTION_REFUSE))
+	w.subscribe("a", "plans/one", "plans/one")
+	echo := newEcho(t, nil).url
+	served := func(url string) { w.serve(url, func(r *routes.Route) { r.Limits.TrafficPlan = "plans/one" }) }
+	free := func() bool { return len(w.throttle.SeatsTaken()) == 0 }
+	hangs, asked, left := silent(t)
+	for name, f := range map[string]func(){
+		"the backend cannot be reached": func() { served("ws://127.0.0.1:1"); w.ask("/echo/1.0.0", as("a")) },
+		"the backend refuses":           func() { served(saying(t, "HTTP/1.1 403 X\r\n\r\n")); w.ask("/echo/1.0.0", as("a")) },
+		"the client leaves meanwhile": func() {
+			served(hangs)
+			conn := w.dial(false)
+			w.send(conn, request("/echo/1.0.0", as("a")))
+			comes(t, "the dial", asked)
+			_ = conn.Close()
+			comes(t, "the end of the dial", left)
+		},
+		"the grant ends meanwhile": func() {
+			served(echo)
+			w.grants.confirm = func(s grant.Session) error { s.End(ending.New(ending.Revoked, "")); return s.Err() }
+			w.ask("/echo/1.0.0", as("a"))
+			w.grants.confirm = nil
+		},
+		"the client closes":  func() { served(echo); _ = w.open(as("a")).Conn.Close() },
+		"an operator closes": func() { served(echo); w.open(as("a")); w.sessions.EndAllOn(ending.New(ending.OperatorClose, ""), "grants/a") },
+	} {
+		f()
+		eventually(t, "the seats are back after: "+name, free)
+	}
+	served(echo)
+	w.open(as("a"))
+}
+
+// TestCloseOldest: from another network the same application gets in, and its oldest session
+// ends with 4003 and why.
+func TestCloseOldest(t *testing.T) {
+	w := newWorld(t, nil)
+	w.plan("two", connections(2, catalogv1.Limit_REACTION_CLOSE_OLDEST))
+	w.subscribe("a", "plans/two", "")
+	w.serve(newEcho(t, nil).url)
+	first, second := w.open(as("a")), w.open(as("a"))
+	w.open(as("a"))
+	if got := first.closed(w); got != "4003 REPLACED" {
+		t.Errorf("the oldest got %q, want 4003 REPLACED", got)
+	}
+	_ = first.Conn.Close()
+	r := <-w.records
+	if r.Ending.Reason != ending.Replaced || r.Ending.Limit == nil || r.Ending.Limit.Name != "connections" || r.Plans == nil || r.Plans.Plan != "plans/two" {
+		t.Errorf("the record says %+v of %+v", r.Ending, r.Plans)
+	}
+	_ = second.Conn.Close()
+}
+
+// TestSilentHolder: a session whose client is gone without a word makes room for one that
+// comes again, and one whose client answers does not.
+func TestSilentHolder(t *testing.T) {
+	w := newWorld(t, nil)
+	w.plan("one", connections(1, catalogv1.Limit_REACTION_REFUSE))
+	w.subscribe("a", "plans/one", "")
+	w.serve(newEcho(t, nil).url)
+	holder := w.open(as("a"))
+	var pinged atomic.Int32
+	answering := make(chan struct{})
+	go func() {
+		defer close(answering)
+		for {
+			f, err := ws.ReadFrame(holder.br)
+			if err != nil || f.Header.OpCode == ws.OpClose {
+				return
+			}
+			if f.Header.OpCode == ws.OpPing {
+				pinged.Add(1)
+				_ = ws.WriteFrame(holder.Conn, ws.MaskFrame(ws.NewPongFrame(f.Payload)))
+			}
+		}
+	}()
+	live := w.sessions.RestingOn("grants/a")[0]
+	eventually(t, "the holder is asked", func() bool {
+		if a := w.ask("/echo/1.0.0", as("a")); a.Code != "CONNECTIONS_FULL" {
+			t.Errorf("while the holder answers pings: %d %s, want CONNECTIONS_FULL", a.StatusCode, a.Code)
+		}
+		return pinged.Load() > 1
+	})
+	_ = holder.Conn.SetReadDeadline(time.Unix(1, 0)) // from now on it reads nothing
+	<-answering
+	eventually(t, "its seat is free", func() bool {
+		conn := w.dial(false)
+		w.send(conn, request("/echo/1.0.0", as("a")))
+		return w.receive(conn).StatusCode == 101
+	})
+	eventually(t, "the silent session has ended", func() bool { return live.Err() != nil })
+	_ = holder.Conn.Close()
+	r := <-w.records
+	if r.Ending.Reason != ending.Idle || !strings.Contains(r.Ending.Detail, "its seat was needed") {
+		t.Errorf("the record says %+v, want IDLE", r.Ending)
+	}
+}
+
+// TestTighterLimitEndsTheNewest over real sockets.
+func TestTighterLimitEndsTheNewest(t *testing.T) {
+	w := newWorld(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.throttle.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	w.plan("p", connections(2, catalogv1.Limit_REACTION_REFUSE))
+	w.subscribe("a", "plans/p", "")
+	w.serve(newEcho(t, nil).url)
+	first, second := w.open(as("a")), w.open(as("a"))
+	w.plan("p", connections(1, catalogv1.Limit_REACTION_REFUSE))
+	if got := second.closed(w); got != "4003 THROTTLED" {
+		t.Errorf("the newest got %q, want 4003 THROTTLED", got)
+	}
+	w.send(first.Conn, frame("hello"))
+	if f, err := ws.ReadFrame(first.br); err != nil || f.Header.OpCode == ws.OpClose {
+		t.Errorf("the oldest got %v, %v, want its echo", f, err)
+	}
+}
