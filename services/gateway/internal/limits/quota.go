@@ -34,6 +34,10 @@ type Quota struct {
 	lack  atomic.Uint32
 	slice atomic.Pointer[slice]
 
+	needed func()       // see OnNeed
+	told   atomic.Bool  // it was called since Watch
+	lacked atomic.Int64 // see Lacked
+
 	mu   sync.Mutex
 	next *slice // of a later window
 }
@@ -43,6 +47,7 @@ type slice struct {
 	number int64
 	end    atomic.Int64
 	left   atomic.Int64 // negative: owed
+	low    atomic.Int64 // with no more left than this the owner is told
 	usedUp atomic.Bool  // the whole window's quota is spent
 
 	opened int64                 // when it took the place of before
@@ -61,6 +66,81 @@ func NewQuota(w Window) *Quota {
 	q := &Quota{}
 	q.slice.Store(newSlice(w, 0))
 	return q
+}
+
+// OnNeed has f called when the slice comes to its low mark, at first 0, and when it is not
+// enough for a demand: once, and again after a Watch. f must not wait: locks of whoever
+// spends are held. OnNeed is called before the quota is used.
+func (q *Quota) OnNeed(f func()) { q.needed = f }
+
+// Watch sets the low mark of the present slice, and has OnNeed's function called again.
+func (q *Quota) Watch(now, low int64) {
+	s := q.current(now)
+	s.low.Store(low)
+	q.told.Store(false)
+	if s.left.Load() <= low {
+		q.need(0)
+	}
+}
+
+// Lacked returns the most that one demand did not get since it was called last, 0 where
+// none was there.
+func (q *Quota) Lacked() int64 { return q.lacked.Swap(0) }
+
+// need notes that n was not there, or with 0 that the low mark is reached.
+func (q *Quota) need(n int64) {
+	for {
+		most := q.lacked.Load()
+		if n <= most || q.lacked.CompareAndSwap(most, n) {
+			break
+		}
+	}
+	if q.needed != nil && !q.told.Load() && q.told.CompareAndSwap(false, true) {
+		q.needed()
+	}
+}
+
+// Follow says which window is the present one and which comes next, by the clock that
+// windows go by: a later window than the one that was is opened at once, and otherwise the
+// ends are set. A window never reopens: an earlier one changes nothing. What was owed in a
+// window whose end was never known is owed in w.
+func (q *Quota) Follow(now int64, w, next Window) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.turn(now)
+	if w.Number < s.number {
+		return
+	}
+	if w.Number > s.number {
+		opened := q.next
+		if opened == nil || opened.number != w.Number {
+			opened = newSlice(w, 0)
+		}
+		if s.end.Load() == math.MaxInt64 {
+			opened.left.Add(min(s.left.Load(), 0))
+		}
+		q.open(s, opened, now)
+		s = opened
+	}
+	s.end.Store(w.End)
+	if q.next == nil || q.next.number != next.Number {
+		q.next = newSlice(next, 0)
+	}
+	q.next.end.Store(next.End)
+}
+
+// LeftOf returns what is left of the slice of a window: the present one, the one before or
+// the next. It reports false for any other.
+func (q *Quota) LeftOf(number int64) (left int64, known bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.slice.Load()
+	for _, s := range []*slice{s, s.before.Load(), q.next} {
+		if s != nil && s.number == number {
+			return s.left.Load(), true
+		}
+	}
+	return 0, false
 }
 
 // Grant adds n to the slice of window w: the present one, or a later one, which opens
@@ -156,23 +236,29 @@ func (q *Quota) turn(now int64) *slice {
 		if next == nil {
 			next = newSlice(Window{Number: s.number + 1, End: math.MaxInt64}, 0)
 		}
-		q.next = nil
-		next.opened = now
-		next.before.Store(s)
-		s.before.Store(nil)
-		q.slice.Store(next)
+		q.open(s, next, now)
 		s = next
 	}
 	return s
 }
 
+// open has next take the place of s. q.mu is held.
+func (q *Quota) open(s, next *slice, now int64) {
+	q.next = nil
+	next.opened = now
+	next.before.Store(s)
+	s.before.Store(nil)
+	q.slice.Store(next)
+}
+
 // look tells whether n can be taken, and if not whether that is to wait for.
 func (q *Quota) look(now, n int64) (answer Verdict, at int64) {
 	s := q.current(now)
-	lack := Lack(q.lack.Load())
-	switch {
-	case s.left.Load() >= n:
+	if s.left.Load() >= n {
 		return Go, now
+	}
+	q.need(n)
+	switch lack := Lack(q.lack.Load()); {
 	case s.usedUp.Load():
 		return Refuse, s.end.Load()
 	case lack == LackAllows:
@@ -192,6 +278,9 @@ func (q *Quota) take(now, n int64) bool {
 			return false
 		}
 		if s.left.CompareAndSwap(left, left-n) {
+			if left-n <= s.low.Load() {
+				q.need(0)
+			}
 			return true
 		}
 	}
@@ -202,15 +291,26 @@ func (q *Quota) takeSome(now, n int64) int64 {
 	s := q.current(now)
 	for {
 		left := s.left.Load()
-		n = max(min(n, left), 0)
-		if n == 0 || s.left.CompareAndSwap(left, left-n) {
-			return n
+		got := max(min(n, left), 0)
+		if got > 0 && !s.left.CompareAndSwap(left, left-got) {
+			continue
 		}
+		switch {
+		case got < n:
+			q.need(n)
+		case left-got <= s.low.Load():
+			q.need(0)
+		}
+		return got
 	}
 }
 
 // charge takes n, owing it if need be. A negative number gives back.
-func (q *Quota) charge(now, n int64) { q.current(now).left.Add(-n) }
+func (q *Quota) charge(now, n int64) {
+	if s := q.current(now); s.left.Add(-n) <= s.low.Load() {
+		q.need(0)
+	}
+}
 
 // room is how much look lets pass.
 func (q *Quota) room(now int64) int64 {

@@ -181,8 +181,8 @@ func (t *quotaTaking) take(ctx context.Context) (QuotaSlice, error) {
 }
 
 // lock locks the window's row until the transaction ends, and reads it. It keeps the
-// amount that was demanded last, for whoever asks about the quota; who gives back may have
-// an older one.
+// amount that was demanded last, for whoever asks about the quota; who only gives back may
+// have an older one.
 func (t *quotaTaking) lock(ctx context.Context) (found bool, err error) {
 	d := t.demand
 	t.window, found, err = sqldb.One(ctx, t.tx, scanQuotaWindow, `
@@ -191,7 +191,7 @@ func (t *quotaTaking) lock(ctx context.Context) (found bool, err error) {
 			amount = CASE WHEN $1 THEN amount ELSE CAST($4 AS BIGINT) END
 		WHERE id = $5 AND start_at = $6
 		RETURNING amount, added, used_before, granted, spent, overdrawn, cleared, noted`,
-		d.GiveBack, d.Plan, d.Limit, d.Amount, t.id, d.Start.UnixMicro())
+		d.GiveBack && d.Want == 0, d.Plan, d.Limit, d.Amount, t.id, d.Start.UnixMicro())
 	if err != nil {
 		return false, fmt.Errorf("lock the window of a quota: %w", err)
 	}
@@ -295,7 +295,7 @@ func (t *quotaTaking) settle(ctx context.Context) error {
 	}
 	t.window.granted += s.granted - old.granted
 	t.window.spent += s.spent - old.spent
-	if lacks := d.Want - (s.granted - s.spent); lacks > 0 && !d.GiveBack {
+	if lacks := d.Want - (s.granted - s.spent); lacks > 0 {
 		more, err := t.fair(ctx, lacks)
 		if err != nil {
 			return err
@@ -314,7 +314,7 @@ func (t *quotaTaking) settle(ctx context.Context) error {
 		return fmt.Errorf("write the window of a quota: %w", err)
 	}
 	asked := t.now.UnixMicro()
-	if d.Want == 0 || d.GiveBack {
+	if d.Want == 0 {
 		asked = 0
 	}
 	_, err = t.tx.ExecContext(ctx, `
