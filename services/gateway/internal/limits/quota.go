@@ -34,9 +34,9 @@ type Quota struct {
 	lack  atomic.Uint32
 	slice atomic.Pointer[slice]
 
-	needed func()       // see OnNeed
-	told   atomic.Bool  // it was called since Watch
-	lacked atomic.Int64 // see Lacked
+	needed func()         // see OnNeed
+	told   [2]atomic.Bool // it was called since Watch for the low mark, and for a demand
+	lacked atomic.Int64   // see Lacked
 
 	mu   sync.Mutex
 	next *slice // of a later window
@@ -69,7 +69,7 @@ func NewQuota(w Window) *Quota {
 }
 
 // OnNeed has f called when the slice comes to its low mark, at first 0, and when it is not
-// enough for a demand: once, and again after a Watch. f must not wait: locks of whoever
+// enough for a demand: once for each, and again after a Watch. f must not wait: locks of whoever
 // spends are held. OnNeed is called before the quota is used.
 func (q *Quota) OnNeed(f func()) { q.needed = f }
 
@@ -77,7 +77,8 @@ func (q *Quota) OnNeed(f func()) { q.needed = f }
 func (q *Quota) Watch(now, low int64) {
 	s := q.current(now)
 	s.low.Store(low)
-	q.told.Store(false)
+	q.told[0].Store(false)
+	q.told[1].Store(false)
 	if s.left.Load() <= low {
 		q.need(0)
 	}
@@ -95,7 +96,8 @@ func (q *Quota) need(n int64) {
 			break
 		}
 	}
-	if q.needed != nil && !q.told.Load() && q.told.CompareAndSwap(false, true) {
+	told := &q.told[min(n, 1)]
+	if q.needed != nil && !told.Load() && told.CompareAndSwap(false, true) {
 		q.needed()
 	}
 }
