@@ -30,6 +30,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/quota"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -116,7 +117,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	run.OnReload(ctx, g.listener.Reload)
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
-	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run, g.throttle.Run,
+	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run, g.throttle.Run, g.quotas.Run,
 		g.report, refused.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
@@ -133,6 +134,7 @@ type gateway struct {
 	meter       *metering.Meter
 	sessions    *session.Registry
 	throttle    *throttle.Controller
+	quotas      *quota.Ledger
 	relay       *relay.Engine
 	grants      *grant.Cache
 	watchRoutes *routes.Watch
@@ -144,13 +146,19 @@ type gateway struct {
 // connect makes what reports to the control plane and follows it.
 func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *routes.Disk, ours *credential.Recognizer) {
 	metered := g.cfg.Metering
-	metered.Gateway, metered.BootID, metered.Hide, metered.Minute = g.cfg.Instance, id.New(), ours.Hide, g.relay.Minute
+	bootID := id.New()
+	metered.Gateway, metered.BootID, metered.Hide, metered.Minute = g.cfg.Instance, bootID, ours.Hide, g.relay.Minute
 	g.meter = metering.New(metered, backplanev1.NewMeteringServiceClient(subscription), g.metrics, g.log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.grants = grant.New(g.cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, g.log)
+	g.quotas = quota.New(quota.Config{
+		Gateway: g.cfg.Instance, BootID: bootID, Client: backplanev1.NewQuotaLedgerServiceClient(subscription), Now: g.relay.Now, Wall: time.Now,
+		Report: func(ctx context.Context) error { return g.meter.ReportUsage(ctx, g.sessions) }, Serve: g.serveLine, Log: g.log,
+	})
+	g.relay.SetMinute(g.quotas.Minute)
 	plans := backplanev1.NewRouteServiceClient(catalog)
 	g.throttle = throttle.New(throttle.Config{
-		Engine: lines{g.relay}, Ledger: allowing{}, MaxMessage: g.cfg.Relay.MaxMessage, Log: g.log, Observed: g.observed,
+		Engine: g.relay, Ledger: g.quotas, MaxMessage: g.cfg.Relay.MaxMessage, Log: g.log, Observed: g.observed,
 		Fetch: func(ctx context.Context, name string) (*catalogv1.Plan, error) {
 			return plans.FetchPlan(ctx, &backplanev1.FetchPlanRequest{Name: name})
 		},
@@ -170,6 +178,15 @@ func (g *gateway) observed(who throttle.Who, l *limits.Limit) {
 		info.Plans.TrafficPlan = r.Limits.TrafficPlan
 	}
 	g.meter.Observed(&info, l)
+}
+
+// serveLine has those go on who wait for a quota.
+func (g *gateway) serveLine(l *limits.Limit) {
+	if l.Unit == limits.Sessions {
+		g.throttle.Served()
+		return
+	}
+	g.relay.Serve(l)
 }
 
 // listen opens the listener for clients. No backend may be at an address of the gateway's
@@ -325,9 +342,11 @@ func (g *gateway) drain(ctx context.Context) {
 	g.relay.Wait()
 }
 
-// flush reports what was counted last.
+// flush reports what was counted last, and gives back what is not spent of quotas.
 func (g *gateway) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTime)
 	defer cancel()
-	return g.meter.Flush(ctx, g.sessions)
+	back := make(chan error, 1)
+	go func() { back <- g.quotas.Flush(ctx) }()
+	return errors.Join(g.meter.Flush(ctx, g.sessions), <-back)
 }

@@ -241,6 +241,12 @@ func (t *Meter) repeat(ctx context.Context, kind string, report func(context.Con
 	return nil
 }
 
+// ReportUsage collects what sessions relayed until now and reports it.
+func (t *Meter) ReportUsage(ctx context.Context, sessions Collector) error {
+	t.collect(sessions)
+	return t.usage.flush(ctx)
+}
+
 // Flush collects once more and reports all that waits, until everything is
 // acknowledged or ctx ends; refused handshakes are worth one try. Call it when the gateway
 // stops, after Run has returned and all sessions have ended.

@@ -137,8 +137,8 @@ type QuotaDemand struct {
 	// How much more it wants to have than it has spent, 0 to 10^15. The service gives what is
 	// fair, which may be less or more.
 	Want int64 `protobuf:"varint,7,opt,name=want,proto3" json:"want,omitempty"`
-	// Whether the gateway gives back what it has not spent: it stops, the quota no longer
-	// applies, or the window is over.
+	// Whether the gateway gives back what it has not spent, before it gets what it wants: it
+	// stops, the quota no longer applies or has another amount, or the window is over.
 	GiveBack bool `protobuf:"varint,8,opt,name=give_back,json=giveBack,proto3" json:"give_back,omitempty"`
 	// Whether the gateway does not know what it spent of the window before: it has opened the
 	// quota. spent is then what it has spent since, and is not taken: it is taken with the
