@@ -94,6 +94,7 @@ func attackBodies() map[string]string {
 		"ApplicationService.UpdateApplication":       `{"application": {"description": "attacked"}}`,
 		"SubscriptionService.CreateSubscription":     `{"subscription": {"application": "$application", "version": "$version", "plan": "$plan"}}`,
 		"SubscriptionService.UpdateSubscription":     `{"subscription": {"plan": "$plan"}}`,
+		"QuotaService.AddQuota":                      `{"amount": 6}`,
 		"UserService.CreateUser":                     `{"user": {"username": "attacker", "roles": ["ROLE_ADMIN"]}}`,
 		"UserService.UpdateUser":                     `{"user": {"displayName": "attacked"}}`,
 		"UserService.ChangePassword":                 `{"currentPassword": "not this one at all", "newPassword": "horse battery staple wrong"}`,
@@ -469,6 +470,9 @@ func exceptions(role string, owner bool) map[string]exception {
 	}
 	if role == "" || role == identity.RoleAdmin {
 		return all
+	}
+	if owner && role == identity.RolePublisher {
+		all["SubscriptionService.UpdateSubscription"] = exception{admitted, "a version's publisher moves its subscribers to other plans"}
 	}
 	if !owner {
 		all["CatalogService.GetPlan"] = exception{admitted, "plans are everybody's"}

@@ -62,7 +62,7 @@ func (s *Stack) newVictim(t *testing.T) *victim {
 		"sessionRecords/*": v.endedRecord(t), "gateways/*/sessions/*": v.liveSession(t),
 		"signingKeys/*": "signingKeys/1", "services/*": "services/catalog", "services/*/changes/*": "services/catalog/changes/1",
 	}
-	v.hidden["users/*/signIns/*"] = v.signInElsewhere(t)
+	v.hidden["users/*/signIns/*"], v.hidden["quotaUses/*"] = v.signInElsewhere(t), v.quotaUse(t)
 	v.hidden["gateways/*"], _, _ = strings.Cut(v.hidden["gateways/*/sessions/*"], "/sessions/")
 	v.published = maps.Clone(v.hidden)
 	v.published["apis/*"], v.published["apis/*/versions/*"] = x.api.GetName(), x.version.GetName()
@@ -81,6 +81,24 @@ func (v *victim) endedRecord(t *testing.T) (name string) {
 			return errors.New("there is no session record")
 		}
 		name = list.GetSessionRecords()[0].GetName()
+		return nil
+	})
+	return name
+}
+
+// quotaUse waits until something was used of the quota of the plan Gold, and returns its
+// name.
+func (v *victim) quotaUse(t *testing.T) (name string) {
+	t.Helper()
+	eventually(t, func() error {
+		list, err := v.quotas.ListQuotaUses(v.ctx(t), &usagev1.ListQuotaUsesRequest{})
+		if err != nil {
+			return err
+		}
+		if len(list.GetQuotaUses()) == 0 {
+			return errors.New("nothing was used of a quota")
+		}
+		name = list.GetQuotaUses()[0].GetName()
 		return nil
 	})
 	return name

@@ -83,7 +83,6 @@ func TestRefusedCommands(t *testing.T) {
 		{"session list --app Nothing", `session list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"session close", `session close: SESSION, or --app, --api or both: one of them is needed`, 2},
 		{"subscription list --app Nothing", `subscription list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
-		{"subscription update Phone Echo/1.0.0 --plan Bronze", `subscription update: apis/ID/versions/ID does not offer plans/bronze`, 1},
 		{"api list Nothing", `api list: API: there is no API "Nothing" that you may see; list them with: tidegate api list`, 1},
 		{"api version update Echo/1.0.0 --place cookie:token", `api version update: --place: "cookie:token" is neither header:Authorization nor query:access_token`, 2},
 		{"api version update Echo/1.0.0 --place header:X", `api version update: --security: must be Authorization, the one header that is served`, 1},

@@ -33,6 +33,7 @@ type user struct {
 	subs     subscriptionv1.SubscriptionServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
+	quotas   usagev1.QuotaServiceClient
 	sessions gatewayv1.SessionServiceClient
 }
 
@@ -61,6 +62,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
 		usage:    usagev1.NewUsageServiceClient(conn),
+		quotas:   usagev1.NewQuotaServiceClient(conn),
 		sessions: gatewayv1.NewSessionServiceClient(conn),
 	}
 	in, err := p.signIns.SignIn(within(t), &identityv1.SignInRequest{Username: username, Password: password})
