@@ -54,6 +54,12 @@ func endings() []ending {
 			}, 4006, "BLOCKED", 403,
 		},
 		{
+			"subscription blocked", func(t *testing.T, p *user, x *product, _ string) error {
+				_, err := p.subs.BlockSubscription(p.ctx(t), &subscriptionv1.BlockSubscriptionRequest{Name: x.subscription.GetName()})
+				return err
+			}, 4006, "BLOCKED", 403,
+		},
+		{
 			"application deleted", func(t *testing.T, p *user, x *product, _ string) error {
 				_, err := p.apps.DeleteApplication(p.ctx(t), &subscriptionv1.DeleteApplicationRequest{Name: x.app.GetName()})
 				return err

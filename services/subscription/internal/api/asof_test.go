@@ -37,7 +37,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 			}, block
 		},
 		"a version needs a subscription or none": func(w *world, _ string) (on, off func()) {
-			return func() { w.hear(w.free(v1, true)) }, func() { w.hear(w.free(v1, false)) }
+			return func() { w.hear(w.free(true)) }, func() { w.hear(w.free(false)) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestVerdictIsOfItsNumber(t *testing.T) {
 }
 
 func (w *world) judgeWhile(t *testing.T, toggle func(w *world, app string) (on, off func())) {
-	w.hear(w.free(v1, false))
+	w.hear(w.free(false))
 	app := w.application(w.ann, "Chat").GetName()
 	raw := w.token(w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION))
 	on, off := toggle(w, app)

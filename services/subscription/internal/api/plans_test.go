@@ -137,7 +137,7 @@ func TestSubscriptionIsMoved(t *testing.T) {
 // refused meanwhile, at whatever version, and nothing lifts the block but a restoration.
 func TestBlockedSubscription(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		w.hear(w.free(v1, false))
+		w.hear(w.free(false))
 		app := w.application(w.ann, "Chat").GetName()
 		c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_PRODUCTION)
 		sub := w.subscribe(w.ann, app, v1).GetName()
@@ -164,7 +164,7 @@ func TestBlockedSubscription(t *testing.T) {
 			t.Errorf("BlockSubscription(again) = %v, change %d after %d (-first +second):\n%s", err, w.head(), head, diff)
 		}
 		for _, subscriptionless := range []bool{false, true} {
-			w.hear(w.free(v1, subscriptionless))
+			w.hear(w.free(subscriptionless))
 			got := w.verify(raw, v1).GetDenial()
 			want := &backplanev1.Denial{
 				Reason:  backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED,
@@ -213,7 +213,7 @@ func TestBlockedSubscription(t *testing.T) {
 // one's. It ends when the version needs subscriptions again.
 func TestSubscriptionless(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
-		w.hear(w.free(v1, false))
+		w.hear(w.free(false))
 		app := w.application(w.ann, "Chat").GetName()
 		c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_SANDBOX)
 		raw := w.token(c)
@@ -223,7 +223,7 @@ func TestSubscriptionless(t *testing.T) {
 			t.Fatalf("VerifyCredential(needs a subscription) = %v, want a denial that rests on %s and %s", denial, v1, pair)
 		}
 		before := w.head()
-		w.hear(w.free(v1, true))
+		w.hear(w.free(true))
 		if w.head() != before+1 {
 			t.Errorf("%d changes when the version becomes subscriptionless, want 1: it makes the denial void", w.head()-before)
 		}
@@ -263,7 +263,7 @@ func TestSubscriptionless(t *testing.T) {
 		if diff := cmp.Diff(want, read(with).GetGrant(), protocmp.Transform()); diff != "" || slices.Contains(want.GetRestsOn(), sub) {
 			t.Errorf("the grant without the subscription (-want +got):\n%s", diff)
 		}
-		w.hear(w.free(v1, false))
+		w.hear(w.free(false))
 		if got := read(got).GetEnded(); got != backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED {
 			t.Errorf("the grant that never had a subscription ended by %v, want SUBSCRIPTION_REQUIRED", got)
 		}

@@ -327,9 +327,9 @@ func (w *world) hear(routes ...*backplanev1.Route) {
 	}
 }
 
-// free is a route of a published version of Bob's that needs no subscription, or does.
-func (w *world) free(name string, is bool) *backplanev1.Route {
-	r := catalogtest.Route(name, w.bobName, true, gold, silver)
+// free is the route of a published version of Bob's, v1, that needs no subscription, or does.
+func (w *world) free(is bool) *backplanev1.Route {
+	r := catalogtest.Route(v1, w.bobName, true, gold, silver)
 	r.Subscriptionless = is
 	return r
 }
