@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -43,6 +45,7 @@ type plane struct {
 	listener *memnet.Listener
 	served   sync.WaitGroup
 	versions map[string]*backplanev1.Route
+	plans    map[string]*catalogv1.Plan
 	tokens   map[string]*token
 	verified int
 	usage    map[string]*backplanev1.ReportUsageRequest
@@ -61,7 +64,7 @@ type token struct {
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{
-		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, tokens: map[string]*token{},
+		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}, tokens: map[string]*token{},
 		usage: map[string]*backplanev1.ReportUsageRequest{},
 	}
 	p.routes.begin()
@@ -259,6 +262,16 @@ func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrant
 		}
 	}
 	return resp, nil
+}
+
+// FetchPlan is the catalog's.
+func (p *plane) FetchPlan(_ context.Context, req *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if plan := p.plans[req.GetName()]; plan != nil {
+		return plan, nil
+	}
+	return nil, status.Errorf(codes.NotFound, "%s not found", req.GetName())
 }
 
 // ReportUsage is the subscription service's; a batch counts once.
