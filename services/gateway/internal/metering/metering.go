@@ -52,9 +52,9 @@ type Config struct {
 	// of one API and code are kept of an hour; 0 is any number. LeftOut is how many
 	// counts of records that were not kept wait.
 	Refusals, MaxRefusals, LeftOut int
-	// Minute returns the Unix seconds of the start of the minute that it is; nil is by the
-	// clock on the wall.
-	Minute func() int64
+	// Minute returns the Unix seconds of the start of the minute of a time of the relay's
+	// engine, 0 for now; nil is by the clock on the wall.
+	Minute func(at int64) int64
 	// Hide takes the installation's credentials out of what clients sent; nil is not at all.
 	Hide func(text string) string
 
@@ -116,7 +116,7 @@ type Meter struct {
 // New returns a meter that reports to client.
 func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metrics, log *slog.Logger) *Meter {
 	if cfg.Minute == nil {
-		cfg.Minute = func() int64 { now := time.Now().Unix(); return now - now%minuteSeconds }
+		cfg.Minute = func(int64) int64 { now := time.Now().Unix(); return now - now%minuteSeconds }
 	}
 	t := &Meter{cfg: cfg, client: client, metrics: m, log: log, losing: map[string]*retry.Streak{}}
 	for _, kind := range []string{metrics.Usage, metrics.Records, metrics.LeftOut} {
@@ -143,10 +143,11 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 	return t
 }
 
-// Began counts a session that has become live.
+// Began counts a session that has become live, in the minute in which quotas have counted
+// it.
 func (t *Meter) Began(s *session.Session) {
 	info := s.Info()
-	t.count(keyOf(&info, t.cfg.Minute()), func(to *row) { to.sessions++ })
+	t.count(keyOf(&info, t.cfg.Minute(s.Opened())), func(to *row) { to.sessions++ })
 }
 
 // Record takes the record of a session that has ended. It never blocks: when too
@@ -304,7 +305,7 @@ func (t *Meter) used(info *session.Info, used []ending.Usage) {
 
 // Observed counts that a limit on observe would have refused the handshake of a session.
 func (t *Meter) Observed(info *session.Info, l *limits.Limit) {
-	t.used(info, []ending.Usage{{Minute: t.cfg.Minute(), Limits: []ending.LimitCount{{Limit: l, Hits: 1}}}})
+	t.used(info, []ending.Usage{{Minute: t.cfg.Minute(0), Limits: []ending.LimitCount{{Limit: l, Hits: 1}}}})
 }
 
 // count has fn add to a row.

@@ -89,7 +89,7 @@ func (t *Meter) countRefused(f *refusal.Refusal) {
 		return
 	}
 	info := session.Info{Route: f.Route, Grant: f.Grant, Plans: f.Plans}
-	k := keyOf(&info, t.cfg.Minute())
+	k := keyOf(&info, t.cfg.Minute(0))
 	if k.application == "" {
 		k.application = f.Application
 	}

@@ -177,7 +177,7 @@ func TestRefusalsDoNotHoldUpAStop(t *testing.T) {
 func TestRefusalsAreUsage(t *testing.T) {
 	s := newService(t)
 	cfg := Default()
-	cfg.Minute = func() int64 { return 120 }
+	cfg.Minute = func(int64) int64 { return 120 }
 	m, reg := newMeter(t, cfg, s)
 	f := refused(problem.VersionBusy, versionOne, nine)
 	f.Problem.Status, f.Application = 429, "applications/1"

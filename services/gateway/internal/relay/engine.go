@@ -54,8 +54,14 @@ func (e *Engine) coarse() int64 { return e.clock.Load() }
 // wall. It is called before the first session.
 func (e *Engine) SetMinute(minute func(now int64) int64) { e.minutes = minute }
 
-// Minute returns the Unix seconds of the start of the minute that it is.
-func (e *Engine) Minute() int64 { return int64(e.minuteOf(e.now())) * 60 }
+// Minute returns the Unix seconds of the start of the minute of a time of the engine's; 0
+// is now.
+func (e *Engine) Minute(at int64) int64 {
+	if at == 0 {
+		at = e.now()
+	}
+	return int64(e.minuteOf(at)) * 60
+}
 
 // minuteOf is the minute at a time of the engine's, coarseMinute that of the last tick.
 func (e *Engine) minuteOf(now int64) minute { return minute(e.minutes(now) / 60) }

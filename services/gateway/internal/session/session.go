@@ -149,6 +149,14 @@ func (s *Session) SetHold(h *throttle.Hold) {
 	h.Bind(s)
 }
 
+// Opened returns when quotas counted the session, by the engine's clock; 0 where none did.
+func (s *Session) Opened() int64 {
+	if h := s.held(); h != nil {
+		return h.Opened()
+	}
+	return 0
+}
+
 // held returns what plans let the session do, nil for anything.
 func (s *Session) held() *throttle.Hold {
 	s.mu.Lock()

@@ -65,6 +65,7 @@ type Hold struct {
 	own     []held // the limits that each connection has for itself
 	chain   chain
 	session Session
+	opened  int64          // when quotas of sessions counted it; 0: none did
 	why     *ending.Ending // it was ended before it had a session
 	last    *Plans         // those that held when it was released
 
@@ -306,7 +307,7 @@ func (h *Hold) Open(ctx context.Context) error {
 		now := c.engine.Now()
 		d := c.ask(h, now, limits.Demand{Sessions: 1})
 		var err error
-		if d.Verdict != limits.Go {
+		if h.opened = now; d.Verdict != limits.Go {
 			err = c.refusal(h.group, d, now)
 		}
 		served := c.served
@@ -526,6 +527,14 @@ func (h *Hold) SetGrant(now *grant.Grant) {
 			}
 		}
 	})
+}
+
+// Opened returns when quotas of sessions counted the session, by the engine's clock; 0
+// where there are none.
+func (h *Hold) Opened() int64 {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	return h.opened
 }
 
 // Plans returns the plans that hold now, and after Release those that held last; nil for
