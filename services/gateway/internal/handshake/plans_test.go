@@ -326,3 +326,121 @@ func TestTighterLimitEndsTheNewest(t *testing.T) {
 		t.Errorf("the oldest got %v, %v, want its echo", f, err)
 	}
 }
+
+// messages is a limit of n messages in an hour, which drops.
+func messages(n int64) *catalogv1.Limit {
+	return &catalogv1.Limit{Name: "messages-rate", Reaction: catalogv1.Limit_REACTION_DROP, Kind: &catalogv1.Limit_Rate{Rate: &catalogv1.Rate{
+		Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: n, Per: durationpb.New(time.Hour),
+	}}}
+}
+
+// says returns what comes to the client next: a text message, or an error frame as its code.
+func (p *peer) says(w *world) string {
+	w.t.Helper()
+	for {
+		f, err := ws.ReadFrame(p.br)
+		if err != nil {
+			w.t.Fatalf("nothing came: %v", err)
+		}
+		if f.Header.OpCode == ws.OpText {
+			if strings.HasPrefix(string(f.Payload), `{"error":`) {
+				return "error"
+			}
+			return string(f.Payload)
+		}
+	}
+}
+
+// TestLimitsOfALiveSession: what is changed holds for a session that lives, for the next
+// message, without a close: a plan that is edited, a subscription that is moved, an
+// application that is given a plan, and a version's own. What was taken stays taken.
+func TestLimitsOfALiveSession(t *testing.T) {
+	w := newWorld(t, nil)
+	w.plan("p", messages(1))
+	w.plan("big", messages(1000))
+	w.plan("none")
+	w.subscribe("a", "plans/p", "")
+	url := newEcho(t, nil).url
+	w.serve(url)
+	p := w.open(as("a"))
+	live := w.sessions.RestingOn("grants/a")[0]
+	moved := func(plan, applicationPlan string) {
+		g := *live.Grant()
+		g.Plan, g.ApplicationPlan = plan, applicationPlan
+		live.SetGrant(&g)
+	}
+	n := 0
+	talk := func(why, want string) {
+		t.Helper()
+		n++
+		text := fmt.Sprint("message ", n)
+		w.send(p.Conn, frame(text))
+		got := p.says(w)
+		if got == text {
+			got = "echo"
+		}
+		if got != want {
+			t.Fatalf("%s: %s came, want %s", why, got, want)
+		}
+	}
+	// The echo is dropped, but an error frame a second at most says so: this is the first.
+	talk("a plan of one message", "error")
+	w.plan("p", messages(100))
+	talk("a plan of 100", "echo")
+	w.plan("p")
+	w.plan("p", messages(100))
+	moved("plans/big", "")
+	talk("moved to another plan", "echo")
+	moved("plans/big", "plans/p")
+	talk("the application has one", "echo")
+	moved("plans/none", "")
+	talk("a plan without limits", "echo")
+	w.serve(url, func(r *routes.Route) { r.Limits = throttle.Version{MaxMessage: 3} })
+	w.send(p.Conn, frame("too long"))
+	if got := p.closed(w); got != "1009 TOO_BIG" {
+		t.Errorf("a message over the version's greatest got %q, want 1009 TOO_BIG", got)
+	}
+}
+
+// TestErrorFrames: JSON where no sub-protocol was agreed, else none, unless the version says
+// what they are.
+func TestErrorFrames(t *testing.T) {
+	for _, tt := range []struct {
+		protocol string
+		frames   *ending.ErrorFrames
+		want     string
+	}{
+		{"", nil, "error"},
+		{"", &ending.ErrorFrames{Template: ending.WSO2Frames}, "Error code: 4003 reason: Websocket frame throttled out"},
+		{"b", &ending.ErrorFrames{Template: ending.TextFrames, Text: "slow down"}, "slow down"},
+		{"b", nil, "after"},
+		{"", &ending.ErrorFrames{}, "after"},
+	} {
+		w := newWorld(t, nil)
+		w.plan("p", messages(2))
+		w.subscribe("a", "plans/p", "")
+		w.serve(newEcho(t, func(e *echo) { e.protocols = []string{"b"} }).url, func(r *routes.Route) { r.Frames = tt.frames })
+		more := as("a")
+		if tt.protocol != "" {
+			more += "Sec-WebSocket-Protocol: " + tt.protocol + "\r\n"
+		}
+		p := w.open(more)
+		w.send(p.Conn, frame("hello"))
+		if got := p.says(w); got != "hello" {
+			t.Fatalf("%s came, want the echo", got)
+		}
+		w.send(p.Conn, frame("dropped"))
+		if tt.want == "after" { // nothing is said of it
+			live := w.sessions.RestingOn("grants/a")[0]
+			eventually(t, "the message is dropped", func() bool {
+				did, _ := live.Limits()
+				return len(did) > 0 && did[0].Dropped == 1
+			})
+			w.plan("p", messages(100))
+			w.send(p.Conn, frame("after"))
+		}
+		if got := p.says(w); got != tt.want {
+			t.Errorf("sub-protocol %q, frames %+v: %q came, want %q", tt.protocol, tt.frames, got, tt.want)
+		}
+	}
+}

@@ -22,7 +22,6 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
@@ -101,12 +100,6 @@ type world struct {
 	plans    map[string]*catalogv1.Plan // that can be fetched
 }
 
-// lines is the engine of a world, whose sessions wait in no line.
-type lines struct{ *relay.Engine }
-
-func (lines) Serve(*limits.Limit)   {}
-func (lines) Release(*limits.Limit) {}
-
 // noted are the refusals that were noted, by ref.
 type noted struct{ sync.Map }
 
@@ -142,7 +135,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	w.dialer = newDialer(t, upstream.Default().Timeout)
 	w.ledger, w.plans = &throttletest.Ledger{Ends: w.relay.Now() + int64(time.Hour)}, map[string]*catalogv1.Plan{}
 	w.throttle = throttle.New(throttle.Config{
-		SilentFor: 600 * time.Millisecond, AnswerWithin: 300 * time.Millisecond, Engine: lines{w.relay}, Ledger: w.ledger, MaxMessage: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		SilentFor: 600 * time.Millisecond, AnswerWithin: 300 * time.Millisecond, Engine: w.relay, Ledger: w.ledger, MaxMessage: 1 << 20, Log: slog.New(slog.DiscardHandler),
 		Fetch: func(_ context.Context, name string) (*catalogv1.Plan, error) {
 			if p := w.plans[name]; p != nil {
 				return p, nil

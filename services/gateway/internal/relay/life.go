@@ -40,6 +40,6 @@ func (r *Relay) Ping() bool {
 // canShowLife tells whether the peer is read, and has not been kept from answering.
 func (l *leg) canShowLife() bool {
 	r := l.relay
-	return r != nil && !r.over && r.ended == nil && l.in.state == reading && l.in.held == nil && l.out.state == writing &&
+	return r != nil && !r.over && r.ended == nil && l.in.state == reading && l.in.held == nil && !l.waits() && l.out.state == writing &&
 		l.out.stalled == 0 && l.other().out.stalled == 0
 }

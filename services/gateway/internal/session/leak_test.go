@@ -16,8 +16,6 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle/throttletest"
 )
@@ -105,12 +103,6 @@ func (p *peer) halfClose(other *peer, s *Session) {
 	eventually(p.t, "session has not ended", 0, func() int { return int(over - s.current()) })
 }
 
-// lines is an engine whose sessions wait in no line.
-type lines struct{ *relay.Engine }
-
-func (lines) Serve(*limits.Limit)   {}
-func (lines) Release(*limits.Limit) {}
-
 // seatsFor is a plan for n connections at once.
 func seatsFor(n int32) *catalogv1.Plan {
 	return &catalogv1.Plan{Name: "plans/p", Limits: []*catalogv1.Limit{{
@@ -129,7 +121,7 @@ func TestNoLeak(t *testing.T) {
 		total = 100
 	}
 	sockets, routines := openFiles(t), runtime.NumGoroutine()
-	b.plans = throttle.New(throttle.Config{Engine: lines{b.engine}, Ledger: &throttletest.Ledger{}, Log: slog.New(slog.DiscardHandler)})
+	b.plans = throttle.New(throttle.Config{Engine: b.engine, Ledger: &throttletest.Ledger{}, Log: slog.New(slog.DiscardHandler)})
 	defer b.plans.Close()
 	b.plans.SetPlans([]*catalogv1.Plan{seatsFor(int32(total))}, nil)
 	started := make(chan string, total)
