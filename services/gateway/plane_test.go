@@ -56,6 +56,8 @@ type plane struct {
 // token is a credential and what became of it.
 type token struct {
 	subscription string
+	plan         string // of the subscription
+	own          string // plan of the application
 	expires      time.Time
 	ended        backplanev1.GrantEvent_Cause // 0 while it is good
 }
@@ -150,6 +152,9 @@ func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[backplanev1.WatchRoutesRe
 			for _, r := range p.versions {
 				all.Routes = append(all.Routes, proto.CloneOf(r))
 			}
+			for _, plan := range p.plans {
+				all.Plans = append(all.Plans, proto.CloneOf(plan))
+			}
 			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{Snapshot: all}}
 		},
 	})
@@ -188,6 +193,38 @@ func (p *plane) put(r *backplanev1.Route) {
 	})
 }
 
+// putPlan makes or changes a plan.
+func (p *plane) putPlan(name string, list ...*catalogv1.Limit) {
+	plan := &catalogv1.Plan{Name: "plans/" + name, Limits: list}
+	p.routes.commit(func(at *backplanev1.Position) *backplanev1.WatchRoutesResponse {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.plans[plan.GetName()] = plan
+		return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
+			Position: at, Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{plan}},
+		}}}
+	})
+}
+
+// FetchPlan is the catalog's. Some plans are known to it alone.
+func (p *plane) FetchPlan(_ context.Context, req *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if plan := p.plans[req.GetName()]; plan != nil {
+		return plan, nil
+	}
+	return nil, status.Error(codes.NotFound, "no such plan")
+}
+
+// give gives a token's subscription and application plans, and tells gateways.
+func (p *plane) give(name, plan, own string) {
+	p.mu.Lock()
+	t := p.tokens[name]
+	t.plan, t.own = plan, own
+	p.mu.Unlock()
+	p.touch(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, t.subscription)
+}
+
 // touch tells gateways of a change of names.
 func (p *plane) touch(cause backplanev1.GrantEvent_Cause, names ...string) {
 	p.grants.commit(func(at *backplanev1.Position) *backplanev1.WatchGrantsResponse {
@@ -219,7 +256,7 @@ func (p *plane) end(cause backplanev1.GrantEvent_Cause, match func(name string, 
 func grantOf(name string, t *token, version string) *backplanev1.Grant {
 	g := &backplanev1.Grant{
 		Name: "grants/" + name, User: "users/sue", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
-		Stage: catalogv1.Stage_STAGE_PRODUCTION, Subscription: t.subscription, Version: version,
+		Stage: catalogv1.Stage_STAGE_PRODUCTION, Subscription: t.subscription, Plan: t.plan, ApplicationPlan: t.own, Version: version,
 		ExpireTime: timestamppb.New(t.expires),
 	}
 	g.RestsOn = []string{g.Name, g.User, g.Application, g.OauthClient, g.Subscription, g.Version}

@@ -286,6 +286,7 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 	if err := h.upgrader.answer(a.Conn, a.Key, backend); err != nil {
 		// A part of the answer may have been sent: there is no other answer now.
 		_, _ = a.Conn.Close(), backend.Conn.Close()
+		hold.Unopen()
 		h.Metrics.Handshake(0)
 		h.Log.Debug("client left during the handshake", "ref", a.ref, "client", a.Remote, "error", err)
 		return nil

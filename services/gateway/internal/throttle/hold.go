@@ -325,6 +325,15 @@ func (h *Hold) Open(ctx context.Context) error {
 	}
 }
 
+// Unopen gives back what Open counted: the 101 did not go out.
+func (h *Hold) Unopen() {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	if h.group != nil && h.group.handshakes.Chain != nil {
+		h.group.handshakes.Return(h.c.engine.Now(), limits.Demand{Sessions: 1})
+	}
+}
+
 // Bind says which session it is for. If a newcomer has got its seat by then, the session is
 // ended.
 func (h *Hold) Bind(s Session) {

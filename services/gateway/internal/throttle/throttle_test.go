@@ -151,6 +151,10 @@ func TestSessionQuota(t *testing.T) {
 			t.Errorf("Open of the third = %v, want a refusal by the quota", err)
 		}
 		w.refused(who, limit.Name, limits.Subscription) // no backend is dialled for it
+		opened[0].Unopen()
+		if err := opened[2].Open(w.t.Context()); err != nil {
+			t.Errorf("Open = %v, though one was given back", err)
+		}
 
 		w.ledger.silent = true
 		other := w.mustEnter(w.who("b", "plans/two", ""))
