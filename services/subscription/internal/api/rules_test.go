@@ -38,7 +38,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	}
 	before := w.dump()
 	for method := range api.Rules() {
-		services := is(method, []string{"GrantService/", "MeteringService/", "AccessService/", "UserDirectoryService/", "PlanDirectoryService/"})
+		services := is(method, []string{"GrantService/", "MeteringService/", "AccessService/", "UserDirectoryService/", "PlanDirectoryService/", "QuotaLedgerService/"})
 		if services && strings.Contains(method, "/Watch") {
 			continue // a stream; TestServicesOnly covers it
 		}
@@ -57,7 +57,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 				{"the portal", t.Context(), portal, codes.PermissionDenied},
 				{"an administrator through the portal", w.root, portal, codes.PermissionDenied},
 			}
-			if !is(method, []string{"UserDirectoryService/", "PlanDirectoryService/"}) { // the catalog's
+			if !is(method, []string{"UserDirectoryService/", "PlanDirectoryService/", "QuotaLedgerService/"}) { // the catalog's
 				wants = append(wants, want{"the gateway with nothing", t.Context(), gateway, codes.InvalidArgument})
 			}
 		case is(method, open):

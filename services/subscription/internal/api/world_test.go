@@ -70,6 +70,8 @@ type clients struct {
 	usage    usagev1.UsageServiceClient
 	tokens   backplanev1.GrantServiceClient
 	metering backplanev1.MeteringServiceClient
+	quotas   usagev1.QuotaServiceClient
+	ledger   backplanev1.QuotaLedgerServiceClient
 }
 
 func newClients(conn *grpc.ClientConn) clients {
@@ -80,6 +82,7 @@ func newClients(conn *grpc.ClientConn) clients {
 		changes: changev1.NewChangeServiceClient(conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
+		quotas: usagev1.NewQuotaServiceClient(conn), ledger: backplanev1.NewQuotaLedgerServiceClient(conn),
 	}
 }
 

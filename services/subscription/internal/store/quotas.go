@@ -399,6 +399,9 @@ func (q QuotaUse) Label() string {
 	of := q.Labels.Application
 	if q.Key.Version != "" {
 		version := q.Labels.API + "/" + q.Labels.Version
+		if q.Labels.API == "" {
+			version = q.Key.Version
+		}
 		if of == "" {
 			of = version
 		} else {

@@ -437,3 +437,46 @@ func TestOldQuotaWindowsArePurged(t *testing.T) {
 		}
 	})
 }
+
+// A quota that is given in mid-window begins with what usage says of the window, whatever
+// counted it, less what the gateway will say itself; one that was there from the beginning
+// of the window begins with nothing.
+func TestQuotaBeginsWithUsage(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		const v = "apis/a/versions/v"
+		day, minute := b.now().Truncate(24*time.Hour), b.now().Truncate(time.Minute)
+		_, err := b.AddUsage(t.Context(), batch("b", 1), []store.Usage{ // 6 messages and 10 bytes a session
+			usage(minute, v, "a", "s", 1), usage(minute.Add(-time.Minute), v, "a", "s", 2), usage(minute, v, "other", "t", 4),
+			usage(day.Add(-time.Minute), v, "a", "s", 100), usage(minute, "apis/a/versions/w", "a", "u", 8),
+		})
+		ok(t, err)
+		g := b.boot("g", "1")
+		inMinute := func(d *store.QuotaDemand) { d.Start, d.End = minute, minute.Add(time.Minute) }
+		for _, tt := range []struct {
+			what string
+			key  store.QuotaKey
+			edit func(*store.QuotaDemand)
+			used int64
+		}{
+			{"messages of a subscription in a day", ofKey("a", v), opens, 6 * 3},
+			{"that were there", ofKey("a", "apis/a/versions/w"), func(*store.QuotaDemand) {}, 0},
+			{"bytes of an application", store.QuotaKey{Place: ofApplication, Application: "a", Unit: ofBytes, Window: perDay}, opens, 10 * 11},
+			{"sessions of a version", store.QuotaKey{Place: ofVersion, Version: v, Unit: ofSessions, Window: perDay}, opens, 7},
+			{"messages of a version in a minute", store.QuotaKey{Place: ofVersion, Version: v, Unit: ofMessages, Window: perMinute},
+				func(d *store.QuotaDemand) { opens(d); inMinute(d) }, 6 * 5},
+			{"of which the gateway will say some", store.QuotaKey{Place: ofApplication, Application: "a", Unit: ofMessages, Window: perDay},
+				func(d *store.QuotaDemand) { opens(d); d.Spent = 60 }, 6},
+		} {
+			if got := g.take(t, tt.key, 1000, 0, 1, tt.edit); got.Used != tt.used {
+				t.Errorf("%s: %d used, want %d", tt.what, got.Used, tt.used)
+			}
+		}
+		// What is on observe has counted more by now than was reported as usage.
+		g.take(t, ofKey("a", v), 1000, 22, 1)
+		observed := ofKey("a", v)
+		observed.Observe = true
+		if got := g.take(t, observed, 1000, 0, 1, opens); got.Used != 18+22 {
+			t.Errorf("on observe: %d used, want what the other has counted", got.Used)
+		}
+	})
+}
