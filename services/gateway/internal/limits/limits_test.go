@@ -244,6 +244,58 @@ func TestNothingAllocates(t *testing.T) {
 	}
 }
 
+// TestReturn gives back what passed: as if it had not, but for limits on observe.
+func TestReturn(t *testing.T) {
+	hour := Rate{Amount: 1, Per: time.Hour, Burst: 10}
+	quota := NewQuota(Window{1, second})
+	quota.Grant(0, Window{1, second}, 100)
+	quota.Grant(0, Window{2, 2 * second}, 100)
+	spends, err := NewQuotaLimit(Terms{Unit: Bytes, Reaction: Drop}, quota)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rate, observed := rateLimit(t, Terms{}, hour), rateLimit(t, Terms{Observe: true}, hour)
+	c := chain(t, rate, spends, observed)
+	d := Demand{Direction: Inbound, Messages: 8, Bytes: 60}
+	if answer := c.Ask(0, d, nil); answer.Verdict != Go {
+		t.Fatalf("Ask(%+v) = %+v, want it to go", d, answer)
+	}
+	if number, left := quota.Left(second); number != 2 || left != 100 {
+		t.Fatalf("window %d has %d left, want the next one untouched", number, left)
+	}
+	c.Return(0, Demand{Direction: Inbound, Messages: 3, Bytes: 20})
+	if got := rate.room(0); got != 5 {
+		t.Errorf("the rate has room for %d, want 5", got)
+	}
+	if got := observed.room(0); got != 2 {
+		t.Errorf("the limit on observe has room for %d, want 2", got)
+	}
+	if _, before := quota.Left(0); before != 60 {
+		t.Errorf("the window that it passed in has %d left, want 60", before)
+	}
+	if _, after := quota.Left(second); after != 100 {
+		t.Errorf("the next window has %d left, want 100", after)
+	}
+}
+
+// TestHit tells who asked of hits, by Ask and by Charge.
+func TestHit(t *testing.T) {
+	hour := Rate{Amount: 1, Per: time.Hour, Burst: 10}
+	messages, bytes := rateLimit(t, Terms{Observe: true}, hour), rateLimit(t, Terms{Observe: true, Unit: Bytes}, hour)
+	c := chain(t, messages, bytes)
+	got := map[*Limit]int64{}
+	w := Waiter{Hit: func(l *Limit, hits int64) { got[l] += hits }}
+	c.Ask(0, Demand{Direction: Inbound, Messages: 14, Bytes: 5}, &w)
+	c.Charge(0, Inbound, 20, &w)
+	c.Charge(0, Inbound, 20, nil)
+	if got[messages] != 4 || got[bytes] != 1 {
+		t.Errorf("told of %d hits of messages and %d of bytes, want 4 and 1", got[messages], got[bytes])
+	}
+	if messages.Hits() != 4 || bytes.Hits() != 2 {
+		t.Errorf("counted %d hits of messages and %d of bytes, want 4 and 2", messages.Hits(), bytes.Hits())
+	}
+}
+
 func fourPlaces(t testing.TB) *Chain {
 	rate := Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
 	own := rateLimit(t, Terms{}, rate)

@@ -85,7 +85,7 @@ func (l *leg) direction() limits.Direction {
 // chain. The greatest message holds from the next one on.
 func (r *Relay) SetLimits(l ending.Limits) {
 	r.mu.Lock()
-	defer r.unlock()
+	defer r.mu.Unlock() // and does not tell of an end: the caller may hold a lock of its own
 	if r.start == nil || r.over {
 		return
 	}

@@ -11,15 +11,15 @@ import (
 )
 
 // dropping returns a session that lets one message from a peer pass, and drops what follows.
-func dropping(t *testing.T, m mode, way ending.Party, frames ending.ErrorFrames) (r *rig, from, to *peer) {
+func dropping(t *testing.T, m mode, way ending.Party, frames ending.ErrorFrames) (r *rig, from *peer) {
 	t.Helper()
 	terms := limitedBy(t, hourly(t, limits.Terms{Reaction: limits.Drop, Direction: of(way)}, 1))
 	terms.Frames = frames
 	r = newRig(t, quick(), m, terms)
-	from, to = r.peers(way)
+	from, to := r.peers(way)
 	from.send(text("passes"))
 	to.expect(text("passes"))
-	return r, from, to
+	return r, from
 }
 
 const wso2 = "Error code: 4003 reason: Websocket frame throttled out"
@@ -40,7 +40,7 @@ func TestErrorFrames(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, m mode, way ending.Party) {
-				r, from, _ := dropping(t, m, way, tt.frames)
+				r, from := dropping(t, m, way, tt.frames)
 				from.send(textsOf(100)...)
 				from.send(wireFrame{0x01, []byte("in ")}, wireFrame{0x80, []byte("parts")})
 				if tt.want != "" {
@@ -85,7 +85,7 @@ func (p *peer) expectJSON() (s said) {
 // one comes by time alone.
 func TestErrorFramesJSON(t *testing.T) {
 	eachWay(t, func(t *testing.T, m mode, way ending.Party) {
-		r, from, _ := dropping(t, m, way, ending.ErrorFrames{Template: ending.JSONFrames})
+		r, from := dropping(t, m, way, ending.ErrorFrames{Template: ending.JSONFrames})
 		begin := time.Now()
 		from.send(textsOf(1)...)
 		first := r.client.expectJSON().Error
@@ -115,7 +115,7 @@ func TestErrorFrameBetweenMessages(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode) {
-				r, from, _ := dropping(t, m, ending.Client, ending.ErrorFrames{Template: ending.WSO2Frames})
+				r, from := dropping(t, m, ending.Client, ending.ErrorFrames{Template: ending.WSO2Frames})
 				r.backend.send(wireFrame{0x01, []byte("begins")})
 				r.client.expect(wireFrame{0x01, []byte("begins")})
 				from.send(textsOf(3)...)
@@ -124,6 +124,7 @@ func TestErrorFrameBetweenMessages(t *testing.T) {
 				r.client.expect(pong("p"))
 				half := wireFrame{0x00, []byte("goes on")}.bytes(false)
 				r.backend.sendRaw(half[:5])
+				r.until(t, "the frame has begun", func() bool { return r.Relay.client.out.midFrame })
 				from.send(textsOf(2)...)
 				from.send(ping("q")) // whose pong waits for the end of the frame
 				r.until(t, "the ping has come", func() bool { return r.Relay.client.out.pong != nil })
@@ -141,7 +142,7 @@ func TestErrorFrameBetweenMessages(t *testing.T) {
 // is between messages.
 func TestErrorFrameOfDropped(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r, from, _ := dropping(t, m, ending.Backend, ending.ErrorFrames{Template: ending.WSO2Frames})
+		r, from := dropping(t, m, ending.Backend, ending.ErrorFrames{Template: ending.WSO2Frames})
 		from.send(wireFrame{0x01, []byte("begins")})
 		r.client.expect(text(wso2))
 		from.send(wireFrame{0x00, []byte("goes on")}, ping("p"), wireFrame{0x80, []byte("ends")}, text("again"))
@@ -154,7 +155,7 @@ func TestErrorFrameOfDropped(t *testing.T) {
 // does again.
 func TestErrorFramesOfStalled(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode) {
-		r, from, _ := dropping(t, m, ending.Client, ending.ErrorFrames{Template: ending.WSO2Frames})
+		r, from := dropping(t, m, ending.Client, ending.ErrorFrames{Template: ending.WSO2Frames})
 		r.client.keepLittle()
 		stop, wrote := make(chan struct{}), make(chan int)
 		go func() { wrote <- r.backend.floodData(stop) }()
