@@ -206,16 +206,6 @@ func (p *plane) putPlan(name string, list ...*catalogv1.Limit) {
 	})
 }
 
-// FetchPlan is the catalog's. Some plans are known to it alone.
-func (p *plane) FetchPlan(_ context.Context, req *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if plan := p.plans[req.GetName()]; plan != nil {
-		return plan, nil
-	}
-	return nil, status.Error(codes.NotFound, "no such plan")
-}
-
 // give gives a token's subscription and application plans, and tells gateways.
 func (p *plane) give(name, plan, own string) {
 	p.mu.Lock()
@@ -301,7 +291,7 @@ func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrant
 	return resp, nil
 }
 
-// FetchPlan is the catalog's.
+// FetchPlan is the catalog's. Some plans are known to it alone.
 func (p *plane) FetchPlan(_ context.Context, req *backplanev1.FetchPlanRequest) (*catalogv1.Plan, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -231,8 +231,12 @@ func TestSeatsComeBack(t *testing.T) {
 			w.ask("/echo/1.0.0", as("a"))
 			w.grants.confirm = nil
 		},
-		"the client closes":  func() { served(echo); _ = w.open(as("a")).Conn.Close() },
-		"an operator closes": func() { served(echo); w.open(as("a")); w.sessions.EndAllOn(ending.New(ending.OperatorClose, ""), "grants/a") },
+		"the client closes": func() { served(echo); _ = w.open(as("a")).Conn.Close() },
+		"an operator closes": func() {
+			served(echo)
+			w.open(as("a"))
+			w.sessions.EndAllOn(ending.New(ending.OperatorClose, ""), "grants/a")
+		},
 	} {
 		f()
 		eventually(t, "the seats are back after: "+name, free)
