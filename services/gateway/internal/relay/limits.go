@@ -184,14 +184,19 @@ func (r *Relay) pause(src *leg, d *limits.Decision, now int64) {
 // checkGone looks whether the peer of a paused leg has left. What it sent is not read, so
 // no read tells.
 func (r *Relay) checkGone(l *leg) {
-	in := r.limited.of(l)
-	switch gone, err := l.conn.Ended(); {
-	case err != nil:
-		r.closeReader(l, err)
-	case gone && in.goneBy == 0:
-		in.goneBy = r.engine.now() + int64(goneWithin)
-		r.schedule(in.goneBy)
+	gone, err := l.conn.Ended()
+	if !gone {
+		return
 	}
+	in := r.limited.of(l)
+	now := r.engine.now()
+	switch {
+	case err != nil: // the next tick closes the reader: here what it holds may be in use
+		in.goneBy = now
+	case in.goneBy == 0:
+		in.goneBy = now + int64(goneWithin)
+	}
+	r.schedule(in.goneBy)
 }
 
 // checkPause ends a pause that takes too long.
