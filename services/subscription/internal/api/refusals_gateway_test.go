@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -24,6 +25,7 @@ const (
 	badCount    = "must be less than or equal to 1000000000000000"
 	badCode     = "must be less than or equal to 65535"
 	badText     = "must be at most 255 characters"
+	badStep     = "step: must be whole minutes that divide an hour, whole hours that divide a day, or whole days"
 	badTime     = "must be greater than or equal to 1970-01-01T00:00:01Z"
 )
 
@@ -156,6 +158,27 @@ func TestGatewayRefusals(t *testing.T) {
 			"end_time: must be after start_time"},
 		{"list usage of no time", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{StartTime: at(1), EndTime: at(1)}), invalid,
 			"end_time: must be after start_time"},
+		{"list usage of before 1970", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{StartTime: at(-1)}), invalid, "start_time: must not be before 1970"},
+		{"list usage by 7 minutes", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Step: durationpb.New(7 * time.Minute)}), invalid, badStep},
+		{"list usage by 90 minutes", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Step: durationpb.New(90 * time.Minute)}), invalid, badStep},
+		{"list usage by 36 hours", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Step: durationpb.New(36 * time.Hour)}), invalid, badStep},
+		{"list usage by a second more than a day", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Step: durationpb.New(24*time.Hour + time.Second)}), invalid, badStep},
+		{"list usage by a second", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Step: durationpb.New(time.Second)}), invalid,
+			"step: must be greater than or equal to 60s and less than or equal to 34560000s"},
+		{"list usage by owner", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{GroupBy: []string{"owner"}}), invalid,
+			"group_by[0]: must be one of api, version, application, subscription, plan"},
+		{"list usage by plan twice", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{GroupBy: []string{"plan", "plan"}}), invalid,
+			"group_by: repeated value must contain unique items"},
+		{"list usage in an order without a top", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{OrderBy: "bytes"}), invalid,
+			"order_by: says what top compares: set top too, or neither"},
+		{"list usage in no order", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Top: 1, OrderBy: "age"}), invalid,
+			"order_by: must be one of messages, bytes, sessions, dropped, paused, refused, observed"},
+		{"list the top 101 of usage", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Top: 101}), invalid,
+			"top: must be greater than or equal to 0 and less than or equal to 100"},
+		{"list usage of an API that is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `api = "apis/none"`}), codes.NotFound,
+			"apis/none not found"},
+		{"list usage of a plan that is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `plan = "plans/none"`}), codes.NotFound,
+			"plans/none not found"},
 		{"list usage of a version that is not there", w.ann, call(w.usage.ListUsage, &usagev1.ListUsageRequest{Filter: `version = "apis/a/versions/none"`}), codes.NotFound,
 			"apis/a/versions/none not found"},
 		{"list records of an application that is not there", w.ann, call(w.usage.ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `application = "applications/none"`}), codes.NotFound,

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
@@ -46,7 +47,8 @@ func sessionRecord(ref, app, sub, version string, end time.Time) *usagev1.Sessio
 		Grant: "grants/t1", ClientAddress: "192.0.2.1:40000", StartTime: timestamppb.New(end.Add(-time.Minute)), EndTime: timestamppb.New(end),
 		EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REVOKED,
 		CloseCodeFromClient: 1000, CloseCodeToClient: 4001, CloseCodeToBackend: 1001,
-		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Truncated: true, RouteChangeNumber: 7, Detail: "token revoked",
+		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Truncated: true, RouteChangeNumber: 7, Detail: "token revoked", Plan: gold,
+		Limits: []*usagev1.LimitUsage{{Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: gold, Limit: "messages-rate", DroppedMessages: 7}},
 	}
 }
 
@@ -173,6 +175,74 @@ func TestUsage(t *testing.T) {
 		second, err := w.usage.ListSessionRecords(w.root, &usagev1.ListSessionRecordsRequest{PageSize: 1, PageToken: first.GetNextPageToken()})
 		if err != nil || second.GetSessionRecords()[0].GetName() != mine.GetName() || second.GetNextPageToken() != "" {
 			t.Errorf("second page of records = %v, %v", second, err)
+		}
+	})
+}
+
+// TestUsageOfLimits reports what limits did, of every kind, and refused handshakes, and
+// reads them by application: who would have been hit by a limit on observe, how often and
+// since when.
+func TestUsageOfLimits(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		w.publish(v1)
+		minute := w.now().Truncate(time.Minute)
+		var names []string
+		var reports []*backplanev1.UsageReport
+		for i, display := range []string{"Chat", "Quiet", "Busy"} {
+			app := w.application(w.ann, display).GetName()
+			names = append(names, app)
+			report := usageReport(minute, app, w.subscribe(w.ann, app, v1).GetName(), v1, 1)
+			if n := uint64(10 * i); n > 0 {
+				report.Limits = []*usagev1.LimitUsage{{
+					Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: gold, Limit: "messages-rate-observed", Pauses: n + 1, PausedMilliseconds: n + 2,
+					DroppedMessages: n + 3, ClosedSessions: n + 4, RefusedHandshakes: n + 5, ObservedHits: n,
+				}}
+				report.RefusedHandshakes = []*usagev1.RefusedHandshakes{{Status: 429, Count: n}, {Status: 401, Count: 1}}
+			}
+			reports = append(reports, report)
+		}
+		for n := range uint64(2) {
+			_, err := w.gateway.metering.ReportUsage(t.Context(), &backplanev1.ReportUsageRequest{Batch: batch(n + 1), Usage: reports})
+			w.must(err)
+			for _, r := range reports {
+				r.Minute = timestamppb.New(minute.Add(-time.Hour))
+			}
+		}
+		list, err := w.usage.ListUsage(w.bob, &usagev1.ListUsageRequest{
+			StartTime: timestamppb.New(minute.Add(-2 * time.Hour)), GroupBy: []string{"application", "plan"}, Top: 5, OrderBy: "observed", Filter: `api = "apis/a" AND plan = "` + gold + `"`,
+		})
+		if err != nil || len(list.GetUsage()) != 2 || list.GetUsage()[0].GetApplication() != names[2] || list.GetUsage()[1].GetApplication() != names[1] {
+			t.Fatalf("ListUsage(observed) = %v, %v, want %s and %s", list, err, names[2], names[1])
+		}
+		want := &usagev1.Usage{
+			StartTime: timestamppb.New(minute.Add(-2 * time.Hour)), Application: names[2], Plan: gold, Sessions: 2,
+			Inbound:  &usagev1.Traffic{Messages: 2, Frames: 4, PayloadBytes: 6, WireBytes: 8},
+			Outbound: &usagev1.Traffic{Messages: 20, Frames: 22, PayloadBytes: 24, WireBytes: 26},
+			Limits: []*usagev1.LimitUsage{{
+				Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: gold, Limit: "messages-rate-observed", Pauses: 42, PausedMilliseconds: 44,
+				DroppedMessages: 46, ClosedSessions: 48, RefusedHandshakes: 50, ObservedHits: 40,
+				FirstTime: timestamppb.New(minute.Add(-time.Hour)), LastTime: timestamppb.New(minute),
+			}},
+			RefusedHandshakes:      []*usagev1.RefusedHandshakes{{Status: 401, Count: 2}, {Status: 429, Count: 40}},
+			ApplicationDisplayName: "Busy", Username: "ann",
+		}
+		if diff := cmp.Diff(want, list.GetUsage()[0], protocmp.Transform(), protocmp.IgnoreFields(&usagev1.Usage{}, "plan_display_name")); diff != "" {
+			t.Errorf("ListUsage(observed) (-want +got):\n%s", diff)
+		}
+		// Pages of the most, and of all.
+		for _, req := range []*usagev1.ListUsageRequest{{GroupBy: []string{"application"}, Top: 3, PageSize: 1}, {GroupBy: []string{"application"}, PageSize: 2}} {
+			seen := 0
+			for {
+				page, err := w.usage.ListUsage(w.ann, req)
+				w.must(err)
+				if seen += len(page.GetUsage()); page.GetNextPageToken() == "" {
+					break
+				}
+				req.PageToken = page.GetNextPageToken()
+			}
+			if seen != 3 {
+				t.Errorf("ListUsage(top %d) = %d rows in pages of %d, want 3", req.GetTop(), seen, req.GetPageSize())
+			}
 		}
 	})
 }

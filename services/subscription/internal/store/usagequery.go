@@ -123,8 +123,9 @@ func (r *reading) rows(ctx context.Context, after UsageKey, limit int) ([]Usage,
 		if err := r.rank(ctx); err != nil {
 			return nil, err
 		}
-		if r.byAmount() && after != (UsageKey{}) {
-			r.top = slices.DeleteFunc(r.top, func(t ranked) bool { return !t.follows(after) })
+		if r.byAmount() {
+			r.top = slices.DeleteFunc(r.top, func(t ranked) bool { return after != (UsageKey{}) && !t.follows(after) })
+			r.top = r.top[:min(len(r.top), limit)]
 			after = UsageKey{}
 		}
 		if len(r.top) == 0 {
@@ -442,17 +443,17 @@ func (r *reading) conditions(s *statement, of table) []string {
 // application, given by id, and a version; of all where one is empty.
 func usedBetween(ctx context.Context, tx *sqldb.Tx, column, application, version string, start, end time.Time) (int64, error) {
 	s := &statement{}
-	of := "TRUE"
+	of := ""
 	for _, term := range []struct{ column, value string }{{"application", application}, {"version", version}} {
 		if term.value != "" {
-			of += " AND s." + term.column + " = " + s.param(term.value)
+			of = " AND s." + term.column + " = " + s.param(term.value) + of
 		}
 	}
 	var all []string
 	for _, p := range split(start.UnixMicro(), end.UnixMicro()) {
 		all = append(all, `
 			SELECT SUM(`+column+`) AS used FROM usage_series s CROSS JOIN usage_`+p.span.name+` u
-			WHERE u.series = s.id AND u.start_at >= `+s.param(p.start)+` AND u.start_at < `+s.param(p.end)+` AND `+of)
+			WHERE u.series = s.id AND u.start_at >= `+s.param(p.start)+` AND u.start_at < `+s.param(p.end)+of)
 	}
 	var used int64
 	err := tx.QueryRowContext(ctx, `
