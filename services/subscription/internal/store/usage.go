@@ -268,11 +268,12 @@ func scanSeries(row sqldb.Row) (s seriesRow, err error) {
 	return s, err
 }
 
-// chunks divides rows into chunks of 256, 64, 16, 4 and 1, so that the statements that
-// write them have few texts, which engines prepare once.
+// chunks divides rows into chunks of 16, 4 and 1, so that the statements that write them
+// have few texts. Larger ones are slower: what SQLite needs to find a parameter by its
+// number grows with how many there are.
 func chunks[T any](rows []T) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
-		for size := 256; len(rows) > 0; size = max(1, size/4) {
+		for size := 16; len(rows) > 0; size = max(1, size/4) {
 			for len(rows) >= size {
 				if !yield(rows[:size]) {
 					return

@@ -77,7 +77,7 @@ func (s *Store) Usage(ctx context.Context, v identity.Viewer, q UsageQuery, afte
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{db: s.db, viewer: v, query: q, pieces: pieces, start: start}
+	r := &reading{db: s.db, viewer: v, query: q, pieces: pieces, start: start, now: s.now()}
 	rows, err := r.rows(ctx, after, limit)
 	if err == nil && len(rows) > 0 {
 		err = cmp.Or(r.addLimits(ctx, rows), r.addRefused(ctx, rows))
@@ -94,8 +94,9 @@ type reading struct {
 	viewer identity.Viewer
 	query  UsageQuery
 	pieces []piece
-	// start is the start of the first span.
+	// start is the start of the first span, now the time.
 	start int64
+	now   time.Time
 	// top are the groups with the most, nil for all.
 	top []ranked
 }
@@ -136,6 +137,32 @@ func (r *reading) rows(ctx context.Context, after UsageKey, limit int) ([]Usage,
 	if slices.Contains(r.query.GroupBy, "application") {
 		owner = "MAX(s.application_owner)"
 	}
+	from := max(r.start, after.Start)
+	if r.query.Step == 0 || from == 0 {
+		return r.page(ctx, after, limit, owner, stretch{0, endless})
+	}
+	// A page of many groups is of few spans: it is read from some, then from more.
+	var rows []Usage
+	step, end := r.query.Step.Microseconds(), r.pieces[0].end
+	for spans := int64(8); from < end && len(rows) < limit; spans *= 8 {
+		until := end
+		if spans < (r.now.UnixMicro()-from)/step {
+			until = min(end, from+spans*step)
+		}
+		more, err := r.page(ctx, after, limit-len(rows), owner, stretch{from, until})
+		if err != nil {
+			return nil, err
+		}
+		rows, from, after = append(rows, more...), until, UsageKey{}
+	}
+	return rows, nil
+}
+
+// stretch is a half-open part of the time that a query is for.
+type stretch struct{ from, until int64 }
+
+// page reads traffic after a key, of a stretch of time.
+func (r *reading) page(ctx context.Context, after UsageKey, limit int, owner string, of stretch) ([]Usage, error) {
 	s := r.statement()
 	where := ""
 	if after != (UsageKey{}) {
@@ -144,7 +171,7 @@ func (r *reading) rows(ctx context.Context, after UsageKey, limit int) ([]Usage,
 	text := `
 		SELECT bucket, api, version, application, subscription, plan, sessions,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire, ` + planLabel + `, ` + usageLabels + `
-		FROM (` + r.sums(s, trafficTable, after.Start, where, owner+" AS application_owner") + `
+		FROM (` + r.sums(s, trafficTable, of, where, owner+" AS application_owner") + `
 			ORDER BY bucket, api, version, application, subscription, plan LIMIT ` + s.param(limit) + `) r
 		ORDER BY bucket, api, version, application, subscription, plan`
 	rows, err := sqldb.All(ctx, r.db, scanUsage, text, s.args...)
@@ -176,7 +203,7 @@ func (r *reading) rank(ctx context.Context) error {
 	whole := *r
 	whole.query.Step = 0
 	s := r.statement()
-	text := "SELECT api, version, application, subscription, plan, amount FROM (" + whole.sums(s, orders[r.query.OrderBy], 0, "") + `) r
+	text := "SELECT api, version, application, subscription, plan, amount FROM (" + whole.sums(s, orders[r.query.OrderBy], stretch{0, endless}, "") + `) r
 		WHERE amount > 0
 		ORDER BY amount DESC, api, version, application, subscription, plan LIMIT ` + s.param(r.query.Top)
 	var err error
@@ -192,7 +219,7 @@ func (r *reading) rank(ctx context.Context) error {
 func (r *reading) addLimits(ctx context.Context, rows []Usage) error {
 	return addTo(rows, func(yield func(UsageKey, LimitUsage)) error {
 		s := r.statement()
-		text := r.sums(s, limitTable, rows[0].ListKey().Start, r.within(s, rows)) + " ORDER BY place, limit_plan, name"
+		text := r.sums(s, limitTable, r.stretch(rows), r.within(s, rows)) + " ORDER BY place, limit_plan, name"
 		_, err := sqldb.All(ctx, r.db, func(row sqldb.Row) (l LimitUsage, err error) {
 			var k UsageKey
 			var first, last int64
@@ -209,7 +236,7 @@ func (r *reading) addLimits(ctx context.Context, rows []Usage) error {
 func (r *reading) addRefused(ctx context.Context, rows []Usage) error {
 	return addTo(rows, func(yield func(UsageKey, RefusedHandshakes)) error {
 		s := r.statement()
-		text := r.sums(s, refusedTable, rows[0].ListKey().Start, r.within(s, rows)) + " ORDER BY status"
+		text := r.sums(s, refusedTable, r.stretch(rows), r.within(s, rows)) + " ORDER BY status"
 		_, err := sqldb.All(ctx, r.db, func(row sqldb.Row) (h RefusedHandshakes, err error) {
 			var k UsageKey
 			err = row.Scan(append(k.dests(), &h.Status, &h.Number)...)
@@ -248,6 +275,14 @@ func (r *reading) within(s *statement, rows []Usage) string {
 		return ""
 	}
 	return " WHERE " + r.key() + " >= " + s.key(r, rows[0].ListKey()) + " AND " + r.key() + " <= " + s.key(r, rows[len(rows)-1].ListKey())
+}
+
+// stretch is the time of rows.
+func (r *reading) stretch(rows []Usage) stretch {
+	if r.query.Step == 0 {
+		return stretch{0, endless}
+	}
+	return stretch{micros(rows[0].Start), micros(rows[len(rows)-1].Start.Add(r.query.Step))}
 }
 
 // table is a kind of table of usage, of which there is one for each span.
@@ -352,11 +387,11 @@ func (r *reading) grouped(all group) (some []string) {
 	return some
 }
 
-// sums returns a query of what a table has by span, group and the table's own keys, from a
-// time on, with a condition on the spans and groups, and with further columns. It sums
+// sums returns a query of what a table has by span, group and the table's own keys, in a
+// stretch of time, with a condition on the spans and groups, and with further columns. It sums
 // the rows of each series in each piece of the time, which are found by their key, and
 // then those of the groups.
-func (r *reading) sums(s *statement, of table, from int64, where string, more ...string) string {
+func (r *reading) sums(s *statement, of table, in stretch, where string, more ...string) string {
 	columns, by := []string{"p.bucket AS bucket"}, append([]string{"p.bucket"}, r.grouped(seriesColumns)...)
 	for i, d := range dimensions {
 		column := "''"
@@ -373,16 +408,16 @@ func (r *reading) sums(s *statement, of table, from int64, where string, more ..
 	}
 	return `
 		SELECT ` + strings.Join(append(columns, more...), ", ") + `
-		FROM (` + r.bySeries(s, of, from) + `) p JOIN usage_series s ON s.id = p.series` + where + `
+		FROM (` + r.bySeries(s, of, in) + `) p JOIN usage_series s ON s.id = p.series` + where + `
 		GROUP BY ` + strings.Join(by, ", ")
 }
 
 // bySeries is the part of sums that sums by series.
-func (r *reading) bySeries(s *statement, of table, from int64) string {
+func (r *reading) bySeries(s *statement, of table, in stretch) string {
 	where := strings.Join(r.conditions(s, of), " AND ")
 	var all []string
 	for _, p := range r.pieces {
-		if p.end <= from {
+		if p.start, p.end = max(p.start, in.from), min(p.end, in.until); p.start >= p.end {
 			continue
 		}
 		bucket, by := "", []string{"s.id"}
@@ -405,7 +440,7 @@ func (r *reading) bySeries(s *statement, of table, from int64) string {
 		all = append(all, `
 			SELECT `+strings.Join(columns, ", ")+`
 			FROM usage_series s CROSS JOIN `+of.name+`_`+p.span.name+` u
-			WHERE u.series = s.id AND u.start_at >= `+s.param(max(p.start, from))+` AND u.start_at < `+s.param(p.end)+` AND `+where+`
+			WHERE u.series = s.id AND u.start_at >= `+s.param(p.start)+` AND u.start_at < `+s.param(p.end)+` AND `+where+`
 			GROUP BY `+strings.Join(by, ", "))
 	}
 	return strings.Join(all, " UNION ALL")

@@ -91,8 +91,8 @@ func usageQuery(req *usagev1.ListUsageRequest) (q store.UsageQuery, err error) {
 	}{{"start_time", begun.Start, &q.Start}, {"end_time", begun.End, &q.End}} {
 		switch {
 		case bound.micros == nil:
-		case *bound.micros < 0:
-			return q, fault.Invalid(bound.field, "must not be before 1970")
+		case *bound.micros <= 0:
+			return q, fault.Invalid(bound.field, "must be after 1970 began")
 		default:
 			*bound.to = time.UnixMicro(*bound.micros)
 		}
