@@ -146,7 +146,9 @@ func TestSubscriptionlessVersion(t *testing.T) {
 			return s.GetSubscription() == "" && s.GetPlan() == "plans/async-default-subscriptionless"
 		})
 		sub := p.subscribe(t, of.app.GetName(), x.version.GetName())
-		moved := p.live(t, x, func(s *gatewayv1.Session) bool { return s.GetSubscription() == sub.GetName() && s.GetPlan() == p.plan(t, "Gold") })
+		moved := p.live(t, x, func(s *gatewayv1.Session) bool {
+			return s.GetSubscription() == sub.GetName() && s.GetPlan() == p.plan(t, "Gold")
+		})
 		if moved.GetName() != free.GetName() {
 			t.Errorf("the session is %s, and was %s", moved.GetName(), free.GetName())
 		}
