@@ -305,7 +305,7 @@ func limitWords(l *catalogv1.Limit) string {
 		if r.GetPerConnection() {
 			parts = append(parts, "each connection")
 		}
-		if p := r.GetLongestPause(); p != nil {
+		if p := r.GetLongestPause(); p != nil && p.AsDuration() != 10*time.Second { // which is the default
 			parts = append(parts, "longest pause "+spanWords(p.AsDuration()))
 		}
 	case *catalogv1.Limit_Quota:
