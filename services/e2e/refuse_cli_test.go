@@ -83,6 +83,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"session list --app Nothing", `session list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"session close", `session close: SESSION, or --app, --api or both: one of them is needed`, 2},
 		{"subscription list --app Nothing", `subscription list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
+		{"subscription update Phone Echo/1.0.0 --plan Lead", `subscription update: --plan: there is no plan "Lead" that you may see; list them with: tidegate plan list`, 1},
 		{"api list Nothing", `api list: API: there is no API "Nothing" that you may see; list them with: tidegate api list`, 1},
 		{"api version update Echo/1.0.0 --place cookie:token", `api version update: --place: "cookie:token" is neither header:Authorization nor query:access_token`, 2},
 		{"api version update Echo/1.0.0 --place header:X", `api version update: --security: must be Authorization, the one header that is served`, 1},
@@ -136,6 +137,11 @@ func TestRefusedCommands(t *testing.T) {
 
 		// Plans, and what versions say of limits.
 		{"plan get Nothing", `plan get: PLAN: there is no plan "Nothing" that you may see; list them with: tidegate plan list`, 1},
+		{"plan create Lead --rate messages=1/1s,refuse", `plan create: --rate messages=1/1s,refuse: a rate of messages has PAUSE, DROP or CLOSE, not REFUSE`, 1},
+		{"plan create Lead --rate bytes=1KiB/1s --message-size 64KiB", `plan create: --rate bytes=1KiB/1s: a message of 65536 bytes can need 1m4s at this rate, more than a pause of 10s: raise longest_pause or the amount, bound the message_size, or have DROP or CLOSE`, 1},
+		{"plan create Lead --connections 1 --connections 2", `plan create: --connections 2: limits[0] is a limit of connections too, and there is one at most`, 1},
+		{"plan update Gold --rate messages=1/1s,name=UPPER", `plan update: --rate messages=1/1s,name=UPPER: must be 1 to 63 characters of a-z, 0-9 and - and begin with a letter, as messages-rate`, 1},
+		{"plan delete Gold", `plan delete: the plan is in use by XX`, 1},
 		{"plan create gOLD", `plan create: NAME: "gOLD" is taken`, 1},
 		{"plan create Lead --rate messages=0/1s", `plan create: --rate: "0" is not a number of 1 or more, as 100`, 2},
 		{"api version update Echo/1.0.0 --traffic-plan Lead", `api version update: --traffic-plan: there is no plan "Lead" that you may see; list them with: tidegate plan list`, 1},

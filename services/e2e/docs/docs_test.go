@@ -294,8 +294,8 @@ func commandLine(t *testing.T, flags map[string]bool) []string {
 		if err != nil {
 			t.Fatalf("tidegate %s --help: %v", m[1], err)
 		}
-		for _, f := range regexp.MustCompile(`(?m)^  (?:-\w, |    )(--[a-z-]+)`).FindAllStringSubmatch(string(out), -1) {
-			flags[f[1]] = true
+		for _, f := range regexp.MustCompile(`(?m)^  (?:-\w, |    )--(?:\[no-\])?([a-z-]+)`).FindAllStringSubmatch(string(out), -1) {
+			flags["--"+f[1]] = true
 		}
 	}
 	if len(commands) < 30 {
