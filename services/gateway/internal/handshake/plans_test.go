@@ -2,7 +2,9 @@ package handshake
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -29,8 +31,9 @@ func (w *world) plan(name string, list ...*catalogv1.Limit) {
 	w.throttle.SetPlans([]*catalogv1.Plan{{Name: "plans/" + name, Limits: list}}, nil)
 }
 
-// subscribe makes the token that is called as the application, with these plans.
-func (w *world) subscribe(application, plan, applicationPlan string) {
+// subscribe makes the token "a", of an application with these plans.
+func (w *world) subscribe(plan, applicationPlan string) {
+	const application = "a"
 	w.grants.mu.Lock()
 	defer w.grants.mu.Unlock()
 	w.grants.byToken[application] = &grant.Grant{
@@ -55,7 +58,18 @@ func sessionQuota(n int64) *catalogv1.Limit {
 	}}}
 }
 
-func as(token string) string { return "Authorization: Bearer " + token + "\r\n" }
+// asSubscriber is the header of who subscribe is for.
+const asSubscriber = "Authorization: Bearer a\r\n"
+
+// readFrame reads a small frame.
+func readFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err != nil || f.Header.Length > 1<<16 {
+		return f, errors.Join(err, errors.New("no small frame"))
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
+}
 
 // peer is a client with an open session.
 type peer struct {
@@ -79,7 +93,7 @@ func (w *world) open(more string) *peer {
 func (p *peer) closed(w *world) string {
 	w.t.Helper()
 	for {
-		f, err := ws.ReadFrame(p.br)
+		f, err := readFrame(p.br)
 		if err != nil {
 			w.t.Fatalf("no close came: %v", err)
 		}
@@ -132,11 +146,11 @@ func TestLimitsRefuse(t *testing.T) {
 				w.plan("none")
 				plans := [3]string{"plans/none", "plans/none", "plans/none"}
 				plans[place] = "plans/two"
-				w.subscribe("a", plans[0], plans[1])
+				w.subscribe(plans[0], plans[1])
 				w.serve(newEcho(t, nil).url, func(r *routes.Route) { r.Limits.TrafficPlan = plans[2] })
-				w.open(as("a"))
-				w.open(as("a"))
-				a := w.ask("/echo/1.0.0", as("a"))
+				w.open(asSubscriber)
+				w.open(asSubscriber)
+				a := w.ask("/echo/1.0.0", asSubscriber)
 				detail := apis
 				if place != limits.Version {
 					detail = fmt.Sprintf(own, kind.want.Name, place)
@@ -209,18 +223,18 @@ func TestPlanUnknown(t *testing.T) {
 func TestSeatsComeBack(t *testing.T) {
 	w := newWorld(t, nil)
 	w.plan("one", connections(1, catalogv1.Limit_REACTION_REFUSE))
-	w.subscribe("a", "plans/one", "plans/one")
+	w.subscribe("plans/one", "plans/one")
 	echo := newEcho(t, nil).url
 	served := func(url string) { w.serve(url, func(r *routes.Route) { r.Limits.TrafficPlan = "plans/one" }) }
 	free := func() bool { return len(w.throttle.SeatsTaken()) == 0 }
 	hangs, asked, left := silent(t)
 	for name, f := range map[string]func(){
-		"the backend cannot be reached": func() { served("ws://127.0.0.1:1"); w.ask("/echo/1.0.0", as("a")) },
-		"the backend refuses":           func() { served(saying(t, "HTTP/1.1 403 X\r\n\r\n")); w.ask("/echo/1.0.0", as("a")) },
+		"the backend cannot be reached": func() { served("ws://127.0.0.1:1"); w.ask("/echo/1.0.0", asSubscriber) },
+		"the backend refuses":           func() { served(saying(t, "HTTP/1.1 403 X\r\n\r\n")); w.ask("/echo/1.0.0", asSubscriber) },
 		"the client leaves meanwhile": func() {
 			served(hangs)
 			conn := w.dial(false)
-			w.send(conn, request("/echo/1.0.0", as("a")))
+			w.send(conn, request("/echo/1.0.0", asSubscriber))
 			comes(t, "the dial", asked)
 			_ = conn.Close()
 			comes(t, "the end of the dial", left)
@@ -228,13 +242,13 @@ func TestSeatsComeBack(t *testing.T) {
 		"the grant ends meanwhile": func() {
 			served(echo)
 			w.grants.confirm = func(s grant.Session) error { s.End(ending.New(ending.Revoked, "")); return s.Err() }
-			w.ask("/echo/1.0.0", as("a"))
+			w.ask("/echo/1.0.0", asSubscriber)
 			w.grants.confirm = nil
 		},
-		"the client closes": func() { served(echo); _ = w.open(as("a")).Conn.Close() },
+		"the client closes": func() { served(echo); _ = w.open(asSubscriber).Close() },
 		"an operator closes": func() {
 			served(echo)
-			w.open(as("a"))
+			w.open(asSubscriber)
 			w.sessions.EndAllOn(ending.New(ending.OperatorClose, ""), "grants/a")
 		},
 	} {
@@ -242,7 +256,7 @@ func TestSeatsComeBack(t *testing.T) {
 		eventually(t, "the seats are back after: "+name, free)
 	}
 	served(echo)
-	w.open(as("a"))
+	w.open(asSubscriber)
 }
 
 // TestCloseOldest: from another network the same application gets in, and its oldest session
@@ -250,19 +264,19 @@ func TestSeatsComeBack(t *testing.T) {
 func TestCloseOldest(t *testing.T) {
 	w := newWorld(t, nil)
 	w.plan("two", connections(2, catalogv1.Limit_REACTION_CLOSE_OLDEST))
-	w.subscribe("a", "plans/two", "")
+	w.subscribe("plans/two", "")
 	w.serve(newEcho(t, nil).url)
-	first, second := w.open(as("a")), w.open(as("a"))
-	w.open(as("a"))
+	first, second := w.open(asSubscriber), w.open(asSubscriber)
+	w.open(asSubscriber)
 	if got := first.closed(w); got != "4003 REPLACED" {
 		t.Errorf("the oldest got %q, want 4003 REPLACED", got)
 	}
-	_ = first.Conn.Close()
+	_ = first.Close()
 	r := <-w.records
 	if r.Ending.Reason != ending.Replaced || r.Ending.Limit == nil || r.Ending.Limit.Name != "connections" || r.Plans == nil || r.Plans.Plan != "plans/two" {
 		t.Errorf("the record says %+v of %+v", r.Ending, r.Plans)
 	}
-	_ = second.Conn.Close()
+	_ = second.Close()
 }
 
 // TestSilentHolder: a session whose client is gone without a word makes room for one that
@@ -270,15 +284,15 @@ func TestCloseOldest(t *testing.T) {
 func TestSilentHolder(t *testing.T) {
 	w := newWorld(t, nil)
 	w.plan("one", connections(1, catalogv1.Limit_REACTION_REFUSE))
-	w.subscribe("a", "plans/one", "")
+	w.subscribe("plans/one", "")
 	w.serve(newEcho(t, nil).url)
-	holder := w.open(as("a"))
+	holder := w.open(asSubscriber)
 	var pinged atomic.Int32
 	answering := make(chan struct{})
 	go func() {
 		defer close(answering)
 		for {
-			f, err := ws.ReadFrame(holder.br)
+			f, err := readFrame(holder.br)
 			if err != nil || f.Header.OpCode == ws.OpClose {
 				return
 			}
@@ -290,20 +304,20 @@ func TestSilentHolder(t *testing.T) {
 	}()
 	live := w.sessions.RestingOn("grants/a")[0]
 	eventually(t, "the holder is asked", func() bool {
-		if a := w.ask("/echo/1.0.0", as("a")); a.Code != "CONNECTIONS_FULL" {
+		if a := w.ask("/echo/1.0.0", asSubscriber); a.Code != "CONNECTIONS_FULL" {
 			t.Errorf("while the holder answers pings: %d %s, want CONNECTIONS_FULL", a.StatusCode, a.Code)
 		}
 		return pinged.Load() > 1
 	})
-	_ = holder.Conn.SetReadDeadline(time.Unix(1, 0)) // from now on it reads nothing
+	_ = holder.SetReadDeadline(time.Unix(1, 0)) // from now on it reads nothing
 	<-answering
 	eventually(t, "its seat is free", func() bool {
 		conn := w.dial(false)
-		w.send(conn, request("/echo/1.0.0", as("a")))
+		w.send(conn, request("/echo/1.0.0", asSubscriber))
 		return w.receive(conn).StatusCode == 101
 	})
 	eventually(t, "the silent session has ended", func() bool { return live.Err() != nil })
-	_ = holder.Conn.Close()
+	_ = holder.Close()
 	r := <-w.records
 	if r.Ending.Reason != ending.Idle || !strings.Contains(r.Ending.Detail, "its seat was needed") {
 		t.Errorf("the record says %+v, want IDLE", r.Ending)
@@ -316,17 +330,22 @@ func TestTighterLimitEndsTheNewest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.throttle.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}()
 	w.plan("p", connections(2, catalogv1.Limit_REACTION_REFUSE))
-	w.subscribe("a", "plans/p", "")
+	w.subscribe("plans/p", "")
 	w.serve(newEcho(t, nil).url)
-	first, second := w.open(as("a")), w.open(as("a"))
+	first, second := w.open(asSubscriber), w.open(asSubscriber)
 	w.plan("p", connections(1, catalogv1.Limit_REACTION_REFUSE))
 	if got := second.closed(w); got != "4003 THROTTLED" {
 		t.Errorf("the newest got %q, want 4003 THROTTLED", got)
 	}
 	w.send(first.Conn, frame("hello"))
-	if f, err := ws.ReadFrame(first.br); err != nil || f.Header.OpCode == ws.OpClose {
+	if f, err := readFrame(first.br); err != nil || f.Header.OpCode == ws.OpClose {
 		t.Errorf("the oldest got %v, %v, want its echo", f, err)
 	}
 }
@@ -342,7 +361,7 @@ func messages(n int64) *catalogv1.Limit {
 func (p *peer) says(w *world) string {
 	w.t.Helper()
 	for {
-		f, err := ws.ReadFrame(p.br)
+		f, err := readFrame(p.br)
 		if err != nil {
 			w.t.Fatalf("nothing came: %v", err)
 		}
@@ -363,10 +382,10 @@ func TestLimitsOfALiveSession(t *testing.T) {
 	w.plan("p", messages(1))
 	w.plan("big", messages(1000))
 	w.plan("none")
-	w.subscribe("a", "plans/p", "")
+	w.subscribe("plans/p", "")
 	url := newEcho(t, nil).url
 	w.serve(url)
-	p := w.open(as("a"))
+	p := w.open(asSubscriber)
 	live := w.sessions.RestingOn("grants/a")[0]
 	moved := func(plan, applicationPlan string) {
 		g := *live.Grant()
@@ -422,9 +441,9 @@ func TestErrorFrames(t *testing.T) {
 	} {
 		w := newWorld(t, nil)
 		w.plan("p", messages(2))
-		w.subscribe("a", "plans/p", "")
+		w.subscribe("plans/p", "")
 		w.serve(newEcho(t, func(e *echo) { e.protocols = []string{"b"} }).url, func(r *routes.Route) { r.Frames = tt.frames })
-		more := as("a")
+		more := asSubscriber
 		if tt.protocol != "" {
 			more += "Sec-WebSocket-Protocol: " + tt.protocol + "\r\n"
 		}

@@ -28,13 +28,13 @@ func TestSeatsAreGivenBack(t *testing.T) {
 		a, b, c := w.who("a", "plans/two", "plans/three"), w.who("b", "plans/two", "plans/three"), w.who("c", "plans/two", "plans/three")
 		for round := range 3 {
 			all := []*client{w.mustEnter(a), w.mustEnter(a)}
-			w.refused(a, "connections", limits.Subscription)
+			_ = w.refused(a, "connections", limits.Subscription)
 			elsewhere := a
 			elsewhere.Version = "apis/b/versions/1"
 			all = append(all, w.mustEnter(elsewhere))
-			w.refused(elsewhere, "connections", limits.Application)
+			_ = w.refused(elsewhere, "connections", limits.Application)
 			all = append(all, w.mustEnter(b), w.mustEnter(b))
-			w.refused(c, "connections", limits.Version)
+			_ = w.refused(c, "connections", limits.Version)
 			for _, x := range all {
 				x.Release()
 			}
@@ -176,7 +176,7 @@ func TestTighterConnections(t *testing.T) {
 			return n
 		}
 		w.put(planOf("p", connections(5, refuse)))
-		w.refused(who, "connections", limits.Subscription)
+		_ = w.refused(who, "connections", limits.Subscription)
 		synctest.Wait()
 		if n := count(); n != 1 {
 			t.Errorf("%d ended at once, want 1", n)
@@ -192,7 +192,7 @@ func TestTighterConnections(t *testing.T) {
 		if n := count(); n != 2 {
 			t.Errorf("%d ended with a limit that was raised, want 2", n)
 		}
-		w.refused(who, "connections", limits.Subscription)
+		_ = w.refused(who, "connections", limits.Subscription)
 		w.put(planOf("p", connections(3, closeOldest)))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()

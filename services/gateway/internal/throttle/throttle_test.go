@@ -150,7 +150,7 @@ func TestSessionQuota(t *testing.T) {
 		if err := opened[2].Open(w.t.Context()); !errors.As(err, &limit) || limit.Kind != limits.KindQuota || limit.Limit != 2 || limit.Used != 2 || limit.Window != 24*time.Hour {
 			t.Errorf("Open of the third = %v, want a refusal by the quota", err)
 		}
-		w.refused(who, limit.Name, limits.Subscription) // no backend is dialled for it
+		_ = w.refused(who, limit.Name, limits.Subscription) // no backend is dialled for it
 		opened[0].Unopen()
 		if err := opened[2].Open(w.t.Context()); err != nil {
 			t.Errorf("Open = %v, though one was given back", err)
@@ -488,14 +488,13 @@ func TestConcurrent(t *testing.T) {
 				for range 200 {
 					c, err := w.enter(who)
 					if err != nil {
-						var limit *LimitError
-						if !errors.As(err, &limit) {
+						if _, ok := errors.AsType[*LimitError](err); !ok {
 							t.Errorf("Enter = %v", err)
 						}
 						continue
 					}
 					c.send(3)
-					c.Hold.SetGrant(who.Grant)
+					c.SetGrant(who.Grant)
 					c.Release()
 				}
 			})

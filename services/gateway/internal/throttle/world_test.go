@@ -29,7 +29,6 @@ type world struct {
 	began   time.Time
 	ledger  *ledger
 	asOf    uint64
-	stop    func()
 	fetches chan string
 
 	mu       sync.Mutex
