@@ -45,16 +45,22 @@ type Config struct {
 	// Against is the folder of another commit's checkout, which is measured instead
 	// of the peers.
 	Against string
+	// Limits has the gateway measured with limits of plans and without, instead of
+	// the peers, and then paused sessions and a change of their plan.
+	Limits bool
+	// Paused is how many sessions are paused at once, and Changed how many a change of a
+	// plan touches.
+	Paused, Changed int
 }
 
 // Default returns the default configuration.
 func Default() Config {
-	return Config{Span: time.Second, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second}
+	return Config{Span: time.Second, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000}
 }
 
 // Flags registers the options. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against 30)")
+	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against and -limits 30)")
 	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes")
 	fs.IntVar(&c.Conns, "conns", c.Conns, "`connections` of the echo measurements")
 	fs.IntVar(&c.Payload, "payload", c.Payload, "`bytes` of an echoed message, 1 to 65535")
@@ -68,7 +74,22 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 		"Each round starts both anew. Printed are the medians of the rounds' ratios and their 95 % intervals, which are two of the "+
 		"sorted ratios (order statistics) and assume nothing about how these are distributed; 6 rounds is the least that gives one. "+
 		"What is called slower has its whole interval above 1.03")
+	fs.BoolVar(&c.Limits, "limits", c.Limits, "compare the gateway with limits at four places with the gateway without, as -against does, instead of the peers; then pause sessions, and change the plan of others")
+	fs.IntVar(&c.Paused, "paused", c.Paused, "`sessions` that are paused at once with -limits")
+	fs.IntVar(&c.Changed, "changed", c.Changed, "`sessions` that a change of a plan touches with -limits")
 }
+
+// sides are the names of what is compared with Against and Limits, and the title of
+// their tables.
+func (c *Config) sides() (a, b, title string) {
+	if c.Limits {
+		return limited, unlimited, "With limits at four places and without"
+	}
+	return newSide, oldSide, "New and old"
+}
+
+// compares tells whether two gateways are compared, and no peers.
+func (c *Config) compares() bool { return c.Against != "" || c.Limits }
 
 // Check returns what is wrong with the options.
 func (c *Config) Check() error {
@@ -77,12 +98,14 @@ func (c *Config) Check() error {
 		return fmt.Errorf("-rounds is %d: it must be at least 1", c.Rounds)
 	case c.Span <= 0:
 		return fmt.Errorf("-span is %v: it must be above 0", c.Span)
-	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1:
-		return errors.New("-conns, -dialers and -idle must be at least 1")
+	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1 || c.Paused < 1 || c.Changed < 1:
+		return errors.New("-conns, -dialers, -idle, -paused and -changed must be at least 1")
 	case c.Payload < 1 || c.Payload > 65535:
 		return fmt.Errorf("-payload is %d: it must be 1 to 65535", c.Payload)
 	case c.Against != "" && c.Peers != "":
 		return errors.New("-peers and -against are given: only one of them can be")
+	case c.Limits && (c.Against != "" || c.Peers != ""):
+		return errors.New("-limits and -peers or -against are given: only one of them can be")
 	}
 	return errors.Join(
 		checkList("-peers", c.Peers, peerNames()),
@@ -128,10 +151,17 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	defer backend.stop()
 
 	r := &runner{cfg: cfg, log: log, dir: dir, backend: backend.addr}
-	if cfg.Against != "" {
+	switch {
+	case cfg.Limits:
+		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
+		r.starters = []starter{
+			{limited, stackStarter(self, "", dir, armed)},
+			{unlimited, stackStarter(self, "", dir, none)},
+		}
+	case cfg.Against != "":
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
 		r.starters, err = sides(ctx, cfg.Against, self, dir)
-	} else {
+	default:
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 5)
 		r.starters, err = proxies(ctx, cfg, log, self, dir)
 	}
@@ -141,8 +171,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	if err := r.run(ctx); err != nil {
 		return err
 	}
-	if err := r.print(out); err != nil || cfg.Against != "" || cfg.skips("flood") {
+	if err := r.print(out); err != nil {
 		return err
+	}
+	switch {
+	case cfg.Limits:
+		return r.underLimits(ctx, starter{limited, stackStarter(self, "", dir, tight)}, out)
+	case cfg.Against != "" || cfg.skips("flood"):
+		return nil
 	}
 	return r.underFlood(ctx, out)
 }
@@ -154,7 +190,7 @@ func proxies(ctx context.Context, cfg Config, log *slog.Logger, self, dir string
 		{alone, func(_ context.Context, _ shape, _, backend string) (*target, func(), error) {
 			return &target{addr: backend, path: "/"}, func() {}, nil
 		}},
-		{tidegate, stackStarter(self, "", dir)},
+		{tidegate, stackStarter(self, "", dir, none)},
 	}
 	for _, p := range peers() {
 		if !has(cfg.Peers, p.name) {
@@ -180,7 +216,7 @@ func sides(ctx context.Context, checkout, self, dir string) ([]starter, error) {
 		return nil, err
 	}
 	return []starter{
-		{newSide, stackStarter(self, "", dir)},
-		{oldSide, stackStarter(other, checkout, dir)},
+		{newSide, stackStarter(self, "", dir, none)},
+		{oldSide, stackStarter(other, checkout, dir, none)},
 	}, nil
 }

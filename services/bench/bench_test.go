@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 2 && os.Args[1] == "-echo-backend":
 		again(func(ctx context.Context) error { return Backend(ctx, os.Stdout) })
 	case len(os.Args) == 4 && os.Args[1] == "-stack":
-		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], os.Args[3], os.Stdout) })
+		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], "", os.Args[3], os.Stdout) })
+	case len(os.Args) == 6 && os.Args[1] == "-stack":
+		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], os.Args[4], os.Args[5], os.Stdout) })
 	default:
 		goleak.VerifyTestMain(m)
 	}
@@ -102,6 +104,25 @@ func TestAgainst(t *testing.T) {
 		row := regexp.MustCompile(`(?m)^\| ` + what + ` +\| \d.*\| \d.*\| \d+\.\d\d +\| – +\| 1 +\| +\|$`)
 		if !row.MatchString(out.String()) {
 			t.Errorf("no row of %q with one ratio and no interval:\n%s", what, &out)
+		}
+	}
+}
+
+// TestLimits compares gateways with limits and without, pauses sessions and changes their
+// plan.
+func TestLimits(t *testing.T) {
+	cfg := quick()
+	cfg.Limits, cfg.Shapes, cfg.Paused, cfg.Changed = true, one, 20, 20
+	var out bytes.Buffer
+	if err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler), &out); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, what := range []string{
+		`CPU per message, 1 in flight +\| \d.*\| \d.*\| \d+\.\d\d +\| – +\| 1 +\|`, `memory per idle session +\| \d.*\| \d.*\|`,
+		`memory per paused session, 20 at once +\| -?\d+\.\d KiB`, `a change of a plan, until the last of 20 sessions has it +\| \d+ ms`,
+	} {
+		if !regexp.MustCompile(`(?m)^\| ` + what).MatchString(out.String()) {
+			t.Errorf("no row %s:\n%s", what, &out)
 		}
 	}
 }

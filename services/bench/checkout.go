@@ -25,31 +25,35 @@ func buildBench(ctx context.Context, checkout, dir string) (bin string, err erro
 
 // stackStarter starts the Tidegate of a checkout (the working folder if it is
 // empty) with the benchmark of that checkout; see ServeStack. Only the gateway's
-// process counts; authentication and metering are on.
-func stackStarter(bench, checkout, dir string) func(context.Context, shape, string, string) (*target, func(), error) {
+// process counts; authentication and metering are on. p says what its plans promise.
+func stackStarter(bench, checkout, dir string, p promise) func(context.Context, shape, string, string) (*target, func(), error) {
 	return func(ctx context.Context, s shape, _, backend string) (*target, func(), error) {
-		none := func() {}
+		nothing := func() {}
 		built := filepath.Join(dir, filepath.Base(bench)+"-services")
 		if err := os.MkdirAll(built, 0o700); err != nil {
-			return nil, none, fmt.Errorf("make a folder for the services: %w", err)
+			return nil, nothing, fmt.Errorf("make a folder for the services: %w", err)
 		}
-		cmd := command(ctx, bench, "-stack", built, backend)
+		args := []string{"-stack", built}
+		if p != none { // which benchmarks of older commits do not know
+			args = append(args, "-promise", string(p))
+		}
+		cmd := command(ctx, bench, append(args, backend)...)
 		cmd.Dir = checkout
 		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", s.workers))
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		out, err := cmd.StdoutPipe()
 		if err != nil {
-			return nil, none, err
+			return nil, nothing, err
 		}
 		if err := cmd.Start(); err != nil {
-			return nil, none, fmt.Errorf("start %s: %w", filepath.Base(bench), err)
+			return nil, nothing, fmt.Errorf("start %s: %w", filepath.Base(bench), err)
 		}
 		p := &process{cmd: cmd}
 		t, err := readStack(out)
 		if err != nil {
 			p.stop() // after that, said is complete
-			return nil, none, fmt.Errorf("start Tidegate: %w\n%s", err, &said)
+			return nil, nothing, fmt.Errorf("start Tidegate: %w\n%s", err, &said)
 		}
 		return t, p.stop, nil
 	}
@@ -66,7 +70,7 @@ func readStack(r io.Reader) (*target, error) {
 		return nil, fmt.Errorf("read where it is: %w", err)
 	}
 	return &target{
-		addr: s.Addr, path: s.Path, header: s.Header, signIn: s.SignIn,
+		addr: s.Addr, path: s.Path, header: s.Header, signIn: s.SignIn, catalog: s.Catalog, plan: s.Plan,
 		procs: []func() []int{func() []int { return s.PIDs }},
 	}, nil
 }

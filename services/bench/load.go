@@ -23,6 +23,9 @@ type target struct {
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
 	signIn string         // host:port of gRPC where users sign in, or empty
 	failed error          // why it did not start, or nil
+
+	catalog string // host:port of the catalog's gRPC, or empty
+	plan    string // plans/{plan} of the subscription, or empty
 }
 
 // pids returns the processes of the target as they are now.

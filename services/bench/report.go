@@ -17,6 +17,9 @@ const (
 	tidegate = "Tidegate"
 	newSide  = "new"
 	oldSide  = "old"
+
+	limited   = "limits"
+	unlimited = "none"
 )
 
 // table has the results of one measurement in one shape, for all targets.
@@ -120,8 +123,8 @@ func interval(vs []float64) (low, high float64, ok bool) {
 func (r *runner) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
 	fmt.Fprintf(w, "%d cores, %s, medians of %d rounds of %v\n\n", runtime.NumCPU(), runtime.Version(), r.cfg.Rounds, r.cfg.Span)
-	if r.cfg.Against != "" {
-		printSides(w, r.tables)
+	if r.cfg.compares() {
+		r.printSides(w)
 	} else {
 		for _, t := range r.tables {
 			t.print(w)
@@ -168,20 +171,22 @@ func (t *table) print(w io.Writer) {
 	t.printDrops(w)
 }
 
-// printSides writes how two commits compare, a table for each shape.
-func printSides(w io.Writer, tables []*table) {
+// printSides writes how two gateways compare, a table for each shape.
+func (r *runner) printSides(w io.Writer) {
+	a, b, title := r.cfg.sides()
+	tables := r.tables
 	for i, t := range tables {
 		if i == 0 || tables[i-1].shape != t.shape {
 			if i > 0 {
 				fmt.Fprintln(w)
 			}
-			fmt.Fprintf(w, "New and old; %s\n\n", t.shape.title)
-			printRow(w, "what", "new", "old", "new to old", "95 %", "rounds", "")
+			fmt.Fprintf(w, "%s; %s\n\n", title, t.shape.title)
+			printRow(w, "what", a, b, a+" to "+b, "95 %", "rounds", "")
 			printRow(w, slices.Repeat([]string{"---"}, 7)...)
 		}
-		ratios := t.ratios(newSide, oldSide)
+		ratios := t.ratios(a, b)
 		ratio, between := ratioText(ratios)
-		printRow(w, t.short, t.costText(newSide), t.costText(oldSide), ratio, between, fmt.Sprint(len(ratios)), t.verdict(ratios))
+		printRow(w, t.short, t.costText(a), t.costText(b), ratio, between, fmt.Sprint(len(ratios)), t.verdict(ratios))
 	}
 	fmt.Fprintln(w)
 	for _, t := range tables {

@@ -17,15 +17,20 @@ type stackLine struct {
 	Header string // further header lines of the handshake, each ended by CRLF
 	PIDs   []int  // the gateway's process
 	SignIn string // gRPC where users sign in, host:port
+
+	Catalog string // gRPC of the catalog, host:port
+	Plan    string // plans/{plan} of the subscription
 }
 
 // ServeStack starts the Tidegate of the checkout in the working folder in front of
 // a backend at host:port, prints its address as a line of JSON, and stops it when
-// ctx ends. It builds the binaries into dir unless they are there already.
+// ctx ends. It builds the binaries into dir unless they are there already. promised
+// says what the plans promise: "" nothing, "armed" more than anybody takes, "tight" next to
+// nothing.
 //
 // The benchmarks of two commits share nothing else, so flags and protos may differ
 // between them.
-func ServeStack(ctx context.Context, dir, backend string, out io.Writer) error {
+func ServeStack(ctx context.Context, dir, promised, backend string, out io.Writer) error {
 	if _, err := os.Stat(filepath.Join(dir, "gateway")); errors.Is(err, os.ErrNotExist) {
 		if err := buildTidegate(ctx, dir); err != nil {
 			return err
@@ -36,12 +41,12 @@ func ServeStack(ctx context.Context, dir, backend string, out io.Writer) error {
 		return fmt.Errorf("make a folder for the services: %w", err)
 	}
 	defer os.RemoveAll(own)
-	t, stop, err := startTidegate(ctx, own, backend)
+	t, stop, err := startTidegate(ctx, own, backend, promise(promised))
 	defer stop()
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.path, t.header, t.pids(), t.signIn}); err != nil {
+	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.path, t.header, t.pids(), t.signIn, t.catalog, t.plan}); err != nil {
 		return err
 	}
 	<-ctx.Done()

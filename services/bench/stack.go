@@ -29,7 +29,7 @@ const password = "only-for-this-benchmark"
 type stack struct {
 	dir                         string
 	catalog, subscription, edge string // addresses
-	signIn                      string // address of the subscription service for users
+	signIn, users               string // addresses of subscription and catalog for users
 	procs                       []*process
 	gateway                     *process
 }
@@ -37,21 +37,24 @@ type stack struct {
 // startTidegate starts Tidegate in front of the backend, from the binaries in the
 // folder above dir, and returns the gateway with a token that it accepts. Only the
 // gateway's process counts; authentication and metering are on. stop is never nil.
-func startTidegate(ctx context.Context, dir, backend string) (t *target, stop func(), err error) {
+func startTidegate(ctx context.Context, dir, backend string, p promise) (t *target, stop func(), err error) {
 	s := &stack{dir: dir}
 	stop = s.stop
 	if err := s.start(ctx); err != nil {
 		return nil, stop, err
 	}
-	token, err := s.publish(ctx, backend)
+	token, plan, err := s.publish(ctx, backend, p)
 	if err != nil {
 		return nil, stop, err
 	}
 	t = &target{
 		name: "Tidegate", addr: s.edge, path: "/bench/1.0.0",
 		header: "Authorization: Bearer " + token + "\r\n",
-		signIn: s.signIn,
-		procs:  []func() []int{func() []int { return []int{s.gateway.cmd.Process.Pid} }},
+		signIn: s.signIn, catalog: s.users, plan: plan,
+		procs: []func() []int{func() []int { return []int{s.gateway.cmd.Process.Pid} }},
+	}
+	if p == tight { // an echo would spend what there is
+		return t, stop, nil
 	}
 	if err := waitEcho(ctx, t); err != nil {
 		return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
@@ -93,7 +96,7 @@ func (s *stack) start(ctx context.Context) error {
 		}
 		free[i] = addr
 	}
-	s.catalog, s.subscription, s.edge, s.signIn = free[0], free[1], free[2], free[3]
+	s.catalog, s.subscription, s.edge, s.signIn, s.users = free[0], free[1], free[2], free[3], free[4]
 	services := []struct {
 		name string
 		args []string
@@ -105,7 +108,7 @@ func (s *stack) start(ctx context.Context) error {
 		}},
 		{"catalog", []string{
 			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
-			"-master-key-file", master, "-subscription", s.subscription, "-grpc", free[4], "-grpc-internal", s.catalog, "-ops", "",
+			"-master-key-file", master, "-subscription", s.subscription, "-grpc", s.users, "-grpc-internal", s.catalog, "-ops", "",
 		}},
 		{"gateway", []string{
 			"-ws", s.edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
@@ -137,8 +140,8 @@ func (s *stack) logs() string {
 }
 
 // publish publishes an API for the backend, and returns an application's token for
-// it.
-func (s *stack) publish(ctx context.Context, backend string) (token string, err error) {
+// it and the plan of its subscription.
+func (s *stack) publish(ctx context.Context, backend string, p promise) (token, plan string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	defer func() {
@@ -146,34 +149,46 @@ func (s *stack) publish(ctx context.Context, backend string) (token string, err 
 			err = fmt.Errorf("publish the API: %w\n%s", err, s.logs())
 		}
 	}()
-	catConn, err := s.dial(s.catalog)
+	catConn, err := dialService(s.catalog)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer catConn.Close()
-	subConn, err := s.dial(s.subscription)
+	subConn, err := dialService(s.subscription)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer subConn.Close()
-	signIns := identityv1.NewSignInServiceClient(subConn)
-	in, err := signIns.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
-	if err != nil {
-		return "", err
+	if ctx, err = signedIn(ctx, subConn); err != nil {
+		return "", "", err
 	}
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.AccessToken)
-	version, err := publishAPI(ctx, catalogv1.NewCatalogServiceClient(catConn), backend)
-	if err != nil {
-		return "", err
+	catalog := catalogv1.NewCatalogServiceClient(catConn)
+	if plan, err = p.make(ctx, catalog); err != nil {
+		return "", "", err
 	}
-	return subscribe(ctx, subConn, version)
+	version, err := publishAPI(ctx, catalog, backend, plan, p)
+	if err != nil {
+		return "", "", err
+	}
+	token, err = subscribe(ctx, subConn, version, plan, p)
+	return token, plan, err
 }
 
-func (s *stack) dial(addr string) (*grpc.ClientConn, error) {
+// signedIn adds the administrator's token to what is called with ctx.
+func signedIn(ctx context.Context, subscription *grpc.ClientConn) (context.Context, error) {
+	signIns := identityv1.NewSignInServiceClient(subscription)
+	in, err := signIns.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
+	if err != nil {
+		return nil, err
+	}
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+in.AccessToken), nil
+}
+
+func dialService(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string) (version string, err error) {
+func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend, plan string, p promise) (version string, err error) {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: "Bench", Context: "/bench"},
 	}, grpc.WaitForReady(true))
@@ -183,7 +198,7 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
 		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
 			{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://" + backend}},
-		}}, Plans: []string{"plans/unlimited"},
+		}}, Plans: []string{plan}, TrafficPlan: p.everywhere(plan),
 	}})
 	if err != nil {
 		return "", err
@@ -192,10 +207,10 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 	return v.Name, err
 }
 
-func subscribe(ctx context.Context, conn *grpc.ClientConn, version string) (token string, err error) {
+func subscribe(ctx context.Context, conn *grpc.ClientConn, version, plan string, p promise) (token string, err error) {
 	apps := subscriptionv1.NewApplicationServiceClient(conn)
 	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
-		Application: &subscriptionv1.Application{DisplayName: "Bench"},
+		Application: &subscriptionv1.Application{DisplayName: "Bench", Plan: p.everywhere(plan)},
 	})
 	if err != nil {
 		return "", err
@@ -213,7 +228,7 @@ func subscribe(ctx context.Context, conn *grpc.ClientConn, version string) (toke
 		return "", err
 	}
 	if _, err = subscriptionv1.NewSubscriptionServiceClient(conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
-		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: "plans/unlimited"},
+		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: plan},
 	}); err != nil {
 		return "", err
 	}

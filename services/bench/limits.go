@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+// promise is what the plans of a measured gateway promise.
+type promise string
+
+// The promises.
+const (
+	none  promise = ""      // nothing is limited
+	armed promise = "armed" // limits of all kinds, per connection, at the subscription, the application and the version, that nothing comes near
+	tight promise = "tight" // the subscription has one message, and then waits for minutes
+)
+
+// plenty is more of anything than a measurement takes in a second.
+const plenty = 1_000_000_000
+
+// make creates the plan that keeps the promise, and returns its name.
+func (p promise) make(ctx context.Context, catalog catalogv1.CatalogServiceClient) (name string, err error) {
+	if p == none {
+		return "plans/unlimited", nil
+	}
+	plan, err := catalog.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: "Bench", Limits: p.limits()}})
+	return plan.GetName(), err
+}
+
+func (p promise) limits() []*catalogv1.Limit {
+	rate := func(r *catalogv1.Rate) *catalogv1.Limit {
+		return &catalogv1.Limit{Kind: &catalogv1.Limit_Rate{Rate: r}}
+	}
+	second := durationpb.New(time.Second)
+	if p == tight {
+		return []*catalogv1.Limit{rate(&catalogv1.Rate{
+			Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: 6, Per: durationpb.New(time.Hour), Burst: 1,
+			Direction: catalogv1.Direction_DIRECTION_FROM_CLIENT, LongestPause: durationpb.New(10 * time.Minute),
+		})}
+	}
+	return []*catalogv1.Limit{
+		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty, Per: second, PerConnection: true}),
+		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_BYTES, Amount: plenty, Per: second, PerConnection: true}),
+		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty, Per: second}),
+		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_BYTES, Amount: plenty, Per: second}),
+		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_HANDSHAKES, Amount: plenty, Per: second}),
+		{Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+			Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty * 1000, Window: catalogv1.Quota_WINDOW_DAY,
+		}}},
+		{Kind: &catalogv1.Limit_Connections{Connections: &catalogv1.Connections{Most: 1_000_000}}},
+		{Kind: &catalogv1.Limit_MessageSize{MessageSize: &catalogv1.MessageSize{Bytes: 1 << 20}}},
+		{Kind: &catalogv1.Limit_SessionAge{SessionAge: &catalogv1.SessionAge{Age: durationpb.New(24 * time.Hour)}}},
+	}
+}
+
+// everywhere is the plan of the application and of the version.
+func (p promise) everywhere(plan string) string {
+	if p == armed {
+		return plan
+	}
+	return ""
+}
+
+// underLimits pauses sessions all at once, and prints the memory of each; then it pauses
+// others, and prints how long a change of their plan takes to let the last one go on. st
+// starts a gateway with a tight plan.
+func (r *runner) underLimits(ctx context.Context, st starter, out io.Writer) error {
+	all := shapes()
+	s := all[len(all)-1]
+	var memory float64
+	err := r.onTight(ctx, s, st, r.cfg.Paused, func(ctx context.Context, p *paused) (err error) {
+		memory, err = p.memory(ctx, r.cfg.Settle)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var change time.Duration
+	err = r.onTight(ctx, s, st, r.cfg.Changed, func(ctx context.Context, p *paused) (err error) {
+		change, err = p.change(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
+	fmt.Fprintf(w, "Sessions that a limit holds, measured once; %s\n\n", s.title)
+	printRow(w, "what", "")
+	printRow(w, "---", "---")
+	printRow(w, fmt.Sprintf("memory per paused session, %d at once", r.cfg.Paused), number("%.1f KiB", memory/1024))
+	printRow(w, fmt.Sprintf("a change of a plan, until the last of %d sessions has it", r.cfg.Changed), fmt.Sprintf("%d ms", change.Milliseconds()))
+	fmt.Fprintln(w)
+	return w.Flush()
+}
+
+// paused are sessions, each with a message that waits for the plan.
+type paused struct {
+	target  *target
+	clients []*client
+	payload int   // of each message
+	empty   int64 // memory of the gateway before they came, in bytes
+}
+
+// onTight has n sessions of a gateway with a tight plan paused, and measures.
+func (r *runner) onTight(ctx context.Context, s shape, st starter, n int, measure func(context.Context, *paused) error) error {
+	r.log.Info("pause sessions", "count", n)
+	t, stop, err := r.startOne(ctx, s, st)
+	defer stop()
+	if err != nil {
+		return fmt.Errorf("start the gateway with a tight plan: %w", err)
+	}
+	p := &paused{target: t, payload: r.cfg.Payload}
+	first, err := dialAll(ctx, t, 1)
+	defer drop(first)
+	if err != nil {
+		return err
+	}
+	if err := first[0].spend(); err != nil {
+		return err
+	}
+	if p.empty, err = rssOf(t.pids()); err != nil {
+		return err
+	}
+	p.clients, err = dialAll(ctx, t, n)
+	defer drop(p.clients)
+	if err != nil {
+		return err
+	}
+	message := frame(p.payload)
+	for _, c := range p.clients {
+		if _, err := c.conn.Write(message); err != nil {
+			return err
+		}
+	}
+	return measure(ctx, p)
+}
+
+// spend sends the one message that there is room for, and waits for its echo.
+func (c *client) spend() error {
+	if err := c.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := c.conn.Write(frame(1)); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(c.r, make([]byte, answer(1))); err != nil {
+		return fmt.Errorf("the first message of a tight plan was not echoed: %w", err)
+	}
+	return nil
+}
+
+// memory returns the memory of each session, in bytes.
+func (p *paused) memory(ctx context.Context, settle time.Duration) (float64, error) {
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	now, err := rssOf(p.target.pids())
+	return float64(now-p.empty) / float64(len(p.clients)), err
+}
+
+// change returns how long it takes from the change of the plan until the last message
+// that waited has come back.
+func (p *paused) change(ctx context.Context) (time.Duration, error) {
+	catConn, err := dialService(p.target.catalog)
+	if err != nil {
+		return 0, err
+	}
+	defer catConn.Close()
+	subConn, err := dialService(p.target.signIn)
+	if err != nil {
+		return 0, err
+	}
+	defer subConn.Close()
+	if ctx, err = signedIn(ctx, subConn); err != nil {
+		return 0, err
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, len(p.clients))
+	began := time.Now()
+	_, err = catalogv1.NewCatalogServiceClient(catConn).UpdatePlan(ctx, &catalogv1.UpdatePlanRequest{
+		Plan:       &catalogv1.Plan{Name: p.target.plan, Limits: armed.limits()},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"limits"}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range p.clients {
+		wg.Go(func() {
+			err := c.conn.SetDeadline(began.Add(time.Minute))
+			if err == nil {
+				_, err = io.ReadFull(c.r, make([]byte, answer(p.payload)))
+			}
+			if err != nil {
+				errs <- fmt.Errorf("a session does not go on after the change of its plan: %w", err)
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	return time.Since(began), <-errs
+}
