@@ -27,47 +27,65 @@ const (
 // plenty is more of anything than a measurement takes in a second.
 const plenty = 1_000_000_000
 
-// make creates the plan that keeps the promise, and returns its name.
-func (p promise) make(ctx context.Context, catalog catalogv1.CatalogServiceClient) (name string, err error) {
+// plans are the names of plans: that of the subscription, and that of the application and
+// of the version, "" for none.
+type plans struct{ subscription, wider string }
+
+// make creates the plans that keep the promise.
+func (p promise) make(ctx context.Context, catalog catalogv1.CatalogServiceClient) (made plans, err error) {
 	if p == none {
-		return "plans/unlimited", nil
+		return plans{subscription: "plans/unlimited"}, nil
 	}
-	plan, err := catalog.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: "Bench", Limits: p.limits()}})
-	return plan.GetName(), err
+	create := func(name string, limits []*catalogv1.Limit) string {
+		if err != nil {
+			return ""
+		}
+		var plan *catalogv1.Plan
+		plan, err = catalog.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: name, Limits: limits}})
+		return plan.GetName()
+	}
+	made.subscription = create("Bench", p.limits())
+	if p == armed {
+		made.wider = create("Bench, shared", shared())
+	}
+	return made, err
 }
 
+// limits are those of the subscription's plan. With armed they are those of two places: each
+// connection's own, and the subscription's.
 func (p promise) limits() []*catalogv1.Limit {
-	rate := func(r *catalogv1.Rate) *catalogv1.Limit {
-		return &catalogv1.Limit{Kind: &catalogv1.Limit_Rate{Rate: r}}
-	}
-	second := durationpb.New(time.Second)
 	if p == tight {
 		return []*catalogv1.Limit{rate(&catalogv1.Rate{
 			Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: 6, Per: durationpb.New(time.Hour), Burst: 1,
 			Direction: catalogv1.Direction_DIRECTION_FROM_CLIENT, LongestPause: durationpb.New(10 * time.Minute),
 		})}
 	}
-	return []*catalogv1.Limit{
-		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty, Per: second, PerConnection: true}),
-		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_BYTES, Amount: plenty, Per: second, PerConnection: true}),
-		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty, Per: second}),
-		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_BYTES, Amount: plenty, Per: second}),
-		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_HANDSHAKES, Amount: plenty, Per: second}),
-		{Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
-			Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty * 1000, Window: catalogv1.Quota_WINDOW_DAY,
-		}}},
-		{Kind: &catalogv1.Limit_Connections{Connections: &catalogv1.Connections{Most: 1_000_000}}},
-		{Kind: &catalogv1.Limit_MessageSize{MessageSize: &catalogv1.MessageSize{Bytes: 1 << 20}}},
-		{Kind: &catalogv1.Limit_SessionAge{SessionAge: &catalogv1.SessionAge{Age: durationpb.New(24 * time.Hour)}}},
-	}
+	return append(rates(true), shared()...)
 }
 
-// everywhere is the plan of the application and of the version.
-func (p promise) everywhere(plan string) string {
-	if p == armed {
-		return plan
+// shared are limits of each kind that the sessions of a place share.
+func shared() []*catalogv1.Limit {
+	return append(rates(false),
+		rate(&catalogv1.Rate{Unit: catalogv1.Unit_UNIT_HANDSHAKES, Amount: plenty, Per: durationpb.New(time.Second)}),
+		&catalogv1.Limit{Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+			Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: plenty * 1000, Window: catalogv1.Quota_WINDOW_DAY,
+		}}},
+		&catalogv1.Limit{Kind: &catalogv1.Limit_Connections{Connections: &catalogv1.Connections{Most: 1_000_000}}},
+		&catalogv1.Limit{Kind: &catalogv1.Limit_MessageSize{MessageSize: &catalogv1.MessageSize{Bytes: 1 << 20}}},
+		&catalogv1.Limit{Kind: &catalogv1.Limit_SessionAge{SessionAge: &catalogv1.SessionAge{Age: durationpb.New(24 * time.Hour)}}},
+	)
+}
+
+// rates are a rate of messages and one of bytes.
+func rates(perConnection bool) (both []*catalogv1.Limit) {
+	for _, unit := range []catalogv1.Unit{catalogv1.Unit_UNIT_MESSAGES, catalogv1.Unit_UNIT_BYTES} {
+		both = append(both, rate(&catalogv1.Rate{Unit: unit, Amount: plenty, Per: durationpb.New(time.Second), PerConnection: perConnection}))
 	}
-	return ""
+	return both
+}
+
+func rate(r *catalogv1.Rate) *catalogv1.Limit {
+	return &catalogv1.Limit{Kind: &catalogv1.Limit_Rate{Rate: r}}
 }
 
 // underLimits pauses sessions all at once, and prints the memory of each; then it pauses

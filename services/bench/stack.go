@@ -163,15 +163,16 @@ func (s *stack) publish(ctx context.Context, backend string, p promise) (token, 
 		return "", "", err
 	}
 	catalog := catalogv1.NewCatalogServiceClient(catConn)
-	if plan, err = p.make(ctx, catalog); err != nil {
-		return "", "", err
-	}
-	version, err := publishAPI(ctx, catalog, backend, plan, p)
+	made, err := p.make(ctx, catalog)
 	if err != nil {
 		return "", "", err
 	}
-	token, err = subscribe(ctx, subConn, version, plan, p)
-	return token, plan, err
+	version, err := publishAPI(ctx, catalog, backend, made)
+	if err != nil {
+		return "", "", err
+	}
+	token, err = subscribe(ctx, subConn, version, made)
+	return token, made.subscription, err
 }
 
 // signedIn adds the administrator's token to what is called with ctx.
@@ -188,7 +189,7 @@ func dialService(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend, plan string, p promise) (version string, err error) {
+func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string, p plans) (version string, err error) {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: "Bench", Context: "/bench"},
 	}, grpc.WaitForReady(true))
@@ -198,7 +199,7 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
 		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
 			{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://" + backend}},
-		}}, Plans: []string{plan}, TrafficPlan: p.everywhere(plan),
+		}}, Plans: []string{p.subscription}, TrafficPlan: p.wider,
 	}})
 	if err != nil {
 		return "", err
@@ -207,10 +208,10 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 	return v.Name, err
 }
 
-func subscribe(ctx context.Context, conn *grpc.ClientConn, version, plan string, p promise) (token string, err error) {
+func subscribe(ctx context.Context, conn *grpc.ClientConn, version string, p plans) (token string, err error) {
 	apps := subscriptionv1.NewApplicationServiceClient(conn)
 	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
-		Application: &subscriptionv1.Application{DisplayName: "Bench", Plan: p.everywhere(plan)},
+		Application: &subscriptionv1.Application{DisplayName: "Bench", Plan: p.wider},
 	})
 	if err != nil {
 		return "", err
@@ -228,7 +229,7 @@ func subscribe(ctx context.Context, conn *grpc.ClientConn, version, plan string,
 		return "", err
 	}
 	if _, err = subscriptionv1.NewSubscriptionServiceClient(conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
-		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: plan},
+		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: p.subscription},
 	}); err != nil {
 		return "", err
 	}
