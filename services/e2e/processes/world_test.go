@@ -44,7 +44,7 @@ type world struct {
 	clientID, secret string // of the application's OAuth client
 }
 
-// newWorld publishes a backend that echoes.
+// newWorld publishes a backend that echoes, under a plan that bounds nothing.
 func newWorld(f *fleet) *world {
 	f.t.Helper()
 	w := &world{fleet: f, conn: f.dial("portal:9090", "")}
@@ -54,7 +54,7 @@ func newWorld(f *fleet) *world {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}})
 	must(f.t, err)
 	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1.0.0", Plans: []string{"plans/gold"},
+		Version: "1.0.0", Plans: []string{"plans/unlimited"},
 		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}},
 	}})
 	must(f.t, err)
@@ -95,7 +95,7 @@ func (w *world) subscribe(ctx context.Context) {
 	must(w.t, err)
 	w.clientID, w.secret = client.GetClientId(), secret.GetSecret()
 	sub, err := subscriptionv1.NewSubscriptionServiceClient(w.conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
-		Application: app.GetName(), Version: w.version, Plan: "plans/gold",
+		Application: app.GetName(), Version: w.version, Plan: "plans/unlimited",
 	}})
 	must(w.t, err)
 	w.sub = sub.GetName()
