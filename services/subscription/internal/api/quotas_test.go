@@ -16,13 +16,13 @@ import (
 )
 
 // quotaDemand is a demand of a subscription's quota of the present day.
-func quotaDemand(app, version string, amount, spent, want int64) *backplanev1.QuotaDemand {
+func quotaDemand(app, version string, spent, want int64) *backplanev1.QuotaDemand {
 	return &backplanev1.QuotaDemand{
 		Key: &backplanev1.QuotaKey{
 			Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Application: app, Version: version,
 			Unit: catalogv1.Unit_UNIT_MESSAGES, Window: catalogv1.Quota_WINDOW_DAY,
 		},
-		Plan: gold, Limit: "messages-per-day", Amount: amount, Spent: spent, Want: want,
+		Plan: gold, Limit: "messages-per-day", Amount: 10, Spent: spent, Want: want,
 	}
 }
 
@@ -42,7 +42,7 @@ func TestQuotas(t *testing.T) {
 		publisher := w.as(w.bobName, "creator", "publisher")
 		app := w.application(w.ann, "Chat").GetName()
 		w.subscribe(w.ann, app, v1)
-		got := w.takeQuota(1, quotaDemand(app, v1, 10, 0, 10))
+		got := w.takeQuota(1, quotaDemand(app, v1, 0, 10))
 		day := w.now().Truncate(24 * time.Hour)
 		want := &backplanev1.TakeQuotaResponse{ServerTime: timestamppb.New(w.now()), Slices: []*backplanev1.QuotaSlice{{
 			StartTime: timestamppb.New(day), EndTime: timestamppb.New(day.Add(24 * time.Hour)), Granted: 10, UsedUp: true,
@@ -50,9 +50,9 @@ func TestQuotas(t *testing.T) {
 		if !proto.Equal(got, want) {
 			t.Errorf("TakeQuota = %v, want %v", got, want)
 		}
-		inApplication := quotaDemand(app, "", 10, 3, 1)
+		inApplication := quotaDemand(app, "", 3, 1)
 		inApplication.Key.Place = catalogv1.PlanPlace_PLAN_PLACE_APPLICATION
-		w.takeQuota(2, quotaDemand(app, v1, 10, 9, 0), inApplication)
+		w.takeQuota(2, quotaDemand(app, v1, 9, 0), inApplication)
 		list, err := w.quotas.ListQuotaUses(w.ann, &usagev1.ListQuotaUsesRequest{Filter: `unit = "MESSAGES" AND window = "DAY" AND version = "` + v1 + `"`})
 		w.must(err)
 		use := &usagev1.QuotaUse{
@@ -140,9 +140,9 @@ func TestQuotaDemandRefusals(t *testing.T) {
 	w := onSQLite(t)
 	ctx := t.Context()
 	demand := func(change func(*backplanev1.TakeQuotaRequest, *backplanev1.QuotaDemand)) func(context.Context) error {
-		bad := quotaDemand("applications/a", v1, 10, 0, 1)
+		bad := quotaDemand("applications/a", v1, 0, 1)
 		bad.Key.Window = catalogv1.Quota_WINDOW_MINUTE
-		req := &backplanev1.TakeQuotaRequest{Gateway: "g", BootId: "b", Sequence: 1, Demands: []*backplanev1.QuotaDemand{quotaDemand("applications/a", v1, 10, 0, 1), bad}}
+		req := &backplanev1.TakeQuotaRequest{Gateway: "g", BootId: "b", Sequence: 1, Demands: []*backplanev1.QuotaDemand{quotaDemand("applications/a", v1, 0, 1), bad}}
 		change(req, bad)
 		return call(w.gateway.ledger.TakeQuota, req)
 	}
