@@ -686,7 +686,7 @@ type GrantQuery struct {
 	// Scopes of the token. At most 100.
 	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// The subscription that the grant had, or empty. It decides only why a grant without
-	// a subscription ended.
+	// a subscription ended. At most 200 characters.
 	Subscription  string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -564,11 +564,11 @@ type Rate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// MESSAGES, BYTES or HANDSHAKES.
 	Unit Unit `protobuf:"varint,1,opt,name=unit,proto3,enum=tidegate.catalog.v1.Unit" json:"unit,omitempty"`
-	// How much per time, 1 to 10^12.
+	// How much per time, 1 to 1000000000000.
 	Amount int64 `protobuf:"varint,2,opt,name=amount,proto3" json:"amount,omitempty"`
 	// The time, 1 second to 1 hour.
 	Per *durationpb.Duration `protobuf:"bytes,3,opt,name=per,proto3" json:"per,omitempty"`
-	// How much may pass at once after a pause, 1 to 10^12; 0 means as much as amount, in
+	// How much may pass at once after a pause, 1 to 1000000000000; 0 means as much as amount, in
 	// bytes at least the greatest message.
 	Burst int64 `protobuf:"varint,4,opt,name=burst,proto3" json:"burst,omitempty"`
 	// Which way; only for messages and bytes.
@@ -739,7 +739,7 @@ func (x *Quota) GetOnOutage() Quota_Outage {
 // Connections bounds connections at once.
 type Connections struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many, 1 to 10^6.
+	// How many, 1 to 1000000.
 	Most          int32 `protobuf:"varint,1,opt,name=most,proto3" json:"most,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -786,7 +786,7 @@ func (x *Connections) GetMost() int32 {
 // holds. Only with CLOSE, and not on observe.
 type MessageSize struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Payload bytes of a message, all its fragments together, 1 to 2^30.
+	// Payload bytes of a message, all its fragments together, 1 to 1073741824 (1 GiB).
 	Bytes         int64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -278,7 +278,7 @@ type Version struct {
 	// Set by the owner with the role publisher, or by an administrator, and not with the
 	// security none.
 	Subscriptionless bool `protobuf:"varint,19,opt,name=subscriptionless,proto3" json:"subscriptionless,omitempty"`
-	// The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
+	// The greatest message, in payload bytes of all its fragments together, 1 to 1073741824 (1 GiB); 0
 	// means that of the gateway. The smallest of what plans, version and gateway say
 	// holds.
 	MaxMessageBytes int64 `protobuf:"varint,20,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`

@@ -52,7 +52,7 @@ type ListUsageRequest struct {
 	// span.
 	Step *durationpb.Duration `protobuf:"bytes,6,opt,name=step,proto3" json:"step,omitempty"`
 	// What usage is summed by, each once: "api", "version", "application", "subscription",
-	// "plan". Empty sums all.
+	// "plan", at most all 5. Empty sums all.
 	GroupBy []string `protobuf:"bytes,7,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
 	// Only the groups that have the most of order_by in the whole time, this many, and none
 	// that have nothing of it; 0 means all groups. At most 100.

@@ -248,7 +248,7 @@ export declare type Rate = Message<"tidegate.catalog.v1.Rate"> & {
   unit: Unit;
 
   /**
-   * How much per time, 1 to 10^12.
+   * How much per time, 1 to 1000000000000.
    *
    * @generated from field: int64 amount = 2;
    */
@@ -262,7 +262,7 @@ export declare type Rate = Message<"tidegate.catalog.v1.Rate"> & {
   per?: Duration;
 
   /**
-   * How much may pass at once after a pause, 1 to 10^12; 0 means as much as amount, in
+   * How much may pass at once after a pause, 1 to 1000000000000; 0 means as much as amount, in
    * bytes at least the greatest message.
    *
    * @generated from field: int64 burst = 4;
@@ -308,7 +308,7 @@ export declare type RateJson = {
   unit?: UnitJson;
 
   /**
-   * How much per time, 1 to 10^12.
+   * How much per time, 1 to 1000000000000.
    *
    * @generated from field: int64 amount = 2;
    */
@@ -322,7 +322,7 @@ export declare type RateJson = {
   per?: DurationJson;
 
   /**
-   * How much may pass at once after a pause, 1 to 10^12; 0 means as much as amount, in
+   * How much may pass at once after a pause, 1 to 1000000000000; 0 means as much as amount, in
    * bytes at least the greatest message.
    *
    * @generated from field: int64 burst = 4;
@@ -547,7 +547,7 @@ export declare const Quota_OutageSchema: GenEnum<Quota_Outage, Quota_OutageJson>
  */
 export declare type Connections = Message<"tidegate.catalog.v1.Connections"> & {
   /**
-   * How many, 1 to 10^6.
+   * How many, 1 to 1000000.
    *
    * @generated from field: int32 most = 1;
    */
@@ -561,7 +561,7 @@ export declare type Connections = Message<"tidegate.catalog.v1.Connections"> & {
  */
 export declare type ConnectionsJson = {
   /**
-   * How many, 1 to 10^6.
+   * How many, 1 to 1000000.
    *
    * @generated from field: int32 most = 1;
    */
@@ -582,7 +582,7 @@ export declare const ConnectionsSchema: GenMessage<Connections, {jsonType: Conne
  */
 export declare type MessageSize = Message<"tidegate.catalog.v1.MessageSize"> & {
   /**
-   * Payload bytes of a message, all its fragments together, 1 to 2^30.
+   * Payload bytes of a message, all its fragments together, 1 to 1073741824 (1 GiB).
    *
    * @generated from field: int64 bytes = 1;
    */
@@ -597,7 +597,7 @@ export declare type MessageSize = Message<"tidegate.catalog.v1.MessageSize"> & {
  */
 export declare type MessageSizeJson = {
   /**
-   * Payload bytes of a message, all its fragments together, 1 to 2^30.
+   * Payload bytes of a message, all its fragments together, 1 to 1073741824 (1 GiB).
    *
    * @generated from field: int64 bytes = 1;
    */

@@ -187,7 +187,7 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
   subscriptionless: boolean;
 
   /**
-   * The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
+   * The greatest message, in payload bytes of all its fragments together, 1 to 1073741824 (1 GiB); 0
    * means that of the gateway. The smallest of what plans, version and gateway say
    * holds.
    *
@@ -376,7 +376,7 @@ export declare type VersionJson = {
   subscriptionless?: boolean;
 
   /**
-   * The greatest message, in payload bytes of all its fragments together, 1 to 2^30; 0
+   * The greatest message, in payload bytes of all its fragments together, 1 to 1073741824 (1 GiB); 0
    * means that of the gateway. The smallest of what plans, version and gateway say
    * holds.
    *

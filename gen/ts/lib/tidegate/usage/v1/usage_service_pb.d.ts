@@ -73,7 +73,7 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
 
   /**
    * What usage is summed by, each once: "api", "version", "application", "subscription",
-   * "plan". Empty sums all.
+   * "plan", at most all 5. Empty sums all.
    *
    * @generated from field: repeated string group_by = 7;
    */
@@ -157,7 +157,7 @@ export declare type ListUsageRequestJson = {
 
   /**
    * What usage is summed by, each once: "api", "version", "application", "subscription",
-   * "plan". Empty sums all.
+   * "plan", at most all 5. Empty sums all.
    *
    * @generated from field: repeated string group_by = 7;
    */
