@@ -251,13 +251,14 @@ func refusalCode(httpStatus int) codes.Code {
 
 // talk sends the lines of the input and prints the messages that come, until one
 // side closes. At the end of the input it closes with 1000 and goes on reading, so
-// that messages still on their way are printed.
+// that messages still on their way are printed, as long as they come.
 func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
 	shown := s.screen()
 	shown.begin()
 	closed := make(chan error, 1)
+	heard := make(chan struct{}, 1) // a message has come
 	go func() {
-		err := receive(conn, shown)
+		err := receive(conn, shown, heard)
 		shown.end()
 		closed <- err
 	}()
@@ -288,6 +289,10 @@ func (s *shell) talk(ctx context.Context, conn *websocket.Conn) error {
 			err = stop(websocket.CloseGoingAway)
 		case err := <-closed:
 			return s.over(err, sent)
+		case <-heard: // a paused session answers the close behind what still passes
+			if last != nil {
+				last = time.After(closeTime)
+			}
 		case <-last:
 			return errors.New("the other side did not answer the close")
 		}
@@ -317,7 +322,7 @@ func (s *shell) readLines(lines chan<- string, ended <-chan struct{}) {
 }
 
 // receive shows messages until the connection ends and returns why it did.
-func receive(conn *websocket.Conn, shown *screen) error {
+func receive(conn *websocket.Conn, shown *screen, heard chan<- struct{}) error {
 	for {
 		kind, message, err := conn.ReadMessage()
 		if err != nil {
@@ -329,6 +334,10 @@ func receive(conn *websocket.Conn, shown *screen) error {
 		}
 		if err := shown.received(text); err != nil {
 			return err
+		}
+		select {
+		case heard <- struct{}{}:
+		default:
 		}
 	}
 }

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"bufio"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -165,5 +170,60 @@ func TestConnectRefused(t *testing.T) {
 		"    metadata:\n      ref: r-1\n      status: \"401\"\n"
 	if stderr != want || code != 1 {
 		t.Errorf("connect -o yaml = %q, %d, want %q", stderr, code, want)
+	}
+}
+
+// TestConnectWaitsForTheClose: whoever was sent a close may answer it late, as a paused
+// session does, as long as messages come. One that says nothing is not waited for.
+func TestConnectWaitsForTheClose(t *testing.T) {
+	for _, x := range []struct {
+		every    time.Duration
+		messages int
+		err      string
+		took     time.Duration
+	}{
+		{4 * time.Second, 5, "", 20 * time.Second},
+		{6 * time.Second, 5, "the other side did not answer the close", 5 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			served := make(chan struct{})
+			defer func() { <-served }()
+			go func() {
+				defer close(served)
+				defer theirs.Close()
+				in := bufio.NewReader(theirs)
+				req, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				accept := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+				fmt.Fprintf(theirs, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+					base64.StdEncoding.EncodeToString(accept[:]))
+				go func() { _, _ = io.Copy(io.Discard, in) }()
+				for range x.messages {
+					time.Sleep(x.every)
+					if _, err := theirs.Write([]byte("\x81\x01x")); err != nil {
+						return
+					}
+				}
+				_, _ = theirs.Write([]byte("\x88\x02\x03\xe8"))
+			}()
+			dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return ours, nil }}
+			conn, _, err := dialer.Dial("ws://backend", nil) //nolint:bodyclose // websocket has read it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var out strings.Builder
+			s := &shell{Program: Program{Stdin: strings.NewReader(""), Stdout: &out, Stderr: io.Discard}, global: &global{Output: formatTable}}
+			begin := time.Now()
+			if err := s.talk(t.Context(), conn); err == nil && x.err != "" || err != nil && err.Error() != x.err {
+				t.Errorf("a message every %v: %v, want %q", x.every, err, x.err)
+			}
+			if took := time.Since(begin); took != x.took {
+				t.Errorf("a message every %v: waited %v, want %v", x.every, took, x.took)
+			}
+		})
 	}
 }

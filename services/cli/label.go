@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -73,6 +74,14 @@ func (l *labels) plan(ctx context.Context, name string) string {
 		p, err := l.client.catalog.GetPlan(ctx, &catalogv1.GetPlanRequest{Name: name})
 		return p.GetDisplayName(), err
 	})
+}
+
+// limit says which limit of which plan it is.
+func (l *labels) limit(ctx context.Context, of interface {
+	GetPlan() string
+	GetLimit() string
+}) string {
+	return strings.TrimSpace(l.plan(ctx, of.GetPlan()) + " " + of.GetLimit())
 }
 
 func (l *labels) application(ctx context.Context, name string) string {

@@ -267,7 +267,7 @@ func sizeWords(n int64) string {
 			return fmt.Sprintf("%d %s", n/size.bytes, size.word)
 		}
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return plural(uint64(n), "byte")
 }
 
 // amountWords is an amount of a unit, as "100 messages".
@@ -275,11 +275,7 @@ func amountWords(n int64, unit catalogv1.Unit) string {
 	if unit == catalogv1.Unit_UNIT_BYTES {
 		return sizeWords(n)
 	}
-	units := word(unit, "UNIT_")
-	if n == 1 {
-		units = strings.TrimSuffix(units, "s")
-	}
-	return fmt.Sprintf("%d %s", n, units)
+	return plural(uint64(n), strings.TrimSuffix(word(unit, "UNIT_"), "s"))
 }
 
 // limitWords is a limit in words, as "100 messages a second, burst 200 (pause)".

@@ -75,7 +75,7 @@ func (c *quotaListCmd) Run(ctx context.Context, s *shell) error {
 		label.learn(q)
 		rows = append(rows, []string{
 			label.version(ctx, q.GetVersion()), label.application(ctx, q.GetApplication()), quotaWords(q), strconv.FormatInt(q.GetUsed(), 10),
-			strconv.FormatInt(q.GetLeft(), 10), when(q.GetResetTime()), label.plan(ctx, q.GetPlan()) + " " + q.GetLimit(), q.GetName(),
+			strconv.FormatInt(q.GetLeft(), 10), when(q.GetResetTime()), label.limit(ctx, q), q.GetName(),
 		})
 	}
 	return s.printTable([]string{"VERSION", "APPLICATION", "QUOTA", "USED", "LEFT", "RESETS", "LIMIT", "NAME"}, rows)
@@ -260,7 +260,7 @@ func (c *quotaEventsCmd) Run(ctx context.Context, s *shell) error {
 		label.learn(q)
 		rows = append(rows, []string{
 			when(e.GetTime()), percent + " %", label.version(ctx, q.GetVersion()), label.application(ctx, q.GetApplication()), quotaWords(q),
-			strconv.FormatInt(q.GetUsed(), 10), label.plan(ctx, q.GetPlan()) + " " + q.GetLimit(),
+			strconv.FormatInt(q.GetUsed(), 10), label.limit(ctx, q),
 		})
 	}
 	if s.global.Output == formatCSV {

@@ -123,7 +123,7 @@ func heldFields(ctx context.Context, label *labels, limits []*usagev1.LimitUsage
 	var fields [][2]string
 	for _, l := range limits {
 		if words := effectOf(l).words(); words != "" {
-			fields = append(fields, [2]string{"Limit", fmt.Sprintf("%s, %s %s: %s", word(l.GetPlace(), "PLAN_PLACE_"), label.plan(ctx, l.GetPlan()), l.GetLimit(), words)})
+			fields = append(fields, [2]string{"Limit", fmt.Sprintf("%s, %s: %s", word(l.GetPlace(), "PLAN_PLACE_"), label.limit(ctx, l), words)})
 		}
 	}
 	return fields
@@ -188,7 +188,15 @@ func messages(t counted) string { return strconv.FormatUint(t.GetMessages(), 10)
 
 // amount prints the messages and bytes of one direction.
 func amount(t counted) string {
-	return fmt.Sprintf("%d messages, %d bytes", t.GetMessages(), t.GetPayloadBytes())
+	return plural(t.GetMessages(), "message") + ", " + plural(t.GetPayloadBytes(), "byte")
+}
+
+// plural is how many there are of what is called so.
+func plural(n uint64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.FormatUint(n, 10) + " " + what
 }
 
 // sessionCloseCmd closes sessions.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -172,12 +173,12 @@ func (t *usageTable) rows(ctx context.Context, usage []*usagev1.Usage) ([]string
 // limits is the table of what each limit did.
 func (t *usageTable) limits(ctx context.Context, usage []*usagev1.Usage) ([]string, [][]string) {
 	titles, heads := t.heads(ctx, usage)
-	titles = append(titles, "PLACE", "BY", "LIMIT", "FIRST", "LAST")
+	titles = append(titles, "PLACE", "LIMIT", "FIRST", "LAST")
 	var rows [][]string
 	var effects []effect
 	for i, u := range usage {
 		for _, l := range u.GetLimits() {
-			rows = append(rows, append(slices.Clone(heads[i]), word(l.GetPlace(), "PLAN_PLACE_"), t.label.plan(ctx, l.GetPlan()), l.GetLimit(),
+			rows = append(rows, append(slices.Clone(heads[i]), word(l.GetPlace(), "PLAN_PLACE_"), t.label.limit(ctx, l),
 				when(l.GetFirstTime()), when(l.GetLastTime())))
 			effects = append(effects, effectOf(l))
 		}
@@ -290,7 +291,7 @@ func (e effect) pausedWords() string {
 	if e.pauses == 0 && e.paused == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d times, %v", e.pauses, e.paused.Round(time.Millisecond))
+	return plural(e.pauses, "time") + ", " + e.paused.Round(time.Millisecond).String()
 }
 
 // words are all that limits did; empty for nothing.
@@ -302,7 +303,7 @@ func (e effect) words() string {
 		}
 	}
 	if paused := e.pausedWords(); paused != "" {
-		parts = append(parts, "paused "+paused)
+		parts = append(parts, "paused "+strings.Replace(paused, ",", " for", 1))
 	}
 	add(e.dropped, "dropped")
 	add(e.closed, "closed")

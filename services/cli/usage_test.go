@@ -129,9 +129,9 @@ func TestUsageTables(t *testing.T) {
 		{plainUsage, "", "APPLICATION  SESSIONS  IN                   OUT\n=cmd()       1         2 messages, 3 bytes  4 messages, 5 bytes\n"},
 		{heldUsage, "", "APPLICATION  SESSIONS  IN                   OUT                  DROPPED  PAUSED         REFUSED  OBSERVED\n" +
 			"Pier         1         2 messages, 3 bytes  4 messages, 5 bytes  7        2 times, 1.5s  3        9\n"},
-		{heldUsage, "--limits", "APPLICATION  PLACE         BY          LIMIT             FIRST  LAST  DROPPED  PAUSED         REFUSED  OBSERVED\n" +
-			"Pier         subscription  plans/gold  messages-per-day  F      L     7        -              0        0\n" +
-			"Pier         version       plans/gold  messages-rate     -      -     0        2 times, 1.5s  1        9\n"},
+		{heldUsage, "--limits", "APPLICATION  PLACE         LIMIT                        FIRST  LAST  DROPPED  PAUSED         REFUSED  OBSERVED\n" +
+			"Pier         subscription  plans/gold messages-per-day  F      L     7        -              0        0\n" +
+			"Pier         version       plans/gold messages-rate     -      -     0        2 times, 1.5s  1        9\n"},
 		{plainUsage, "-o csv", heads + "sessions,messages_in,bytes_in,messages_out,bytes_out," + effects +
 			start + ",,,,,'=cmd(),applications/7,,,,,1,2,3,4,5,0,0,0.000,0,0,0\n"},
 		{heldUsage, "-o csv", heads + "sessions,messages_in,bytes_in,messages_out,bytes_out," + effects +

@@ -19,6 +19,7 @@ func (r *Relay) end(e ending.Ending) (first bool) {
 	if r.closing == nil {
 		r.closing = &e
 		r.awaitCloses()
+		r.tell()
 		r.client.queueClose(e.ClientCode)
 		r.backend.queueClose(e.BackendCode)
 		for _, l := range r.legs() {

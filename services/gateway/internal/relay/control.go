@@ -70,6 +70,9 @@ func (r *Relay) handleClose(src, dst *leg, payload []byte) {
 		r.closeBy = r.engine.now() + int64(r.engine.cfg.Close)
 		r.schedule(r.closeBy)
 	}
+	if dst == &r.client {
+		r.tell()
+	}
 	if dst.out.state != writing {
 		return
 	}

@@ -237,9 +237,7 @@ func (r *Relay) settle(l *leg) {
 		l.in.lastLife = now // its pongs were not read
 		r.schedule(l.nextDeadline())
 	}
-	if q.notice.due > 0 {
-		r.sendNotices(r.engine.now())
-	}
+	r.tell()
 }
 
 func (r *Relay) endPause(l *leg, now int64) {

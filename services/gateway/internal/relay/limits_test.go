@@ -313,6 +313,29 @@ func TestDropIsNoWayAround(t *testing.T) {
 	})
 }
 
+// TestLimitClosesBehindClose: what the backend still sends to a client that has closed may
+// be more than a limit allows. The client has ended the session, and the limit is counted,
+// as it was what the client was told.
+func TestLimitClosesBehindClose(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		l := hourly(t, limits.Terms{Reaction: limits.Close}, 1)
+		r := newRig(t, quick(), m, limitedBy(t, l))
+		r.client.send(closing(1000, "bye"))
+		r.backend.expect(closing(1000, "bye"))
+		r.backend.send(text("passes"), text("one too many"))
+		r.client.expect(text("passes"))
+		r.client.expectClose(4003, "THROTTLED")
+		r.hangUp()
+		o := r.outcome(t)
+		if o.Ending.Reason != ending.PeerClose || o.Ending.By != ending.Client {
+			t.Errorf("the session ended by %v, %v, want the client's close", o.Ending.By, o.Ending.Reason)
+		}
+		if c := counted(o, l); c.Closed != 1 {
+			t.Errorf("counted %+v, want one closed", c)
+		}
+	})
+}
+
 // TestDropFlood ends a session of which more than 1000 messages are dropped in a second.
 func TestDropFlood(t *testing.T) {
 	eachWay(t, func(t *testing.T, m mode, way ending.Party) {

@@ -79,6 +79,14 @@ func (r *Relay) sendNotices(now int64) {
 	r.engine.chunks.Put(c)
 }
 
+// tell sends the error frames that are due, if there are any and the client can take them
+// now. Behind a close nothing can be told.
+func (r *Relay) tell() {
+	if q := r.limited; q != nil && q.notice.due > 0 {
+		r.sendNotices(r.engine.now())
+	}
+}
+
 // sendNotice sends frames to the client. A leg that does not take all of it is slow, as
 // if it did not take data.
 func (r *Relay) sendNotice(frames []byte) {

@@ -182,3 +182,37 @@ func TestErrorFramesOfStalled(t *testing.T) {
 		}
 	})
 }
+
+// TestErrorFrameBeforeClose has messages dropped right before a close, in one read: the
+// client is told of them in front of it, whoever closes.
+func TestErrorFrameBeforeClose(t *testing.T) {
+	eachWay(t, func(t *testing.T, m mode, way ending.Party) {
+		for _, frames := range []ending.ErrorFrames{{Template: ending.WSO2Frames}, {Template: ending.JSONFrames}} {
+			r, from := dropping(t, m, way, frames)
+			from.send(text("one too many"), closing(1000, "bye"))
+			if way == ending.Client {
+				r.backend.expect(closing(1000, "bye"))
+				r.backend.send(closing(1000, "bye"))
+			}
+			if frames.Template == ending.WSO2Frames {
+				r.client.expect(text(wso2))
+			} else if n := r.client.expectJSON().Error.Dropped; n != 1 {
+				t.Errorf("the client is told of %d messages, want 1", n)
+			}
+			r.client.expect(closing(1000, "bye"))
+
+			r, from = dropping(t, m, way, frames)
+			from.send(text("one too many"), wireFrame{0xf1, []byte("RSV bits")})
+			if frames.Template == ending.WSO2Frames {
+				r.client.expect(text(wso2))
+			} else {
+				r.client.expectJSON()
+			}
+			if way == ending.Client {
+				r.client.expectClose(1002, "PROTOCOL")
+			} else {
+				r.client.expectClose(1011, "PROTOCOL")
+			}
+		}
+	})
+}

@@ -184,7 +184,11 @@ func (r *Relay) outcome() ending.Outcome {
 	leg := func(l *leg) ending.LegEnd {
 		return ending.LegEnd{Sent: l.out.code, Received: l.in.received, CutMidFrame: l.out.midFrame, Last: r.wall(l.in.lastData)}
 	}
-	if l := r.ended.Limit; l != nil {
+	l := r.ended.Limit
+	if l == nil && r.closing != nil { // a peer had closed, and what still came was cut off
+		l = r.closing.Limit
+	}
+	if l != nil {
 		r.turnMinute(r.engine.minuteOf(r.engine.now()))
 		r.tally.limit(l).Closed = 1
 	}
