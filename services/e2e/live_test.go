@@ -247,9 +247,9 @@ func TestCommandsLive(t *testing.T) {
 	}
 	p.record(t, ref)
 	sh.says(t, []string{"operator", "4010", ref}, "record", "list", "--app", "Live client")
-	sh.says(t, []string{"operator", "Code to client     4010", "1 messages, 5 bytes"}, "record", "get", ref)
+	sh.says(t, []string{"operator", "Code to client     4010", "1 message, 5 bytes"}, "record", "get", ref)
 	eventually(t, func() error {
-		if out := sh.run(t, "usage", "--api", "Live"); strings.Count(out, "1 messages, 5 bytes") != 2 {
+		if out := sh.run(t, "usage", "--api", "Live"); strings.Count(out, "1 message, 5 bytes") != 2 {
 			return fmt.Errorf("usage = %s", out)
 		}
 		return nil
