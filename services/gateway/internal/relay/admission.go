@@ -12,7 +12,7 @@ import (
 // once. Where not all of it fits, it is divided.
 func (r *Relay) admit(c *chunk, src *leg) {
 	now := r.engine.now()
-	c.chain, c.minute = nil, r.engine.minuteOf(now)
+	c.chain, c.minute, c.waits = nil, r.engine.minuteOf(now), false
 	r.turnMinute(c.minute)
 	if r.closing != nil {
 		r.endFrame(c, src)
@@ -222,6 +222,7 @@ func (r *Relay) ask(c *chunk, src *leg, first *limits.Decision, messages, bytes 
 // that is dropped, and what is behind it goes on.
 func (r *Relay) react(c *chunk, src *leg, answer *limits.Decision) bool {
 	if answer.Verdict == limits.Wait {
+		c.waits = true
 		r.pause(src, answer, c.at)
 		return false
 	}

@@ -40,6 +40,7 @@ type chunk struct {
 	kept       int            // bytes of the array of rest, where it is the chunk's own without mem
 	control    frame.Header   // of the control frame behind out; its Size is 0: there is none
 	end        *ending.Ending // what is behind out ends the session; nil: it does not
+	waits      bool           // a limit did not let rest pass: the leg waited in its line, which another may have taken it out of by now
 	done       bool           // all was walked over
 }
 
@@ -184,7 +185,7 @@ func (r *Relay) pass(c *chunk, src, dst *leg) bool {
 		} else {
 			r.admit(c, src)
 		}
-		if c.done = c.end == nil && c.control.Size == 0 && !src.waits(); len(c.out) > 0 {
+		if c.done = c.end == nil && c.control.Size == 0 && !c.waits; len(c.out) > 0 {
 			if src.in.lastLife = r.engine.coarse(); c.count.Frames > 0 {
 				src.in.lastData = src.in.lastLife
 			}

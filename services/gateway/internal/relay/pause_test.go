@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,6 +83,31 @@ func TestPause(t *testing.T) {
 			t.Errorf("counted %+v, want pauses only", c)
 		}
 		e.Wait()
+	})
+}
+
+// TestTurnAtOnce takes a leg out of the line of a limit before it has noted that it waits:
+// what it read is asked for again, and nothing of it is lost.
+func TestTurnAtOnce(t *testing.T) {
+	eachWay(t, func(t *testing.T, m mode, way ending.Party) {
+		l := newTap(t, limits.Terms{Direction: of(way)}, 1)
+		e := NewEngine(quick())
+		r := newRigOn(t, e, m, limitedBy(t, l.Limit), nil, nil)
+		from, to := r.peers(way)
+		from.send(text("first"))
+		to.expect(text("first"))
+		e.pacer.mu.Lock() // a leg that waits tells the pacer
+		goOn := sync.OnceFunc(e.pacer.mu.Unlock)
+		defer goOn()
+		sent := append([]wireFrame{text(strings.Repeat("more than an incomplete frame ", 20))}, textsOf(3)...)
+		from.send(sent...)
+		var w *limits.Waiter
+		until(t, "the leg is in line", func() bool { w = l.Release(); return w != nil })
+		goOn()
+		w.Owner.(*leg).askAgain()
+		r.paused(t, way)
+		l.set(e, 100_000, 10)
+		to.expect(sent...)
 	})
 }
 
