@@ -51,11 +51,13 @@ type plane struct {
 	usage    map[string]*backplanev1.ReportUsageRequest
 	records  []*usagev1.SessionRecord
 	leftOut  []*backplanev1.LeftOut
+	ledger   *ledger
 }
 
 // token is a credential and what became of it.
 type token struct {
 	subscription string
+	application  string
 	plan         string // of the subscription
 	own          string // plan of the application
 	expires      time.Time
@@ -67,7 +69,7 @@ func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{
 		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}, tokens: map[string]*token{},
-		usage: map[string]*backplanev1.ReportUsageRequest{},
+		usage: map[string]*backplanev1.ReportUsageRequest{}, ledger: newLedger(),
 	}
 	p.routes.begin()
 	p.grants.begin()
@@ -102,6 +104,7 @@ func (p *plane) back() {
 	backplanev1.RegisterRouteServiceServer(srv, p)
 	backplanev1.RegisterGrantServiceServer(srv, p)
 	backplanev1.RegisterMeteringServiceServer(srv, p)
+	backplanev1.RegisterQuotaLedgerServiceServer(srv, p.ledger)
 	oauth2v1.RegisterOAuth2ServiceServer(srv, p.signer)
 	p.mu.Lock()
 	p.server, p.listener = srv, l
@@ -228,7 +231,17 @@ func (p *plane) touch(cause backplanev1.GrantEvent_Cause, names ...string) {
 func (p *plane) issue(name, subscription string, life time.Duration) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tokens[name] = &token{subscription: subscription, expires: time.Now().Add(life)}
+	p.tokens[name] = &token{subscription: subscription, application: "applications/a", expires: time.Now().Add(life)}
+	return name
+}
+
+// subscribe makes a token of an application of its own, which has these plans.
+func (p *plane) subscribe(name, plan, own string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens[name] = &token{
+		subscription: "subscriptions/" + name, application: "applications/" + name, plan: plan, own: own, expires: time.Now().Add(time.Hour),
+	}
 	return name
 }
 
@@ -245,7 +258,7 @@ func (p *plane) end(cause backplanev1.GrantEvent_Cause, match func(name string, 
 
 func grantOf(name string, t *token, version string) *backplanev1.Grant {
 	g := &backplanev1.Grant{
-		Name: "grants/" + name, User: "users/sue", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
+		Name: "grants/" + name, User: "users/sue", Application: t.application, OauthClient: t.application + "/oauthClients/c",
 		Stage: catalogv1.Stage_STAGE_PRODUCTION, Subscription: t.subscription, Plan: t.plan, ApplicationPlan: t.own, Version: version,
 		ExpireTime: timestamppb.New(t.expires),
 	}
@@ -280,7 +293,7 @@ func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrant
 		name := q.GetName()[len("grants/"):]
 		t := p.tokens[name]
 		switch {
-		case q.GetOauthClient() != "applications/a/oauthClients/c" || !q.GetExpireTime().AsTime().Equal(t.expires):
+		case q.GetOauthClient() != t.application+"/oauthClients/c" || !q.GetExpireTime().AsTime().Equal(t.expires):
 			return nil, fmt.Errorf("wrong query %v", q)
 		case t.ended != 0:
 			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Ended{Ended: t.ended}})
