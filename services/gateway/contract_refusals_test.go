@@ -7,9 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -116,6 +120,7 @@ func TestEveryRefusalIsExplained(t *testing.T) {
 		"silent backend": refusedForSilentBackend, "too slow": refusedAsTooSlow,
 		"not ready": refusedBeforeRoutes, "draining": refusedWhileDraining, "address": refusedAddress, "busy": refusedAsBusy,
 		"full": refusedAsFull, "busy backend": refusedForBusyBackend,
+		"limits": refusedByLimits, "rate of an address": refusedForRateOfAddress, "unknown plan": refusedForUnknownPlan,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -335,6 +340,138 @@ func refusedForBusyBackend(w *world) []refusedAnswer {
 	all := []refusedAnswer{w.refuses(headOf("/x/silent", "")), w.refuses(headOf("/x/same", ""))}
 	_ = waiting.Close()
 	return all
+}
+
+// limitOfAnswer is the limit that an answer names.
+type limitOfAnswer struct {
+	Name, Place                       string
+	Limit, Window, Burst, Used, Reset int64
+}
+
+// refusedByLimits has each kind of limit, at each place, refuse a handshake, and looks at
+// what the client is told and what the record says.
+func refusedByLimits(w *world) (all []refusedAnswer) {
+	sessions := &catalogv1.Limit{Name: "sessions-per-day", Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+		Unit: catalogv1.Unit_UNIT_SESSIONS, Amount: 2, Window: catalogv1.Quota_WINDOW_DAY,
+	}}}
+	kinds := []struct {
+		code, policy, rate string
+		limit              *catalogv1.Limit
+		want               limitOfAnswer
+	}{
+		{"CONNECTIONS_FULL", `"connections";q=2;qu="concurrent-requests"`, `"connections";r=0`, connections(2), limitOfAnswer{Name: "connections", Limit: 2, Used: 2}},
+		{"HANDSHAKE_RATE", `"handshakes-rate";q=1;w=3600`, `"handshakes-rate";r=0;t=`, perHour("handshakes-rate", catalogv1.Unit_UNIT_HANDSHAKES, 2, 0, 0),
+			limitOfAnswer{Name: "handshakes-rate", Limit: 1, Window: 3600, Burst: 2, Used: 2}},
+		{"SESSION_QUOTA", `"sessions-per-day";q=2;w=86400`, `"sessions-per-day";r=0;t=`, sessions, limitOfAnswer{Name: "sessions-per-day", Limit: 2, Window: 86400, Used: 2}},
+	}
+	const subscription, application, version = catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, catalogv1.PlanPlace_PLAN_PLACE_APPLICATION, catalogv1.PlanPlace_PLAN_PLACE_VERSION
+	places := map[catalogv1.PlanPlace]string{subscription: "subscription", application: "application", version: ""}
+	w.plane.putPlan("none")
+	for _, kind := range kinds {
+		w.plane.putPlan(kind.want.Name, kind.limit)
+		w.plane.put(w.route(kind.want.Name))
+		r := w.route("of-" + kind.want.Name)
+		r.TrafficPlan = "plans/" + kind.want.Name
+		w.plane.put(r)
+	}
+	w.start()
+	for _, kind := range kinds {
+		plan := "plans/" + kind.want.Name
+		for place, word := range places {
+			target, token := kind.want.Name, ""
+			switch place {
+			case subscription:
+				token = w.plane.subscribe("s"+target, plan, "")
+			case application:
+				token = w.plane.subscribe("a"+target, "plans/none", plan)
+			default:
+				target, token = "of-"+target, w.plane.subscribe("v"+target, "plans/none", "")
+			}
+			for range 2 {
+				echoes(w.t, w.connect(target, token), "hello")
+			}
+			resp, body := w.answered(headOf("/x/"+target, "Authorization: Bearer "+token+"\r\n"))
+			var a struct {
+				refusedAnswer
+				Detail string
+				Limit  *limitOfAnswer
+			}
+			if err := json.Unmarshal([]byte(body), &a); err != nil || resp.StatusCode != http.StatusTooManyRequests || a.Status != http.StatusTooManyRequests || a.Code != kind.code {
+				w.t.Errorf("%s of the %s: %d %s (%v), want 429 %s", kind.want.Name, place, resp.StatusCode, body, err, kind.code)
+				continue
+			}
+			retry, err := strconv.ParseInt(resp.Header.Get("Retry-After"), 10, 64)
+			if err != nil || retry < 1 {
+				w.t.Errorf("%s of the %s: Retry-After = %q, want seconds", kind.want.Name, place, resp.Header.Get("Retry-After"))
+			}
+			detail, want := fmt.Sprintf("the limit %q of the %s is reached", kind.want.Name, word), kind.want
+			policy, rate := resp.Header.Get("RateLimit-Policy"), resp.Header.Get("RateLimit")
+			if place == version {
+				// Nothing says which limit it is, or how much it is.
+				detail = "the API's own limit is reached"
+				if a.Limit != nil || policy != "" || rate != "" || strings.Contains(body, kind.want.Name) || strings.Contains(body, "plans/") {
+					w.t.Errorf("%s of the version: the client is told %v %s", kind.want.Name, resp.Header, body)
+				}
+			} else {
+				if want.Place = word; strings.Contains(rate, "t=") { // a rate and a quota say when
+					want.Reset = retry
+				}
+				if a.Limit == nil || *a.Limit != want || policy != kind.policy || !strings.HasPrefix(rate, kind.rate) || strings.Contains(rate, "t=") && !strings.HasSuffix(rate, fmt.Sprint("t=", retry)) {
+					w.t.Errorf("%s of the %s: the client is told %+v, %s and %s, Retry-After %d, want %+v, %s and %s", kind.want.Name, place, a.Limit, policy, rate, retry, want, kind.policy, kind.rate)
+				}
+			}
+			r := w.explained(a.refusedAnswer)
+			did := []*usagev1.LimitUsage{{Place: place, Plan: plan, Limit: kind.want.Name, RefusedHandshakes: 1}}
+			full := fmt.Sprintf("%s: limit %q of %s: 2 of %d", detail, kind.want.Name, plan, max(kind.want.Limit, 1))
+			if a.Detail != detail || r.GetDetail() != full || r.GetApplication() != "applications/"+token || r.GetVersion() != "apis/x/versions/"+target {
+				w.t.Errorf("%s of the %s: the client is told %q, and the record is %v, want %q and %q", kind.want.Name, place, a.Detail, r, detail, full)
+			}
+			if diff := cmp.Diff(did, r.GetLimits(), protocmp.Transform()); diff != "" {
+				w.t.Errorf("%s of the %s: limits in the record differ (- want, + got):\n%s", kind.want.Name, place, diff)
+			}
+			all = append(all, a.refusedAnswer)
+		}
+	}
+	return all
+}
+
+// answered sends a head and returns the answer with its body.
+func (w *world) answered(head string) (*http.Response, string) {
+	w.t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(w.sends(head)), nil)
+	if err != nil {
+		w.t.Fatalf("read the answer: %v", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatalf("read the answer: %v", err)
+	}
+	return resp, string(body)
+}
+
+// refusedForRateOfAddress: before anything is looked at, a route or a credential.
+func refusedForRateOfAddress(w *world) []refusedAnswer {
+	w.cfg.Listen.MaxRate = 1
+	w.plane.put(w.route("1"))
+	w.start()
+	var a refusedAnswer
+	for range 100 {
+		if a = w.refuses(headOf("/none", "")); a.Code != "NOT_FOUND" {
+			break
+		}
+	}
+	resp, _ := w.answered(headOf("/x/1", ""))
+	if retry := resp.Header.Get("Retry-After"); a.Status != http.StatusTooManyRequests || resp.StatusCode != http.StatusTooManyRequests || retry == "" {
+		w.t.Errorf("after a flood: %+v, then %d, Retry-After %q, want 429 and a second", a, resp.StatusCode, retry)
+	}
+	return []refusedAnswer{a}
+}
+
+func refusedForUnknownPlan(w *world) []refusedAnswer {
+	w.plane.put(w.route("1"))
+	w.start()
+	return []refusedAnswer{w.refuses(headOf("/x/1", "Authorization: Bearer "+w.plane.subscribe("t", "plans/nobody-knows", "")+"\r\n"))}
 }
 
 // TestAFloodOfRefusalsIsCounted: of a flood some are kept, and with those that are counted
