@@ -136,6 +136,12 @@ func newRawBackend(t *testing.T) *rawBackend {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newRawBackendOn(t, l)
+}
+
+// newRawBackendOn takes connections of l until the test ends.
+func newRawBackendOn(t *testing.T, l net.Listener) *rawBackend {
+	t.Helper()
 	b := &rawBackend{Listener: l, ends: make(chan *end, 16)}
 	done := make(chan struct{})
 	go func() {
