@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,32 +29,52 @@ import (
 // endings are the ways in which a session or its handshake ends. do is what the
 // backend is asked for; how does the client's part and returns what it saw
 // wrong. Refused handshakes have a record too; a client that left before its answer has
-// none.
+// none. With a plan the client is of an application of its own.
 var endings = []struct {
 	name, do string
 	record   string // its cause
 	status   int    // of the refusal
 	how      func(v *visit) error
+
+	plan, other string // other is the cause of another record
 }{
-	{"client closes", "echo", "PEER_CLOSE", 0, func(v *visit) error { return v.say(1000) }},
-	{"backend closes", "close", "PEER_CLOSE", 0, func(v *visit) error { return v.sees(1000) }},
-	{"client resets", "echo", "CLIENT_GONE", 0, func(v *visit) error { v.reset(); return nil }},
-	{"backend resets", "reset", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1013) }},
-	{"client ends", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.Close() }},
-	{"client half-closes", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.halfClose() }},
-	{"backend ends", "end", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1013) }},
+	{"client closes", "echo", "PEER_CLOSE", 0, func(v *visit) error { return v.say(1000) }, "", ""},
+	{"backend closes", "close", "PEER_CLOSE", 0, func(v *visit) error { return v.sees(1000) }, "", ""},
+	{"client resets", "echo", "CLIENT_GONE", 0, func(v *visit) error { v.reset(); return nil }, "", ""},
+	{"backend resets", "reset", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1013) }, "", ""},
+	{"client ends", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.Close() }, "", ""},
+	{"client half-closes", "echo", "CLIENT_GONE", 0, func(v *visit) error { return v.halfClose() }, "", ""},
+	{"backend ends", "end", "BACKEND_GONE", 0, func(v *visit) error { return v.sees(1013) }, "", ""},
 	{"revoked", "echo", "REVOKED", 0, func(v *visit) error {
 		v.w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/"+v.token)
 		return v.sees(4001)
-	}},
-	{"closed by an operator", "echo", "OPERATOR_CLOSE", 0, func(v *visit) error { return errors.Join(v.operate(v.LocalAddr().String()), v.sees(4010)) }},
+	}, "", ""},
+	{"closed by an operator", "echo", "OPERATOR_CLOSE", 0, func(v *visit) error { return errors.Join(v.operate(v.LocalAddr().String()), v.sees(4010)) }, "", ""},
 	{"breach", "echo", "PROTOCOL", 0, func(v *visit) error {
 		_, err := v.Write([]byte{0xff, 0x80, 0, 0, 0, 0})
 		return errors.Join(err, v.sees(1002))
-	}},
-	{"backend refuses", "refuse", "BACKEND_REFUSED", http.StatusForbidden, nil},
-	{"no such token", "echo", "REFUSED", http.StatusUnauthorized, nil},
-	{"client leaves during the dial", "silence", "", 0, nil},
+	}, "", ""},
+	{"backend refuses", "refuse", "BACKEND_REFUSED", http.StatusForbidden, nil, "", ""},
+	{"no such token", "echo", "REFUSED", http.StatusUnauthorized, nil, "", ""},
+	{"client leaves during the dial", "silence", "", 0, nil, "", ""},
+	{"replaced", "echo", "REPLACED", 0, func(v *visit) error {
+		second, err := v.again()
+		if err != nil {
+			return err
+		}
+		defer second.Close()
+		return errors.Join(v.sees(4003), second.say(1000))
+	}, "oldest", "PEER_CLOSE"},
+	{"no seat", "echo", "PEER_CLOSE", 0, func(v *visit) error {
+		_, err := v.again()
+		if !errors.Is(err, ws.StatusError(http.StatusTooManyRequests)) {
+			return fmt.Errorf("another one = %w, want 429", err)
+		}
+		return v.say(1000)
+	}, "one", "REFUSED"},
+	{"throttled", "echo", "THROTTLED", 0, func(v *visit) error {
+		return errors.Join(v.write(ws.NewTextFrame([]byte("one too many"))), v.sees(4003))
+	}, "two-messages", ""},
 }
 
 // visit is one client's.
@@ -74,20 +95,28 @@ func (s *silence) of(token string) chan struct{} {
 	return c.(chan struct{})
 }
 
-// TestNothingLeaks has 1 000 clients come and go in every way. Then goroutines,
-// sockets, files and gauges are what they were, and each session has its record.
+// TestNothingLeaks has 1 000 clients come and go in every way, each with a seat at three
+// places. Then goroutines, sockets, files and gauges are what they were, each session has its
+// record, and all seats are free, no more and no less than there were.
 func TestNothingLeaks(t *testing.T) {
-	const clients, atOnce = 1000, 16
+	const clients, atOnce, seats = 1000, 16, 100
 	w := newWorld(t)
 	secure := w.withTLS()
 	reg := prometheus.NewRegistry()
-	w.cfg.Metrics, w.cfg.Relay.Linger = reg, 50*time.Millisecond
+	w.cfg.Metrics, w.cfg.Relay.Linger, w.cfg.Listen.MaxRate = reg, 50*time.Millisecond, 0
 	silent := &silence{}
 	backend := httptest.NewServer(doing(silent))
 	t.Cleanup(backend.Close)
 	r := w.route("1")
 	r.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws" + strings.TrimPrefix(backend.URL, "http"))}
+	r.TrafficPlan = "plans/seats"
 	w.plane.put(r)
+	oldest := connections(1)
+	oldest.Reaction = catalogv1.Limit_REACTION_CLOSE_OLDEST
+	w.plane.putPlan("seats", connections(seats))
+	w.plane.putPlan("oldest", oldest)
+	w.plane.putPlan("one", connections(1))
+	w.plane.putPlan("two-messages", connections(seats), perHour("messages-rate", catalogv1.Unit_UNIT_MESSAGES, 2, catalogv1.Direction_DIRECTION_BOTH, catalogv1.Limit_REACTION_CLOSE))
 	w.start()
 	operate := w.operator()
 	ended := 0
@@ -103,9 +132,7 @@ func TestNothingLeaks(t *testing.T) {
 					t.Errorf("%s: %v", endings[i%len(endings)].name, err)
 				}
 			})
-			if endings[i%len(endings)].record != "" {
-				ended++
-			}
+			ended += len(recordsOf(i))
 		}
 		wg.Wait()
 		eventually(t, "each session has its record", func() bool { return len(w.plane.endReasons()) == ended })
@@ -130,7 +157,7 @@ func TestNothingLeaks(t *testing.T) {
 	eventually(t, "goroutines are what they were", func() bool { return runtime.NumGoroutine() <= routines })
 	want := map[string]int{}
 	for i := range 2*len(endings) + clients {
-		if reason := endings[i%len(endings)].record; reason != "" {
+		for _, reason := range recordsOf(i) {
 			want[reason]++
 		}
 	}
@@ -142,6 +169,20 @@ func TestNothingLeaks(t *testing.T) {
 			t.Errorf("%d records too few of %s", n, reason)
 		}
 	}
+	if text := measure(t, reg).text; strings.Contains(text, "tidegate_plan_connections") {
+		t.Errorf("connections are in use by plans: %s", text)
+	}
+	w.plane.issueWith("last", "plans/seats", "plans/seats")
+	for range seats {
+		w.connect("1", "last")
+	}
+	w.full("1", "last")
+}
+
+// recordsOf are the causes of the records of a visit.
+func recordsOf(visit int) []string {
+	e := endings[visit%len(endings)]
+	return slices.DeleteFunc([]string{e.record, e.other}, func(cause string) bool { return cause == "" })
 }
 
 // openFiles counts what the process has open.
@@ -199,8 +240,12 @@ func doing(silent *silence) http.Handler {
 // run comes, says something, and goes in the way given.
 func (v *visit) run(way int) error {
 	e := endings[way]
-	if e.name != "no such token" {
-		v.w.plane.issue(v.token, "subscriptions/1", time.Hour)
+	switch {
+	case e.name == "no such token":
+	case e.plan != "":
+		v.w.plane.subscribe(v.token, "plans/"+e.plan, "plans/seats")
+	default:
+		v.w.plane.issueWith(v.token, "plans/seats", "plans/seats")
 	}
 	if e.do == "silence" {
 		return v.leave()
@@ -231,6 +276,20 @@ func (v *visit) run(way int) error {
 		}
 	}
 	return e.how(v)
+}
+
+// again opens another session with the same token.
+func (v *visit) again() (*visit, error) {
+	d := ws.Dialer{TLSConfig: &tls.Config{InsecureSkipVerify: true}, Header: ws.HandshakeHeaderHTTP(bearer(v.token))}
+	conn, br, _, err := d.Dial(v.w.t.Context(), v.url+"/x/1?do=echo")
+	if err != nil {
+		return nil, err
+	}
+	if br == nil {
+		br = bufio.NewReader(conn)
+	}
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return &visit{end: &end{Conn: conn, in: br, mask: true}}, nil
 }
 
 // leave goes when a silent backend has its handshake.

@@ -235,6 +235,13 @@ func (p *plane) issue(name, subscription string, life time.Duration) string {
 	return name
 }
 
+// issueWith makes a token of the first subscription, with these plans.
+func (p *plane) issueWith(name, plan, own string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens[name] = &token{subscription: "subscriptions/1", application: "applications/a", plan: plan, own: own, expires: time.Now().Add(time.Hour)}
+}
+
 // subscribe makes a token of an application of its own, which has these plans.
 func (p *plane) subscribe(name, plan, own string) string {
 	p.mu.Lock()
