@@ -390,27 +390,27 @@ func refusedByLimits(w *world) (all []refusedAnswer) {
 			for range 2 {
 				echoes(w.t, w.connect(target, token), "hello")
 			}
-			resp, body := w.answered(headOf("/x/"+target, "Authorization: Bearer "+token+"\r\n"))
+			resp := w.answered(headOf("/x/"+target, "Authorization: Bearer "+token+"\r\n"))
 			var a struct {
 				refusedAnswer
 				Detail string
 				Limit  *limitOfAnswer
 			}
-			if err := json.Unmarshal([]byte(body), &a); err != nil || resp.StatusCode != http.StatusTooManyRequests || a.Status != http.StatusTooManyRequests || a.Code != kind.code {
-				w.t.Errorf("%s of the %s: %d %s (%v), want 429 %s", kind.want.Name, place, resp.StatusCode, body, err, kind.code)
+			if err := json.Unmarshal([]byte(resp.body), &a); err != nil || resp.status != http.StatusTooManyRequests || a.Status != http.StatusTooManyRequests || a.Code != kind.code {
+				w.t.Errorf("%s of the %s: %d %s (%v), want 429 %s", kind.want.Name, place, resp.status, resp.body, err, kind.code)
 				continue
 			}
-			retry, err := strconv.ParseInt(resp.Header.Get("Retry-After"), 10, 64)
+			retry, err := strconv.ParseInt(resp.header.Get("Retry-After"), 10, 64)
 			if err != nil || retry < 1 {
-				w.t.Errorf("%s of the %s: Retry-After = %q, want seconds", kind.want.Name, place, resp.Header.Get("Retry-After"))
+				w.t.Errorf("%s of the %s: Retry-After = %q, want seconds", kind.want.Name, place, resp.header.Get("Retry-After"))
 			}
 			detail, want := fmt.Sprintf("the limit %q of the %s is reached", kind.want.Name, word), kind.want
-			policy, rate := resp.Header.Get("RateLimit-Policy"), resp.Header.Get("RateLimit")
+			policy, rate := resp.header.Get("RateLimit-Policy"), resp.header.Get("RateLimit")
 			if place == version {
 				// Nothing says which limit it is, or how much it is.
 				detail = "the API's own limit is reached"
-				if a.Limit != nil || policy != "" || rate != "" || strings.Contains(body, kind.want.Name) || strings.Contains(body, "plans/") {
-					w.t.Errorf("%s of the version: the client is told %v %s", kind.want.Name, resp.Header, body)
+				if a.Limit != nil || policy != "" || rate != "" || strings.Contains(resp.body, kind.want.Name) || strings.Contains(resp.body, "plans/") {
+					w.t.Errorf("%s of the version: the client is told %v %s", kind.want.Name, resp.header, resp.body)
 				}
 			} else {
 				if want.Place = word; strings.Contains(rate, "t=") { // a rate and a quota say when
@@ -435,8 +435,8 @@ func refusedByLimits(w *world) (all []refusedAnswer) {
 	return all
 }
 
-// answered sends a head and returns the answer with its body.
-func (w *world) answered(head string) (*http.Response, string) {
+// answered sends a head and returns the answer.
+func (w *world) answered(head string) reply {
 	w.t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(w.sends(head)), nil)
 	if err != nil {
@@ -447,7 +447,7 @@ func (w *world) answered(head string) (*http.Response, string) {
 	if err != nil {
 		w.t.Fatalf("read the answer: %v", err)
 	}
-	return resp, string(body)
+	return reply{status: resp.StatusCode, header: resp.Header, body: string(body), ends: resp.Close}
 }
 
 // refusedForRateOfAddress: before anything is looked at, a route or a credential.
@@ -461,9 +461,9 @@ func refusedForRateOfAddress(w *world) []refusedAnswer {
 			break
 		}
 	}
-	resp, _ := w.answered(headOf("/x/1", ""))
-	if retry := resp.Header.Get("Retry-After"); a.Status != http.StatusTooManyRequests || resp.StatusCode != http.StatusTooManyRequests || retry == "" {
-		w.t.Errorf("after a flood: %+v, then %d, Retry-After %q, want 429 and a second", a, resp.StatusCode, retry)
+	resp := w.answered(headOf("/x/1", ""))
+	if retry := resp.header.Get("Retry-After"); a.Status != http.StatusTooManyRequests || resp.status != http.StatusTooManyRequests || retry == "" {
+		w.t.Errorf("after a flood: %+v, then %d, Retry-After %q, want 429 and a second", a, resp.status, retry)
 	}
 	return []refusedAnswer{a}
 }
