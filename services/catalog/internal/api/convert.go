@@ -70,13 +70,13 @@ func Resource(row any) proto.Message {
 }
 
 // versionProto returns a version with its addresses, as a viewer sees it: without the
-// endpoints, which may have secrets, and how they are spoken to, if it is not the viewer's own and not there for
-// the viewer to publish.
+// endpoints, which may have secrets, how they are spoken to, and what all its traffic may
+// be, if it is not the viewer's own and not there for the viewer to publish.
 func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1.Version {
 	v := versionProto(row)
 	publishes := viewer.Publishes && row.State == store.Created
 	if !publishes && !viewer.Sees(row.Owner) {
-		v.Endpoints, v.BackendOptions = nil, nil
+		v.Endpoints, v.BackendOptions, v.TrafficPlan = nil, nil, ""
 	}
 	for _, gateway := range a.gateways {
 		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)

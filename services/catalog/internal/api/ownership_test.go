@@ -14,14 +14,16 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 )
 
-// Endpoints may have secrets: whoever neither owns the version nor can publish it gets
-// it without them, from every method that returns it.
+// Endpoints may have secrets, and the plan of all traffic is the owner's concern: whoever
+// neither owns the version nor can publish it gets it without them, from every method that
+// returns it.
 func TestEndpointsAreShownToFew(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	a := f.api("Echo")
 	v := f.version(a, "1")
 	_, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: &catalogv1.Version{
 		Name: v.GetName(), BackendOptions: &catalogv1.BackendOptions{Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "inside.example"},
+		TrafficPlan: "plans/silver",
 	}}, f.ann)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +46,9 @@ func TestEndpointsAreShownToFew(t *testing.T) {
 				}
 				if (got.GetBackendOptions() != nil) != slices.Contains(shown, name) {
 					t.Errorf("%s: %s gets the options of the backends %v", when, name, got.GetBackendOptions())
+				}
+				if (got.GetTrafficPlan() != "") != slices.Contains(shown, name) {
+					t.Errorf("%s: %s gets the plan of all traffic %q", when, name, got.GetTrafficPlan())
 				}
 				if got.GetSecurity() == nil || got.GetPlans() == nil {
 					t.Errorf("%s: %s gets no security or plans", when, name)

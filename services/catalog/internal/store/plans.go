@@ -193,7 +193,7 @@ func planUse(ctx context.Context, q sqldb.Querier, id string) (PlanUse, error) {
 	err := q.QueryRowContext(ctx, `
 		SELECT (SELECT count(*) FROM version_plan WHERE plan_id = $1),
 			(SELECT count(*) FROM version WHERE traffic_plan = $1),
-			(SELECT count(*) FROM version WHERE subscriptionless AND CAST($2 AS BOOLEAN))`,
+			CASE WHEN CAST($2 AS BOOLEAN) THEN (SELECT count(*) FROM version WHERE subscriptionless) ELSE 0 END`,
 		id, id == DefaultSubscriptionless).Scan(&use.Offers, &use.Traffic, &use.Subscriptionless)
 	if err != nil {
 		return PlanUse{}, fmt.Errorf("count what uses plan %q: %w", id, err)

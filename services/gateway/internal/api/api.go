@@ -92,7 +92,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err := a.checkGateway("parent", req.GetParent()); err != nil {
 		return nil, err
 	}
-	match, err := checkFilter(req.GetFilter())
+	match, err := checkFilter(req.GetFilter(), identity.From(ctx).User)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	found, more, total := a.oldest(p.After, p.Size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
 	resp := &gatewayv1.ListSessionsResponse{TotalSize: int32(min(total, math.MaxInt32))}
 	for _, e := range found {
-		resp.Sessions = append(resp.Sessions, a.toSession(e.session))
+		resp.Sessions = append(resp.Sessions, a.toSession(e.session, identity.From(ctx).User))
 	}
 	if more {
 		resp.NextPageToken = p.Token(found[len(found)-1].key)
@@ -121,7 +121,7 @@ func (a *API) GetSession(ctx context.Context, req *gatewayv1.GetSessionRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return a.toSession(s), nil
+	return a.toSession(s, identity.From(ctx).User), nil
 }
 
 // CloseSession closes a session with 4010.

@@ -146,19 +146,21 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		filter string
 		want   []string
 	}{
-		"root":                 {f.root, "", []string{"r1", "r2", "r3", "r4"}},
-		"ann":                  {f.ann, "", []string{"r1", "r3"}},
-		"bob":                  {f.bob, "", []string{"r2"}},
-		"sue":                  {f.sue, "", nil},
-		"root by version":      {f.root, `version = "apis/b/versions/2"`, []string{"r2"}},
-		"root by application":  {f.root, `application = "applications/x"`, []string{"r1", "r4"}},
-		"root by user":         {f.root, `user="users/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
-		"root by subscription": {f.root, `subscription = "subscriptions/s"`, []string{"r1", "r2", "r4"}},
-		"root without a grant": {f.root, `user = ""`, []string{"r3"}},
-		"root by plan":         {f.root, `plan = "plans/gold"`, []string{"r1", "r3"}},
-		"root by another plan": {f.root, `plan = "plans/own"`, []string{"r1"}},
-		"root without a plan":  {f.root, `plan = ""`, []string{"r2", "r4"}},
-		"bob by ann's version": {f.bob, `version = "apis/a/versions/1"`, nil},
+		"root":                             {f.root, "", []string{"r1", "r2", "r3", "r4"}},
+		"ann":                              {f.ann, "", []string{"r1", "r3"}},
+		"bob":                              {f.bob, "", []string{"r2"}},
+		"sue":                              {f.sue, "", nil},
+		"root by version":                  {f.root, `version = "apis/b/versions/2"`, []string{"r2"}},
+		"root by application":              {f.root, `application = "applications/x"`, []string{"r1", "r4"}},
+		"root by user":                     {f.root, `user="users/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
+		"root by subscription":             {f.root, `subscription = "subscriptions/s"`, []string{"r1", "r2", "r4"}},
+		"root without a grant":             {f.root, `user = ""`, []string{"r3"}},
+		"ann by plan":                      {f.ann, `plan = "plans/gold"`, []string{"r1", "r3"}},
+		"ann by one that she does not see": {f.ann, `plan = "plans/own"`, nil},
+		"root by plan":                     {f.root, `plan = "plans/gold"`, []string{"r1", "r3"}},
+		"root by another plan":             {f.root, `plan = "plans/own"`, []string{"r1"}},
+		"root without a plan":              {f.root, `plan = ""`, []string{"r2", "r4"}},
+		"bob by ann's version":             {f.bob, `version = "apis/a/versions/1"`, nil},
 	} {
 		got, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: tt.filter}, tt.as)
 		if err != nil || !slices.Equal(refs(got.GetSessions()), tt.want) || int(got.GetTotalSize()) != len(tt.want) {
@@ -247,28 +249,43 @@ func (m moving) Limits() (did []ending.LimitCount, since time.Time) {
 	return m.limits, time.Unix(8000, 0)
 }
 
-// TestASessionShowsItsLimits to the owner of the version: at all places, with what they did.
+// TestASessionShowsItsLimits to the owner of the version, with what they did: those of the
+// application only to administrators, unless it is the owner's too.
 func TestASessionShowsItsLimits(t *testing.T) {
 	f := newFixture(t)
 	s := f.addUnder(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all"}, "r1", v1, "applications/x")
-	limit := &limits.Limit{Terms: limits.Terms{Place: limits.Version, Plan: "plans/all", Name: "bytes-rate"}}
-	if err := s.Start(moving{limits: []ending.LimitCount{{Limit: limit, Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4}}}); err != nil {
+	limit := func(place limits.Place, plan string) ending.LimitCount {
+		return ending.LimitCount{
+			Limit:  &limits.Limit{Terms: limits.Terms{Place: place, Plan: plan, Name: "bytes-rate"}},
+			Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4,
+		}
+	}
+	if err := s.Start(moving{limits: []ending.LimitCount{limit(limits.Application, "plans/own"), limit(limits.Version, "plans/all")}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/gateway-1/sessions/r1"}, f.ann)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &gatewayv1.Session{
-		Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000},
-		Limits: []*usagev1.LimitUsage{{
-			Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "bytes-rate",
+	did := func(place catalogv1.PlanPlace, plan string) *usagev1.LimitUsage {
+		return &usagev1.LimitUsage{
+			Place: place, Plan: plan, Limit: "bytes-rate",
 			Pauses: 1, PausedMilliseconds: 1500, DroppedMessages: 2, ClosedSessions: 3, ObservedHits: 4,
-		}},
+		}
 	}
-	other := protocmp.IgnoreFields(want, "name", "version", "application", "subscription", "user", "client_address", "start_time", "expire_time", "inbound", "outbound", "subprotocol")
-	if diff := cmp.Diff(want, got, protocmp.Transform(), other); diff != "" {
-		t.Errorf("the session (- want, + got):\n%s", diff)
+	for name, who := range map[string]grpc.CallOption{"ann": f.ann, "root": f.root} {
+		got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/gateway-1/sessions/r1"}, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &gatewayv1.Session{
+			Plan: "plans/gold", TrafficPlan: "plans/all", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000},
+			Limits: []*usagev1.LimitUsage{did(catalogv1.PlanPlace_PLAN_PLACE_VERSION, "plans/all")},
+		}
+		if name == "root" {
+			want.ApplicationPlan = "plans/own"
+			want.Limits = slices.Insert(want.Limits, 0, did(catalogv1.PlanPlace_PLAN_PLACE_APPLICATION, "plans/own"))
+		}
+		other := protocmp.IgnoreFields(want, "name", "version", "application", "subscription", "user", "client_address", "start_time", "expire_time", "inbound", "outbound", "subprotocol")
+		if diff := cmp.Diff(want, got, protocmp.Transform(), other); diff != "" {
+			t.Errorf("the session as %s sees it (- want, + got):\n%s", name, diff)
+		}
 	}
 }
 

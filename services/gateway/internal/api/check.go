@@ -8,6 +8,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
@@ -49,13 +50,13 @@ func (a *API) checkSession(name string) (ref string, err error) {
 	return n.Ref, nil
 }
 
-// fields are the fields of a filter of sessions, and whether one has a value.
-var fields = map[string]func(i session.Info, value string) bool{
-	"version":      func(i session.Info, value string) bool { return i.Route.Version == value },
-	"application":  func(i session.Info, value string) bool { return grantOf(i).Application == value },
-	"subscription": func(i session.Info, value string) bool { return grantOf(i).Subscription == value },
-	"user":         func(i session.Info, value string) bool { return grantOf(i).User == value },
-	"plan":         func(i session.Info, value string) bool { return hasPlan(i.AllPlans(), value) },
+// fields are the fields of a filter of sessions, and whether one has a value for a user.
+var fields = map[string]func(i session.Info, user identity.User, value string) bool{
+	"version":      func(i session.Info, _ identity.User, value string) bool { return i.Route.Version == value },
+	"application":  func(i session.Info, _ identity.User, value string) bool { return grantOf(i).Application == value },
+	"subscription": func(i session.Info, _ identity.User, value string) bool { return grantOf(i).Subscription == value },
+	"user":         func(i session.Info, _ identity.User, value string) bool { return grantOf(i).User == value },
+	"plan":         func(i session.Info, user identity.User, value string) bool { return hasPlan(plansSeen(i, user), value) },
 }
 
 // hasPlan reports whether a session has the plan at any place, or none at all where plan
@@ -75,8 +76,8 @@ func grantOf(i session.Info) *grant.Grant {
 	return i.Grant
 }
 
-// checkFilter returns a function that reports whether a session matches a filter.
-func checkFilter(filter string) (func(session.Info) bool, error) {
+// checkFilter returns a function that reports whether a session matches a filter of a user.
+func checkFilter(filter string, user identity.User) (func(session.Info) bool, error) {
 	if utf8.RuneCountInString(filter) > maxFilter {
 		return nil, fault.Invalid("filter", "must be at most %d characters", maxFilter)
 	}
@@ -86,7 +87,7 @@ func checkFilter(filter string) (func(session.Info) bool, error) {
 	}
 	return func(i session.Info) bool {
 		for field, value := range terms {
-			if !fields[field](i, value) {
+			if !fields[field](i, user, value) {
 				return false
 			}
 		}

@@ -9,7 +9,9 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
@@ -29,12 +31,12 @@ func (a *API) sessionName(ref string) resourcename.Session {
 	return resourcename.Session{Gateway: a.gateway.Instance, Ref: ref}
 }
 
-// toSession converts a session for a user who may see it: whoever owns the version may see
-// its plan and what its limits did, too.
-func (a *API) toSession(s *session.Session) *gatewayv1.Session {
+// toSession converts a session for a user who may see it, which is the version's owner or
+// an administrator.
+func (a *API) toSession(s *session.Session, user identity.User) *gatewayv1.Session {
 	info, totals := s.Info(), s.Totals()
-	plans := info.AllPlans()
-	limits, pausedSince := s.Limits()
+	plans := plansSeen(info, user)
+	did, pausedSince := s.Limits()
 	out := &gatewayv1.Session{
 		Name:          a.sessionName(info.Ref).String(),
 		Version:       info.Route.Version,
@@ -47,14 +49,31 @@ func (a *API) toSession(s *session.Session) *gatewayv1.Session {
 		Plan: plans.Plan, ApplicationPlan: plans.ApplicationPlan, TrafficPlan: plans.TrafficPlan,
 		PausedSinceTime: stamp(pausedSince),
 	}
-	for i := range limits {
-		out.Limits = append(out.Limits, limitUsage(&limits[i]))
+	for i := range did {
+		if did[i].Limit.Place != limits.Application || seesApplication(info, user) {
+			out.Limits = append(out.Limits, limitUsage(&did[i]))
+		}
 	}
 	if g := info.Grant; g != nil {
 		out.Application, out.Subscription, out.User = g.Application, g.Subscription, g.User
 		out.ExpireTime = stamp(g.ExpireTime)
 	}
 	return out
+}
+
+// seesApplication reports whether a user may see the plan of a session's application, and
+// what its limits did: the application's owner and administrators.
+func seesApplication(info session.Info, user identity.User) bool {
+	return user.Has(identity.RoleAdmin) || user.Name != "" && grantOf(info).User == user.Name
+}
+
+// plansSeen returns those plans of a session that a user may see, who may see the session.
+func plansSeen(info session.Info, user identity.User) session.Plans {
+	plans := info.AllPlans()
+	if !seesApplication(info, user) {
+		plans.ApplicationPlan = ""
+	}
+	return plans
 }
 
 func traffic(c ending.Count) *usagev1.Traffic {

@@ -125,20 +125,26 @@ func (w *Watch) read(ctx context.Context, fetch func(context.Context) (save, err
 	return false, fault.Unavailable("the catalog changes too fast now, try again")
 }
 
-// CheckNamed does what the store's does, but knows a version that the catalog has and
-// that was not heard of yet. While the catalog does not answer, every version is known.
+// CheckNamed does what the store's does, but knows a version and a plan that the catalog
+// has and that were not heard of yet. While the catalog does not answer, every one is known.
 func (w *Watch) CheckNamed(ctx context.Context, v identity.Viewer, n store.Named) error {
 	err := w.store.CheckNamed(ctx, v, n)
-	if n.Version == nil || !fault.Is(err, codes.NotFound) {
+	if n.Version == nil && n.Plan == nil || !fault.Is(err, codes.NotFound) {
 		return err
 	}
-	switch found, readErr := w.Read(ctx, *n.Version); {
-	case fault.Is(readErr, codes.Unavailable):
-		n.Version = nil
-	case readErr != nil:
-		return readErr
-	case !found:
-		return err
+	for _, of := range []struct {
+		name **string
+		read func(context.Context, string) (bool, error)
+	}{{&n.Version, w.Read}, {&n.Plan, w.ReadPlan}} {
+		if *of.name == nil {
+			continue
+		}
+		switch _, err := of.read(ctx, **of.name); {
+		case fault.Is(err, codes.Unavailable):
+			*of.name = nil
+		case err != nil:
+			return err
+		}
 	}
 	return w.store.CheckNamed(ctx, v, n)
 }

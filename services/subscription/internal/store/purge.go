@@ -41,6 +41,9 @@ const (
 	// quotaWindows is how long after its end a quota's window is known, while gateways say
 	// what they spent of it last.
 	quotaWindows = 10 * time.Minute
+	// quotaWindowsBegin is how long after its end a quota's window may begin: only while
+	// none is forgotten, so that no window begins twice.
+	quotaWindowsBegin = quotaWindows / 2
 	// quotaEvents is how long it is known when quotas came to a share of their amount.
 	quotaEvents = 90 * 24 * time.Hour
 )
@@ -138,7 +141,12 @@ func (s *Store) oldUsage(now time.Time) (all []purging) {
 
 func (s *Store) purge(ctx context.Context, query string, before time.Time) error {
 	for {
-		more, err := sqldb.Changed(s.db.ExecContext(ctx, query, before.UnixMicro(), purgeRows))
+		more := false
+		// It may meet a gateway that writes the same rows in another order.
+		err := s.db.InTx(ctx, func(tx *sqldb.Tx) (err error) {
+			more, err = sqldb.Changed(tx.ExecContext(ctx, query, before.UnixMicro(), purgeRows))
+			return err
+		})
 		if err != nil || !more {
 			return err
 		}

@@ -69,8 +69,8 @@ type QuotaDemand struct {
 	Plan, Limit string
 	Amount      int64
 	Start, End  time.Time // of the window
-	// Begins says that the window may begin with this demand; else nothing is given of it
-	// unless something is known of it.
+	// Begins says that the window may begin with this demand, unless it ended a while ago;
+	// else nothing is given of it unless something is known of it.
 	Begins        bool
 	Spent, Want   int64
 	GiveBack      bool
@@ -143,7 +143,8 @@ type quotaWindow struct {
 	amount, added, usedBefore, granted, spent, overdrawn, cleared, noted int64
 }
 
-func (w quotaWindow) used() int64 { return w.usedBefore + w.spent - w.cleared }
+// used is at least 0: gateways may give back something of what a reset took back.
+func (w quotaWindow) used() int64 { return max(0, w.usedBefore+w.spent-w.cleared) }
 func (w quotaWindow) most() int64 { return w.amount + w.added }
 func (w quotaWindow) left() int64 { return max(0, w.most()-(w.usedBefore+w.granted-w.cleared)) }
 
@@ -157,7 +158,7 @@ func (t *quotaTaking) take(ctx context.Context) (QuotaSlice, error) {
 	}
 	if !found {
 		switch {
-		case !t.demand.Begins:
+		case !t.demand.Begins, t.now.After(t.demand.End.Add(quotaWindowsBegin)):
 			return QuotaSlice{Granted: t.demand.Spent, Spent: t.demand.Spent, UsedUp: true}, nil
 		case t.demand.Opens && !t.demand.UsageReported:
 			return QuotaSlice{ReportUsage: true}, nil
@@ -450,6 +451,7 @@ func scanQuota(row sqldb.Row, more ...any) (QuotaUse, error) {
 
 func scanQuotaUse(row sqldb.Row) (QuotaUse, error) {
 	q, err := scanQuota(row)
+	q.Used = max(0, q.Used) // as in quotaWindow.used
 	q.Overdraft = overdraft(q.Used, q.Amount+q.Added, q.Overdraft)
 	return q, err
 }

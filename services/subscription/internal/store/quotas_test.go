@@ -438,6 +438,42 @@ func TestOldQuotaWindowsArePurged(t *testing.T) {
 	})
 }
 
+// A window that was forgotten does not begin again: not with the demand of a gateway that
+// is late, nor with that of one whose clock is.
+func TestForgottenQuotaWindowStaysClosed(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		g, key := b.boot("g", "1"), ofKey("a", "apis/a/versions/v")
+		day := b.now().Truncate(24 * time.Hour)
+		inDay := func(d *store.QuotaDemand) { d.Start, d.End = day, day.Add(24*time.Hour) }
+		g.take(t, key, 10, 0, 10)
+		b.add(day.Add(24*time.Hour + 4*time.Minute).Sub(b.now()))
+		wantSlice(t, "a late first demand", g.take(t, ofKey("b", "apis/a/versions/v"), 10, 3, 0, inDay), 3, 3, false)
+		b.add(10 * time.Minute)
+		ok(t, b.Purge(t.Context(), store.Retention{}))
+		wantSlice(t, "after it was forgotten", g.take(t, key, 10, 10, 10, inDay), 10, 0, true)
+		if n := b.count("quota_window"); n != 0 {
+			t.Errorf("%d windows, want none", n)
+		}
+	})
+}
+
+// What passed before a reset and is given back after it does not make less than nothing
+// used.
+func TestGivenBackAfterAReset(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		g, key := b.boot("g", "1"), ofKey("a", "apis/a/versions/v")
+		g.take(t, key, 10, 0, 10)
+		g.take(t, key, 10, 10, 0)
+		_, err := b.ResetQuota(t.Context(), b.admin, key.ID(), allow[store.QuotaUse])
+		ok(t, err)
+		wantSlice(t, "two of ten did not pass", g.take(t, key, 10, 8, 0), 10, 0, false)
+		uses := list(t, b.QuotaUses(t.Context(), b.admin, store.QuotaFilter{}, store.QuotaUseKey{}))
+		if len(uses) != 1 || uses[0].Used != 0 {
+			t.Errorf("uses = %+v, want one with nothing used", uses)
+		}
+	})
+}
+
 // A quota that is given in mid-window begins with what usage says of the window, whatever
 // counted it, less what the gateway will say itself; one that was there from the beginning
 // of the window begins with nothing.

@@ -253,7 +253,14 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 		err = json.Unmarshal([]byte(limits), &r.Limits)
 	}
 	r.Limits = slices.DeleteFunc(r.Limits, func(l LimitUsage) bool {
-		return l.Place == placeApplication && !ofApplication || l.Place == placeVersion && !ofVersion
+		hidden, whose := l.Place == placeVersion && !ofVersion, "API"
+		if l.Place == placeApplication {
+			hidden, whose = !ofApplication, "application"
+		}
+		if hidden && l.Closed+l.Refused > 0 { // it decided, and the detail names it
+			r.Detail = "the " + whose + "'s own limit is reached"
+		}
+		return hidden
 	})
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err

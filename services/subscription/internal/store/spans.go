@@ -120,7 +120,8 @@ func (q UsageQuery) pieces(keep Retention, now time.Time) ([]piece, int64, error
 		at--
 	}
 	start, end = floor(start, step), ceil(end, step)
-	if since := keep.keptSince(now, at); start > 0 && start < since {
+	// All that is by days is kept as long as it is: no longer step has more of it.
+	if since := keep.keptSince(now, at); at < days && start > 0 && start < since {
 		longer := time.Duration(spans[at+1].length) * time.Microsecond
 		return nil, 0, fault.Invalid("step", "%s is too short for a time that long ago: by the %s, usage is kept for %s, here from %s on; set a start_time not before it, or a step of at least %s",
 			words(q.Step), spans[at].name, words(keep.keeps(at)), time.UnixMicro(since).UTC().Format(time.RFC3339), words(longer))

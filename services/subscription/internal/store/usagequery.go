@@ -49,8 +49,10 @@ var seriesColumns = group{"s.api", "s.version", "s.application", "s.subscription
 // group are the values of all dimensions, empty for those that usage is not grouped by.
 type group [5]string
 
-// UsageKey is the key of a row of usage in lists.
+// UsageKey is the key of a row of usage in lists; the zero key is before all rows.
 type UsageKey struct {
+	// Row says that it is a row's: a row may have nothing of all else.
+	Row bool
 	// Start is in microseconds since 1970.
 	Start int64 `json:",omitempty"`
 	// Amount is what the row has of OrderBy, where rows are ordered by it.
@@ -60,7 +62,7 @@ type UsageKey struct {
 
 // ListKey returns the row's key in lists.
 func (u Usage) ListKey() UsageKey {
-	return UsageKey{Start: micros(u.Start), Amount: u.amount, Group: u.group()}
+	return UsageKey{Row: true, Start: micros(u.Start), Amount: u.amount, Group: u.group()}
 }
 
 func (u Usage) group() group {
@@ -125,7 +127,7 @@ func (r *reading) rows(ctx context.Context, after UsageKey, limit int) ([]Usage,
 			return nil, err
 		}
 		if r.byAmount() {
-			r.top = slices.DeleteFunc(r.top, func(t ranked) bool { return after != (UsageKey{}) && !t.follows(after) })
+			r.top = slices.DeleteFunc(r.top, func(t ranked) bool { return after.Row && !t.follows(after) })
 			r.top = r.top[:min(len(r.top), limit)]
 			after = UsageKey{}
 		}
@@ -136,6 +138,9 @@ func (r *reading) rows(ctx context.Context, after UsageKey, limit int) ([]Usage,
 	owner := "''"
 	if slices.Contains(r.query.GroupBy, "application") {
 		owner = "MAX(s.application_owner)"
+	}
+	if r.query.Step == 0 {
+		after.Start = r.start // as it is rounded now, which is by what is still kept
 	}
 	from := max(r.start, after.Start)
 	if r.query.Step == 0 || from == 0 {
@@ -165,7 +170,7 @@ type stretch struct{ from, until int64 }
 func (r *reading) page(ctx context.Context, after UsageKey, limit int, owner string, of stretch) ([]Usage, error) {
 	s := r.statement()
 	where := ""
-	if after != (UsageKey{}) {
+	if after.Row {
 		where = " WHERE " + r.key() + " > " + s.key(r, after)
 	}
 	text := `
@@ -252,8 +257,7 @@ func addTo[T any](rows []Usage, read func(func(UsageKey, T)) error, add func(*Us
 	at := map[UsageKey]*Usage{}
 	for i := range rows {
 		k := rows[i].ListKey()
-		k.Amount = 0
-		at[k] = &rows[i]
+		at[UsageKey{Start: k.Start, Group: k.Group}] = &rows[i]
 	}
 	return read(func(k UsageKey, v T) {
 		if u := at[k]; u != nil {

@@ -163,7 +163,7 @@ func TestUsageIsAsReported(t *testing.T) {
 			{store.UsageFilter{Application: new("a"), Plan: new(gold)}, func(u store.Usage) bool { return u.Application == "a" && u.Plan == gold }},
 			{store.UsageFilter{Subscription: new("s-a1")}, func(u store.Usage) bool { return u.Subscription == "s-a1" }},
 		}
-		for i := range 60 {
+		for i := range 66 {
 			step := steps[i%len(steps)]
 			var groupBy []string
 			for _, d := range []string{"plan", "subscription", "application", "version", "api"} {
@@ -175,7 +175,10 @@ func TestUsageIsAsReported(t *testing.T) {
 			start := b.now().Add(-time.Duration(random.Int64N(int64(50 * day)))).Truncate(time.Minute)
 			end := start.Add(time.Duration(random.Int64N(int64(30*day))) + time.Minute).Truncate(time.Minute)
 			q := store.UsageQuery{Filter: filter.of, Start: start, End: end, Step: step, GroupBy: groupBy}
-			if step > 0 { // the model is given whole steps
+			if i%11 == 0 { // all the time
+				start, end, q.Start, q.End = time.Time{}, b.now(), time.Time{}, time.Time{}
+			}
+			if step > 0 && !start.IsZero() { // the model is given whole steps
 				seconds := int64(step / time.Second)
 				start = time.Unix(start.Unix()-start.Unix()%seconds, 0).UTC()
 				end = time.Unix((end.Unix()+seconds-1)/seconds*seconds, 0).UTC()
@@ -201,6 +204,34 @@ func TestUsageWithoutTimes(t *testing.T) {
 		want := usage(time.Time{}, "", "", "", 3)
 		if diff := gocmp.Diff([]store.Usage{want}, b.read(b.admin, store.UsageQuery{}, 10), sameRows); diff != "" {
 			t.Errorf("Usage() (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestPagesOfUsage are each of the rest of the rows: also where the first row has nothing
+// but traffic, and where a start_time is rounded otherwise than for the page before, since
+// what it was rounded to is no longer kept.
+func TestPagesOfUsage(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		b.Keep(store.Retention{UsageMinutes: 48 * time.Hour})
+		at := b.now().Add(-48*time.Hour - 64*time.Minute).Truncate(time.Minute) // kept by the minute until the next hour
+		_, err := b.AddUsage(t.Context(), batch("b", 1), []store.Usage{usage(at, v1, "", "", 1), usage(at, v1, "a", "s", 2), usage(at, v2, "b", "t", 3)})
+		ok(t, err)
+		for _, start := range []time.Time{{}, at} {
+			q, got := store.UsageQuery{Start: start, GroupBy: []string{"application"}}, ""
+			for after, n := (store.UsageKey{}), 0; n < 5; n++ {
+				rows, err := b.Usage(t.Context(), b.admin, q, after, 1)
+				ok(t, err)
+				if len(rows) == 0 {
+					break
+				}
+				got += fmt.Sprintf("%q %d ", rows[0].Application, rows[0].Sessions)
+				after = rows[0].ListKey()
+				b.add(time.Hour)
+			}
+			if want := `"" 1 "a" 2 "b" 3 `; got != want {
+				t.Errorf("pages of one row from %v on are %s, want %s", start, got, want)
+			}
 		}
 	})
 }
@@ -314,6 +345,13 @@ func TestLateReports(t *testing.T) {
 			"step: 5m is too short for a time that long ago: by the minute, usage is kept for 2d, here from 2026-05-30T01:00:00Z on; set a start_time not before it, or a step of at least 1h")
 		_, err = b.Usage(t.Context(), b.admin, store.UsageQuery{Start: at[2], Step: 12 * time.Hour}, store.UsageKey{}, 10)
 		refused(t, "hours of long ago", err, codes.InvalidArgument, "step: 12h is too short for a time that long ago: by the hour, usage is kept for 100d")
+		// Days go together, whatever the step.
+		b.Keep(store.Retention{UsageMinutes: 48 * time.Hour, Usage: 90 * day, UsageDays: 90 * day})
+		for _, step := range []time.Duration{day, 7 * day, 20 * day, 400 * day} {
+			if rows := b.read(b.admin, store.UsageQuery{Start: b.now().AddDate(-2, 0, 0), Step: step}, 10); len(rows) == 0 {
+				t.Errorf("by %v from before the first day that is kept: nothing, want what is kept", step)
+			}
+		}
 	})
 }
 
@@ -326,6 +364,8 @@ func TestLimitsAreSeenByOwners(t *testing.T) {
 		app := b.application(b.ann, "a")
 		sub := b.subscribe(b.ann, app.ID, v1)
 		limits := []store.LimitUsage{limit(1, gold, "x", 1), limit(2, silver, "x", 2), limit(3, gold, "x", 3)}
+		// What ended a session is said by name to those who see the limit.
+		ended := map[string]int64{"R2": 1, "R3": 2, "R4": 3}
 		u, r := usage(hour, v1, app.ID, sub.ID, 1), record("R1", v1, app.ID, b.now())
 		u.Plan, u.Limits, r.Plan, r.Limits = gold, limits, gold, limits
 		check := func(when string) {
@@ -338,8 +378,20 @@ func TestLimitsAreSeenByOwners(t *testing.T) {
 				got, err := b.SessionRecord(t.Context(), tt.v, "R1")
 				ok(t, err)
 				listed := list(t, b.SessionRecords(t.Context(), tt.v, store.RecordFilter{Application: &app.ID}, store.SessionRecord{}.ListKey()))
+				listed = slices.DeleteFunc(listed, func(r store.SessionRecord) bool { return r.Ref != "R1" })
 				if len(listed) != 1 || len(rows) != 1 {
 					t.Fatalf("%s %s: %d records, %d rows, want one of each", who, when, len(listed), len(rows))
+				}
+				for ref, place := range ended {
+					got, err := b.SessionRecord(t.Context(), tt.v, ref)
+					ok(t, err)
+					want := "what plans/secret did"
+					if !slices.Contains(tt.want, place) {
+						want = map[int64]string{2: "the application's own limit is reached", 3: "the API's own limit is reached"}[place]
+					}
+					if got.Detail != want {
+						t.Errorf("%s %s: a session was ended by %q, want %q", who, when, got.Detail, want)
+					}
 				}
 				most := int64(0)
 				for _, u := range b.read(tt.v, store.UsageQuery{Start: hour, Top: 3, OrderBy: "observed"}, 10) {
@@ -368,7 +420,16 @@ func TestLimitsAreSeenByOwners(t *testing.T) {
 		}
 		_, err := b.AddUsage(t.Context(), batch("b", 1), []store.Usage{u})
 		ok(t, err)
-		_, err = b.AddRecords(t.Context(), batch("b", 1), []store.SessionRecord{r})
+		records := []store.SessionRecord{r}
+		for ref, place := range ended {
+			r := record(ref, v2, app.ID, b.now())
+			r.Version, r.Detail, r.Limits = v1, "what plans/secret did", []store.LimitUsage{
+				{LimitName: store.LimitName{Place: 4 - place, Plan: gold, Limit: "y"}, Pauses: 1},
+				{LimitName: store.LimitName{Place: place, Plan: "plans/secret", Limit: "x"}, Closed: 1},
+			}
+			records = append(records, r)
+		}
+		_, err = b.AddRecords(t.Context(), batch("b", 1), records)
 		ok(t, err)
 		check("while both are there")
 		ok(t, b.DeleteApplication(t.Context(), b.ann, app.ID, allow[store.Application]))

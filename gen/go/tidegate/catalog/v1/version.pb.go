@@ -270,8 +270,8 @@ type Version struct {
 	// the field.
 	Warnings []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The plan of all the version's traffic together, plans/{plan}; empty means none. It is
-	// set by the owner with the role publisher, or by an administrator. With the security
-	// none it is the only plan that holds.
+	// set by the owner with the role publisher, or by an administrator, and shown to those
+	// who see the endpoints. With the security none it is the only plan that holds.
 	TrafficPlan string `protobuf:"bytes,18,opt,name=traffic_plan,json=trafficPlan,proto3" json:"traffic_plan,omitempty"`
 	// Whether any valid token of an application enters, without a subscription. An
 	// application that has none then has the plan plans/async-default-subscriptionless.

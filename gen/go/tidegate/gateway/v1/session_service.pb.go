@@ -158,12 +158,14 @@ type Session struct {
 	// The plan of the subscription, plans/{plan}; of an application without a subscription
 	// its own there. Empty for the scheme none.
 	Plan string `protobuf:"bytes,12,opt,name=plan,proto3" json:"plan,omitempty"`
-	// The application's own plan, or empty.
+	// The application's own plan, or empty. It is shown to the application's owner and
+	// administrators.
 	ApplicationPlan string `protobuf:"bytes,13,opt,name=application_plan,json=applicationPlan,proto3" json:"application_plan,omitempty"`
 	// The version's plan, or empty. It is shown to the version's owner and administrators.
 	TrafficPlan string `protobuf:"bytes,14,opt,name=traffic_plan,json=trafficPlan,proto3" json:"traffic_plan,omitempty"`
 	// What limits did to the session so far. Limits of the version are shown to its owner
-	// and administrators only. The times of these are not set.
+	// and administrators only, those of the application to its owner and administrators. The
+	// times of these are not set.
 	Limits []*v1.LimitUsage `protobuf:"bytes,15,rep,name=limits,proto3" json:"limits,omitempty"`
 	// Since when the session is paused; not set while it is not.
 	PausedSinceTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=paused_since_time,json=pausedSinceTime,proto3" json:"paused_since_time,omitempty"`

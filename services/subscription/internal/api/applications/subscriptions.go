@@ -59,7 +59,9 @@ func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSub
 	rows := a.store.Subscriptions(ctx, identity.From(ctx).Viewer(), filter, p.After)
 	subs, next, err := page.Collect(p, rows, store.Subscription.ListKey, subscriptionProto)
 	if err == nil && len(subs) == 0 {
-		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{Application: filter.Application, Version: filter.Version})
+		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{
+			Application: filter.Application, Version: filter.Version, Plan: filter.Plan,
+		})
 	}
 	if err != nil {
 		return nil, err
@@ -73,7 +75,9 @@ func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.State = terms.Value("state")
+	if f.State = terms.Value("state"); f.State != nil && *f.State != "ACTIVE" && *f.State != "BLOCKED" {
+		return f, fault.Invalid("filter", "no state %q: there are ACTIVE, BLOCKED", *f.State)
+	}
 	f.Application, err = page.Name(terms, "application", resourcename.ParseApplication, func(n resourcename.Application) string { return n.Application })
 	if err != nil {
 		return f, err

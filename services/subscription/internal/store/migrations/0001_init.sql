@@ -527,6 +527,7 @@ CREATE TABLE quota_window (
 CREATE INDEX quota_window_end ON quota_window (end_at);
 CREATE INDEX quota_window_application_owner ON quota_window (application_owner);
 CREATE INDEX quota_window_version ON quota_window (version);
+CREATE INDEX quota_window_list ON quota_window (application, version, unit, window_kind, id);
 
 -- What one start of a gateway was given of a window and has spent, ever.
 CREATE TABLE quota_slice (
@@ -569,3 +570,4 @@ CREATE TABLE quota_event (
 CREATE INDEX quota_event_noted ON quota_event (noted_at);
 CREATE INDEX quota_event_application_owner ON quota_event (application_owner);
 CREATE INDEX quota_event_version ON quota_event (version);
+CREATE INDEX quota_event_application ON quota_event (application);

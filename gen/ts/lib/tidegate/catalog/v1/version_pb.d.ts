@@ -169,8 +169,8 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
 
   /**
    * The plan of all the version's traffic together, plans/{plan}; empty means none. It is
-   * set by the owner with the role publisher, or by an administrator. With the security
-   * none it is the only plan that holds.
+   * set by the owner with the role publisher, or by an administrator, and shown to those
+   * who see the endpoints. With the security none it is the only plan that holds.
    *
    * @generated from field: string traffic_plan = 18;
    */
@@ -358,8 +358,8 @@ export declare type VersionJson = {
 
   /**
    * The plan of all the version's traffic together, plans/{plan}; empty means none. It is
-   * set by the owner with the role publisher, or by an administrator. With the security
-   * none it is the only plan that holds.
+   * set by the owner with the role publisher, or by an administrator, and shown to those
+   * who see the endpoints. With the security none it is the only plan that holds.
    *
    * @generated from field: string traffic_plan = 18;
    */

@@ -228,7 +228,8 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
   plan: string;
 
   /**
-   * The application's own plan, or empty.
+   * The application's own plan, or empty. It is shown to the application's owner and
+   * administrators.
    *
    * @generated from field: string application_plan = 13;
    */
@@ -243,7 +244,8 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
 
   /**
    * What limits did to the session so far. Limits of the version are shown to its owner
-   * and administrators only. The times of these are not set.
+   * and administrators only, those of the application to its owner and administrators. The
+   * times of these are not set.
    *
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 15;
    */
@@ -350,7 +352,8 @@ export declare type SessionJson = {
   plan?: string;
 
   /**
-   * The application's own plan, or empty.
+   * The application's own plan, or empty. It is shown to the application's owner and
+   * administrators.
    *
    * @generated from field: string application_plan = 13;
    */
@@ -365,7 +368,8 @@ export declare type SessionJson = {
 
   /**
    * What limits did to the session so far. Limits of the version are shown to its owner
-   * and administrators only. The times of these are not set.
+   * and administrators only, those of the application to its owner and administrators. The
+   * times of these are not set.
    *
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 15;
    */
