@@ -310,18 +310,18 @@ func TestUsageIsPurgedWhileItIsReported(t *testing.T) {
 		purging.Keep(store.Retention{UsageMinutes: time.Hour, Usage: time.Hour})
 		old := b.now().Add(-90 * 24 * time.Hour).Truncate(time.Hour)
 		var rows []store.Usage
-		for i := range 400 {
+		for i := range 200 {
 			u := usage(old.Add(time.Duration(i%20)*time.Minute), v1, fmt.Sprint("a", i/20), "", 1)
 			u.Limits, u.Refused = []store.LimitUsage{limit(1, gold, "x", 1)}, []store.RefusedHandshakes{{Status: 429, Number: 1}}
 			rows = append(rows, u)
 		}
 		for _, err := range race(func(i int) error {
-			for n := range int64(3) {
+			for n := range int64(2) {
 				if i%4 == 0 {
 					if err := purging.Purge(t.Context()); err != nil {
 						return err
 					}
-				} else if _, err := b.AddUsage(t.Context(), batch(fmt.Sprint(i), n+1), rows[(i%2)*100:]); err != nil {
+				} else if _, err := b.AddUsage(t.Context(), batch(fmt.Sprint(i), n+1), rows[(i%2)*50:]); err != nil {
 					return err
 				}
 			}
