@@ -35,7 +35,7 @@ const startTimeout = 60 * time.Second
 const script = `
 "$2/initdb" -D "$1/data" -A trust -U tidegate -E UTF8 --locale=C --no-sync >"$1/log" 2>&1 || { touch "$1/failed"; cat >/dev/null; rm -rf "$1"; exit 1; }
 "$2/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-	-c synchronous_commit=off -c max_connections=300 -c shared_buffers=64MB >>"$1/log" 2>&1 </dev/null &
+	-c synchronous_commit=off -c max_connections=300 -c shared_buffers=64MB -c deadlock_timeout=50ms >>"$1/log" 2>&1 </dev/null &
 pid=$!
 cat >/dev/null
 while kill -QUIT "$pid" 2>/dev/null; do sleep 0.05; done
