@@ -309,14 +309,20 @@ func (f *fleet) tail(service string) string {
 // eventually waits until check returns nil.
 func (f *fleet) eventually(what string, check func() error) {
 	f.t.Helper()
-	deadline := time.Now().Add(patience)
+	f.within(patience, what, check)
+}
+
+// within waits for so long until check returns nil.
+func (f *fleet) within(most time.Duration, what string, check func() error) {
+	f.t.Helper()
+	deadline := time.Now().Add(most)
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			f.t.Fatalf("waited %v until %s: %v", patience, what, err)
+			f.t.Fatalf("waited %v until %s: %v", most, what, err)
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):

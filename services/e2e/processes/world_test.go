@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -40,31 +42,38 @@ type world struct {
 	*fleet
 	conn             *grpc.ClientConn // the portal's gRPC
 	version          string
-	sub              string
+	app, sub         string
 	clientID, secret string // of the application's OAuth client
 }
+
+// unlimited is a plan that bounds nothing.
+const unlimited = "plans/unlimited"
 
 // newWorld publishes a backend that echoes, under a plan that bounds nothing.
 func newWorld(f *fleet) *world {
 	f.t.Helper()
 	w := &world{fleet: f, conn: f.dial("portal:9090", "")}
 	ctx := w.signedIn()
-	backend := echoBackend(f.t)
+	w.publish(ctx, echoBackend(f.t, func(string) {}), &catalogv1.Version{Plans: []string{unlimited}})
+	w.subscribe(ctx, "Echo client", unlimited)
+	return w
+}
+
+// publish publishes a version of a backend, and waits until gateways serve it.
+func (w *world) publish(ctx context.Context, backend string, v *catalogv1.Version) {
+	w.t.Helper()
 	catalog := catalogv1.NewCatalogServiceClient(w.conn)
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}})
-	must(f.t, err)
-	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1.0.0", Plans: []string{"plans/unlimited"},
-		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}},
-	}})
-	must(f.t, err)
-	w.version = v.GetName()
+	must(w.t, err)
+	v.Version = "1.0.0"
+	v.Endpoints = &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}}
+	made, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
+	must(w.t, err)
+	w.version = made.GetName()
 	var header metadata.MD
 	_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: w.version}, grpc.Header(&header))
-	must(f.t, err)
+	must(w.t, err)
 	w.applied(ctx, header)
-	w.subscribe(ctx)
-	return w
 }
 
 // applied waits until the gateway has the change that a write's header names.
@@ -78,11 +87,12 @@ func (w *world) applied(ctx context.Context, header metadata.MD) {
 	}
 }
 
-func (w *world) subscribe(ctx context.Context) {
+// subscribe makes an application and subscribes it under a plan.
+func (w *world) subscribe(ctx context.Context, application, plan string) {
 	w.t.Helper()
 	apps := subscriptionv1.NewApplicationServiceClient(w.conn)
 	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
-		Application: &subscriptionv1.Application{DisplayName: "Echo client"},
+		Application: &subscriptionv1.Application{DisplayName: application},
 	})
 	must(w.t, err)
 	client, err := apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
@@ -93,9 +103,9 @@ func (w *world) subscribe(ctx context.Context) {
 		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
 	})
 	must(w.t, err)
-	w.clientID, w.secret = client.GetClientId(), secret.GetSecret()
+	w.app, w.clientID, w.secret = app.GetName(), client.GetClientId(), secret.GetSecret()
 	sub, err := subscriptionv1.NewSubscriptionServiceClient(w.conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{Subscription: &subscriptionv1.Subscription{
-		Application: app.GetName(), Version: w.version, Plan: "plans/unlimited",
+		Application: app.GetName(), Version: w.version, Plan: plan,
 	}})
 	must(w.t, err)
 	w.sub = sub.GetName()
@@ -175,16 +185,27 @@ func (w *world) tryConnect(gateway, token string, wss bool) (_ *websocket.Conn, 
 	return conn, status, err
 }
 
-// usage sums what is reported for the subscription: messages in and out.
+// usage sums what is reported for the subscription: messages in and out. It fails where
+// minutes, hours and days do not say the same, as they may while reports come in.
 func (w *world) usage(ctx context.Context) (in, out uint64, err error) {
-	answer, err := usagev1.NewUsageServiceClient(w.conn).ListUsage(ctx, &usagev1.ListUsageRequest{
-		Filter: fmt.Sprintf("subscription = %q", w.sub),
-	})
-	for _, u := range answer.GetUsage() {
-		in += u.GetInbound().GetMessages()
-		out += u.GetOutbound().GetMessages()
+	for i, step := range []time.Duration{24 * time.Hour, time.Hour, time.Minute} {
+		answer, err := usagev1.NewUsageServiceClient(w.conn).ListUsage(ctx, &usagev1.ListUsageRequest{
+			Filter: fmt.Sprintf("subscription = %q", w.sub), Step: durationpb.New(step),
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+		var stepIn, stepOut uint64
+		for _, u := range answer.GetUsage() {
+			stepIn += u.GetInbound().GetMessages()
+			stepOut += u.GetOutbound().GetMessages()
+		}
+		if i > 0 && (stepIn != in || stepOut != out) {
+			return 0, 0, fmt.Errorf("spans of %v have %d messages in and %d out, longer ones %d and %d", step, stepIn, stepOut, in, out)
+		}
+		in, out = stepIn, stepOut
 	}
-	return in, out, err
+	return in, out, nil
 }
 
 // wantUsage waits until exactly n messages are reported each way.
@@ -200,8 +221,9 @@ func (w *world) wantUsage(n uint64) {
 	})
 }
 
-// echoBackend serves WebSocket echoes and returns its ws URL.
-func echoBackend(t *testing.T) string {
+// echoBackend serves WebSocket echoes and returns its ws URL. took is told of each message
+// before it goes back, by many goroutines at once.
+func echoBackend(t *testing.T, took func(message string)) string {
 	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(rw, r, nil)
 		if err != nil {
@@ -210,7 +232,11 @@ func echoBackend(t *testing.T) string {
 		defer conn.CloseNow() //nolint:errcheck // the session is over
 		for {
 			kind, message, err := conn.Read(r.Context())
-			if err != nil || conn.Write(r.Context(), kind, message) != nil {
+			if err != nil {
+				return
+			}
+			took(string(message))
+			if conn.Write(r.Context(), kind, message) != nil {
 				return
 			}
 		}
