@@ -87,22 +87,24 @@ func TestQuotasEqualUsage(t *testing.T) {
 var endsOfTalks = []func(client, backend *end, parts int, text []byte){
 	// Both say something in parts and close in order.
 	func(client, backend *end, parts int, text []byte) {
-		go backend.answer()
+		over := backend.answers()
 		for range 7 { // fewer than are paused
 			_ = client.write(ws.NewTextFrame(text))
 			client.sayIn(parts, text)
 		}
 		_ = client.write(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))
 		_, _ = client.closed()
-		_, _ = client.Close(), backend.Close()
+		_ = client.Close()
+		<-over
+		_ = backend.Close()
 	},
 	// The client is cut in the middle of a message.
 	func(client, backend *end, parts int, text []byte) {
-		go backend.answer()
+		over := backend.answers()
 		client.sayIn(parts, text)
 		_ = client.write(ws.NewFrame(ws.OpText, false, text))
 		client.reset()
-		_, _ = backend.closed()
+		<-over
 		_ = backend.Close()
 	},
 	// The client is cut in the middle of a frame, of which the gateway has passed on what came.
@@ -150,15 +152,20 @@ func (e *end) sayIn(parts int, text []byte) {
 	_ = e.write(ws.NewFrame(ws.OpContinuation, true, nil))
 }
 
-// answer sends each frame back, until the end.
-func (e *end) answer() {
-	for {
-		f, err := e.next()
-		if err != nil {
-			return
+// answers sends each frame back, until the end, which it tells of.
+func (e *end) answers() (over <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			f, err := e.next()
+			if err != nil {
+				return
+			}
+			_ = e.write(ws.NewFrame(f.Header.OpCode, f.Header.Fin, f.Payload))
 		}
-		_ = e.write(ws.NewFrame(f.Header.OpCode, f.Header.Fin, f.Payload))
-	}
+	}()
+	return done
 }
 
 // takes reads some frames, or what comes in a moment.
