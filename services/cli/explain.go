@@ -60,6 +60,7 @@ var arguments = map[string]string{
 	"amount":                              "AMOUNT",
 	"application.display_name":            "NAME",
 	"application.description":             "--description",
+	"application.plan":                    "--plan",
 	"oauth_client_secret.expire_time":     "--lifetime",
 	"subscription.plan":                   "--plan",
 	"subscription.version":                "VERSION",

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -222,10 +224,13 @@ func (c *planGetCmd) Run(ctx context.Context, s *shell) error {
 		[2]string{"Created", when(p.GetCreateTime())}, [2]string{"Changed", when(p.GetUpdateTime())})...)
 }
 
-// planUses are what uses a plan, in words.
+// planUses are what uses a plan, in words; none for those who may not know it.
 func (c *client) planUses(ctx context.Context, name string) []string {
 	use, err := c.catalog.GetPlanUse(ctx, &catalogv1.GetPlanUseRequest{Name: name})
-	if err != nil {
+	switch {
+	case status.Code(err) == codes.PermissionDenied:
+		return nil
+	case err != nil:
 		return []string{"its versions", "its subscriptions", "its applications", c.planSessions(ctx, name)}
 	}
 	return []string{

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
 // subscribeCmd subscribes an application.
@@ -71,9 +73,14 @@ func (c *client) choosePlan(ctx context.Context, v *catalogv1.Version, text stri
 	}
 	plan, err := c.plan(ctx, "--plan", text)
 	if err == nil && !slices.Contains(offered, plan) {
-		err = failed(codes.FailedPrecondition, "--plan: %s does not offer it; it offers %s", labels.version(ctx, v.GetName()), strings.Join(all(ctx, offered, labels.plan), ", "))
+		err = failed(codes.FailedPrecondition, "%s", labels.notOffered(ctx, v))
 	}
 	return plan, err
+}
+
+// notOffered says that a version does not offer the plan that was named.
+func (l *labels) notOffered(ctx context.Context, v *catalogv1.Version) string {
+	return fmt.Sprintf("--plan: %s does not offer it; it offers %s", l.version(ctx, v.GetName()), strings.Join(all(ctx, v.GetPlans(), l.plan), ", "))
 }
 
 // subscriptionCmds are the commands about subscriptions.
@@ -216,17 +223,22 @@ func (c *subscriptionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	label, of := cl.labels(), sub.GetVersion()
 	sub, err = cl.subs.UpdateSubscription(ctx, &subscriptionv1.UpdateSubscriptionRequest{
 		Subscription: &subscriptionv1.Subscription{Name: sub.GetName(), Plan: plan, Etag: sub.GetEtag()},
 		UpdateMask:   &fieldmaskpb.FieldMask{Paths: []string{"plan"}},
 	})
+	if fault.Reason(err) == fault.ReasonPlanNotOffered {
+		if v, unread := cl.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: of}); unread == nil {
+			return answered(status.Convert(err), errors.New(label.notOffered(ctx, v)))
+		}
+	}
 	if err != nil {
 		return err
 	}
 	if s.whole() {
 		return s.printWhole(sub)
 	}
-	label := cl.labels()
 	return s.printFields([2]string{"Changed", label.subscription(ctx, sub)}, [2]string{"Plan", label.plan(ctx, plan)}, [2]string{"Name", sub.GetName()})
 }
 

@@ -58,7 +58,7 @@ func TestShippedPlans(t *testing.T) {
 	}
 	got := list.GetPlans()[0]
 	gold := &catalogv1.Plan{
-		Name: "plans/async-gold", DisplayName: "AsyncGold", Description: "50000 events a day.", Billing: catalogv1.Plan_BILLING_FREE,
+		Name: "plans/async-gold", DisplayName: "AsyncGold", Description: "50000 messages a day.", Billing: catalogv1.Plan_BILLING_FREE,
 		Limits: want["AsyncGold"], CreateTime: got.GetCreateTime(), UpdateTime: got.GetCreateTime(), Etag: "1",
 	}
 	if diff := cmp.Diff(gold, got, protocmp.Transform()); diff != "" {
