@@ -303,25 +303,23 @@ func TestPurge(t *testing.T) {
 }
 
 // TestUsageIsPurgedWhileItIsReported deletes the rows that several gateways write: nobody
-// fails, although they write rows in another order.
+// fails, although rows are written by series and deleted by time.
 func TestUsageIsPurgedWhileItIsReported(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		purging := store.New(b.db, b.log, b.now)
 		purging.Keep(store.Retention{UsageMinutes: time.Hour, Usage: time.Hour})
 		old := b.now().Add(-90 * 24 * time.Hour).Truncate(time.Hour)
 		var rows []store.Usage
-		for i := range 200 {
-			u := usage(old.Add(time.Duration(i%20)*time.Minute), v1, fmt.Sprint("a", i/20), "", 1)
-			u.Limits, u.Refused = []store.LimitUsage{limit(1, gold, "x", 1)}, []store.RefusedHandshakes{{Status: 429, Number: 1}}
-			rows = append(rows, u)
+		for i := range 60 {
+			rows = append(rows, usage(old.Add(time.Duration(i)*time.Minute), v1, fmt.Sprint(i%10), "", 1))
 		}
 		for _, err := range race(func(i int) error {
-			for n := range int64(2) {
+			for n := range int64(3) {
 				if i%4 == 0 {
 					if err := purging.Purge(t.Context()); err != nil {
 						return err
 					}
-				} else if _, err := b.AddUsage(t.Context(), batch(fmt.Sprint(i), n+1), rows[(i%2)*50:]); err != nil {
+				} else if _, err := b.AddUsage(t.Context(), batch(fmt.Sprint(i), n+1), rows); err != nil {
 					return err
 				}
 			}
