@@ -296,26 +296,39 @@ func TestHit(t *testing.T) {
 	}
 }
 
+// fourPlaces returns a chain with rates of messages and of bytes that each connection has
+// for itself, and rates of both and a quota of messages at each place.
 func fourPlaces(t testing.TB) *Chain {
-	rate := Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
-	own := rateLimit(t, Terms{}, rate)
-	return chain(t, own, rateLimit(t, Terms{}, rate), rateLimit(t, Terms{Place: Application}, rate), rateLimit(t, Terms{Place: Version}, rate))
+	rates := func(at Place) []*Limit {
+		rate := Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
+		return []*Limit{rateLimit(t, Terms{Place: at}, rate), rateLimit(t, Terms{Place: at, Unit: Bytes}, rate)}
+	}
+	all := rates(Subscription)
+	for at := Subscription; at <= Version; at++ {
+		all = append(append(all, rates(at)...), bigQuota(t, at))
+	}
+	return chain(t, all...)
+}
+
+// bigQuota returns a limit on a quota with a slice that no benchmark spends.
+func bigQuota(t testing.TB, at Place) *Limit {
+	q := NewQuota(Window{1, 1 << 62})
+	q.Grant(0, Window{1, 1 << 62}, 1<<60)
+	l, err := NewQuotaLimit(Terms{Place: at, Reaction: Drop}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func BenchmarkAsk(b *testing.B) {
 	one := chain(b, rateLimit(b, Terms{}, Rate{1 << 40, time.Second, 1 << 40}))
 	full := chain(b, rateLimit(b, Terms{Reaction: Drop}, Rate{1, time.Hour, 1}))
 	full.Ask(0, message(0), nil)
-	q := NewQuota(Window{1, 1 << 62})
-	q.Grant(0, Window{1, 1 << 62}, 1<<60)
-	spends, err := NewQuotaLimit(Terms{Reaction: Drop}, q)
-	if err != nil {
-		b.Fatal(err)
-	}
 	for _, bench := range []struct {
 		name  string
 		chain *Chain
-	}{{"One", one}, {"FourPlaces", fourPlaces(b)}, {"Quota", chain(b, spends)}, {"Refused", full}} {
+	}{{"One", one}, {"FourPlaces", fourPlaces(b)}, {"Quota", chain(b, bigQuota(b, Subscription))}, {"Refused", full}} {
 		b.Run(bench.name, func(b *testing.B) {
 			now := int64(0)
 			for b.Loop() {

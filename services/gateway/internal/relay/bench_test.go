@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -49,17 +50,34 @@ func (e *loop) trip(t testing.TB) {
 	}
 }
 
-// roomy returns the terms of a session with a limit on messages and one on bytes at each
-// place, which let everything pass.
+// roomy returns the terms of a session with limits at four places, its own among them, that
+// let everything pass: rates of messages and of bytes at each, and quotas at those that are
+// shared.
 func roomy(t testing.TB) ending.Terms {
 	t.Helper()
-	var all []*limits.Limit
-	for place := limits.Subscription; place <= limits.Version; place++ {
+	return ending.Terms{Limits: ending.Limits{Chain: roomyChain(t)}}
+}
+
+func roomyChain(t testing.TB) *limits.Chain {
+	t.Helper()
+	rates := func(at limits.Place) (both []*limits.Limit) {
 		for _, unit := range []limits.Unit{limits.Messages, limits.Bytes} {
-			all = append(all, rate(t, limits.Terms{Place: place, Unit: unit}, limits.Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}))
+			both = append(both, rate(t, limits.Terms{Place: at, Unit: unit}, limits.Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}))
 		}
+		return both
 	}
-	return limitedBy(t, all...)
+	all := rates(limits.Subscription)
+	for at := limits.Subscription; at <= limits.Version; at++ {
+		w := limits.Window{Number: 1, End: math.MaxInt64}
+		q := limits.NewQuota(w)
+		q.Grant(0, w, 1<<60)
+		quota, err := limits.NewQuotaLimit(limits.Terms{Place: at, Reaction: limits.Drop}, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(append(all, rates(at)...), quota)
+	}
+	return chainOf(t, all...)
 }
 
 // BenchmarkEcho sends messages through a session and back. It counts messages.

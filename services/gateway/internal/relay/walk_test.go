@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
 
 // heard is what a direction's bytes amount to.
@@ -287,16 +289,28 @@ func TestWalkAllocates(t *testing.T) {
 	}
 }
 
+// BenchmarkWalk walks over what a read may bring, without limits and with limits at four
+// places that let it pass.
 func BenchmarkWalk(b *testing.B) {
-	r, l := newWalk(true, 1<<20)
-	c := new(chunk)
-	frames := bytes.Repeat(wireFrame{0x82, make([]byte, 128)}.bytes(true), 16)
-	b.SetBytes(int64(len(frames)))
-	b.ReportAllocs()
-	for b.Loop() {
-		c.rest = frames
-		if r.walk(c, l); c.end != nil {
-			b.Fatal(c.end)
+	for _, n := range []int{1, 16} {
+		frames := bytes.Repeat(wireFrame{0x82, make([]byte, 128)}.bytes(true), n)
+		for _, chain := range []*limits.Chain{nil, roomyChain(b)} {
+			b.Run(fmt.Sprintf("messages=%d/limits=%t", n, chain != nil), func(b *testing.B) {
+				r, l := newWalk(true, 1<<20)
+				walk := r.walk
+				if chain != nil {
+					r.makeLimited().chain = chain
+					walk = r.admit
+				}
+				c := new(chunk)
+				b.ReportAllocs()
+				for b.Loop() {
+					c.rest = frames
+					if walk(c, l); c.end != nil {
+						b.Fatal(c.end)
+					}
+				}
+			})
 		}
 	}
 }
