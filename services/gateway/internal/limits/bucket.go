@@ -167,6 +167,11 @@ func (l *level) fits(now, full, n int64, whole bool) bool {
 	return whole && full <= at
 }
 
+// after is the word full when n tokens were taken.
+func (l *level) after(now, full, n int64) int64 {
+	return min(max(full, l.ticks(now))+l.cost(n), latest)
+}
+
 // fits tells whether n tokens can be taken now. Where whole is set, n are one message,
 // and one that is greater than the burst fits into a full bucket.
 func (b *Bucket) fits(now, n int64, whole bool) bool {
@@ -181,7 +186,7 @@ func (b *Bucket) take(now, n int64, whole bool) bool {
 		if !l.fits(now, full, n, whole) {
 			return false
 		}
-		if l.full.CompareAndSwap(full, min(max(full, l.ticks(now))+l.cost(n), latest)) {
+		if l.full.CompareAndSwap(full, l.after(now, full, n)) {
 			return true
 		}
 	}
@@ -211,7 +216,7 @@ func (b *Bucket) charge(now, n int64) {
 		if n < 0 {
 			to -= l.cost(-n)
 		} else {
-			to = min(max(full, l.ticks(now))+l.cost(n), latest)
+			to = l.after(now, full, n)
 		}
 		if l.full.CompareAndSwap(full, to) {
 			return

@@ -52,7 +52,8 @@ func TestConcurrentTakesAreExact(t *testing.T) {
 
 // guarded is a leg with its guard.
 type guarded struct {
-	mu sync.Mutex
+	mu   sync.Mutex
+	left bool // for good
 	Waiter
 }
 
@@ -71,6 +72,7 @@ func (l *guarded) work(seed uint64, clock *atomic.Int64, ask func(*guarded) Verd
 		runtime.Gosched() // to those who grant and serve
 	}
 	l.mu.Lock()
+	l.left = true
 	l.Leave()
 	l.mu.Unlock()
 }
@@ -83,7 +85,7 @@ func serveOne(limit *Limit, clock *atomic.Int64, ask func(*guarded) Verdict) {
 	}
 	l := w.Owner.(*guarded)
 	l.mu.Lock()
-	for !l.Waits() && ask(l) == Go {
+	for !l.left && !l.Waits() && ask(l) == Go {
 	}
 	l.End()
 	l.mu.Unlock()
@@ -113,6 +115,8 @@ func TestConcurrentLines(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	working.Store(8)
+	q.Grant(0, Window{1, second / 2}, 3) // those who ask may be done before anything else runs
+	granted.Add(3)
 	for i := range 8 {
 		l := &guarded{}
 		l.Owner = l

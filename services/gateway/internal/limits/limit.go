@@ -187,6 +187,25 @@ func (l *Limit) look(now, n int64, whole bool) (answer Verdict, at int64) {
 	return Refuse, l.bucket.free(now, n)
 }
 
+// claim is what to swap to take something: the word of a bucket or a slice.
+type claim struct {
+	word     *atomic.Int64
+	from, to int64
+}
+
+// claim sets x to what takes n, where there is room and nothing else is to be done.
+func (l *Limit) claim(x *claim, now, n int64, whole bool) bool {
+	if l.quota != nil {
+		s := l.quota.current(now)
+		left := s.left.Load()
+		x.word, x.from, x.to = &s.left, left, left-n
+		return left >= n && left-n > s.low.Load()
+	}
+	v, full := l.bucket.current(now)
+	x.word, x.from, x.to = &v.full, full, v.after(now, full, n)
+	return v.fits(now, full, n, whole)
+}
+
 func (l *Limit) take(now, n int64, whole bool) bool {
 	if l.quota != nil {
 		return l.quota.take(now, n)

@@ -53,12 +53,36 @@ func (b *modelBucket) rearm(rate Rate) {
 type modelSlice struct {
 	Window
 	left   int64
+	low    int64
 	usedUp bool
 }
 
 type modelQuota struct {
 	now, next *modelSlice
 	lack      Lack
+	lacked    int64   // the most
+	told      [2]bool // of the low mark, and of a demand that lacks something
+	needs     int     // how often it told
+}
+
+func (q *modelQuota) need(n int64) {
+	q.lacked = max(q.lacked, n)
+	if which := min(n, 1); !q.told[which] {
+		q.told[which] = true
+		q.needs++
+	}
+}
+
+// spend takes n, which may be nothing.
+func (q *modelQuota) spend(n int64) {
+	if q.now.left -= n; q.now.left <= q.now.low {
+		q.need(0)
+	}
+}
+
+func (q *modelQuota) watch(low int64) {
+	q.now.low, q.told = low, [2]bool{}
+	q.spend(0)
 }
 
 func (q *modelQuota) pass(now int64) {
@@ -149,6 +173,9 @@ func (l *modelLimit) room() int64 {
 
 func (l *modelLimit) answer(now, n int64, single bool) (Verdict, int64) {
 	if q := l.quota; q != nil {
+		if q.now.left < n {
+			q.need(n)
+		}
 		switch {
 		case q.now.left >= n || q.lack == LackAllows && !q.now.usedUp:
 			return Go, now
@@ -168,7 +195,7 @@ func (l *modelLimit) answer(now, n int64, single bool) (Verdict, int64) {
 
 func (l *modelLimit) charge(n int64) {
 	if l.quota != nil {
-		l.quota.now.left -= n
+		l.quota.spend(n)
 	} else {
 		l.bucket.lack += n * l.bucket.token()
 	}
@@ -180,7 +207,13 @@ func (l *modelLimit) observe(n int64) {
 		there = max(0, l.quota.now.left)
 	}
 	got := min(n, there)
-	l.charge(got)
+	switch {
+	case l.quota == nil || got == n:
+		l.charge(got)
+	default:
+		l.quota.now.left -= got
+		l.quota.need(n)
+	}
 	if got < n {
 		l.hits++
 		if l.Unit == Messages {

@@ -55,6 +55,7 @@ type world struct {
 	real  []*Limit
 	model []*modelLimit
 	legs  []*worldLeg
+	needs map[*Limit]*int // how often a quota has told that it needs something
 	hits  map[pair]int
 }
 
@@ -66,7 +67,7 @@ type worldLeg struct {
 }
 
 func newWorld(t *testing.T, seed uint64, hits map[pair]int) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 9)), hits: hits}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 9)), hits: hits, needs: map[*Limit]*int{}}
 	w.now = w.rng.Int64N(1e12)
 	all := pairs()
 	for range 1 + w.rng.IntN(6) {
@@ -114,7 +115,10 @@ func (w *world) add(p pair) {
 		window := Window{Number: 7, End: w.now + w.rng.Int64N(3e9)}
 		m.quota = &modelQuota{now: &modelSlice{Window: window}}
 		q := NewQuota(window)
+		needs := new(int)
+		q.OnNeed(func() { *needs++ })
 		l, err = NewQuotaLimit(terms, q)
+		w.needs[l] = needs
 		n := w.amount(p.Unit)
 		q.Grant(w.now, window, n)
 		m.quota.grant(w.now, window, n)
@@ -244,7 +248,7 @@ func (w *world) changeQuota(i int) {
 	q, m := w.real[i].quota, w.model[i].quota
 	m.pass(w.now)
 	number := m.now.Number + w.rng.Int64N(4) - 1
-	switch w.rng.IntN(4) {
+	switch w.rng.IntN(5) {
 	case 0, 1:
 		end := w.now + w.rng.Int64N(5e9)
 		n := w.amount(w.real[i].Unit)
@@ -271,6 +275,14 @@ func (w *world) changeQuota(i int) {
 			w.t.Fatalf("took back %d, the model has %d", left, want)
 		}
 		m.now.left = min(0, m.now.left)
+	case 4:
+		low := w.rng.Int64N(2*w.amount(w.real[i].Unit)) - w.amount(w.real[i].Unit)
+		q.Watch(w.now, low)
+		m.watch(low)
+		if got := q.Lacked(); got != m.lacked {
+			w.t.Fatalf("lacked %d, the model says %d", got, m.lacked)
+		}
+		m.lacked = 0
 	}
 }
 
@@ -323,6 +335,9 @@ func (w *world) compare() {
 			}
 		} else if number, left := l.quota.Left(w.now); number != m.quota.now.Number || left != m.quota.now.left {
 			w.t.Fatalf("%+v: window %d with %d, the model has %+v", l.Terms, number, left, m.quota.now)
+		}
+		if m.quota != nil && *w.needs[l] != m.quota.needs {
+			w.t.Fatalf("%+v: told %d times that it needs something, the model %d times", l.Terms, *w.needs[l], m.quota.needs)
 		}
 		if got, want := l.Waiting(), len(m.line); got != want {
 			w.t.Fatalf("%+v: %d wait, the model has %d", l.Terms, got, want)
