@@ -1,9 +1,6 @@
 package frame
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "encoding/binary"
 
 // Walker follows the frames of one direction: it checks each header against
 // RFC 6455 and the frames before it, and knows where the next one starts. It
@@ -19,11 +16,15 @@ type Walker struct {
 	within bool  // a message has begun, and its last frame has not
 }
 
+// mostMessage is how large a message may be where nothing bounds it. Some thousands of
+// such still have a sum.
+const mostMessage = 1 << 48
+
 // NewWalker returns the Walker of a direction whose frames must be masked, or must
 // not, and whose messages have at most limit bytes; a negative limit is none.
 func NewWalker(masked bool, limit int64) Walker {
 	if limit < 0 {
-		limit = math.MaxInt64
+		limit = mostMessage
 	}
 	return Walker{masked: masked, limit: limit}
 }

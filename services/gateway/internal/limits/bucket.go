@@ -16,8 +16,9 @@ const (
 	fraction = 8
 	// deepest is the longest that a bucket may need to fill, in ticks: about 104 days.
 	deepest = 1 << 61
-	// latest is the latest time that a bucket can hold, in ticks. Debt ends there.
-	latest = 1 << 62
+	// latest is the latest time that a bucket can hold, in ticks. Debt ends there. Two of it
+	// are no overflow.
+	latest = 1<<62 - 1
 	// lasts is how long a bucket counts from one origin, in nanoseconds: about 52 days.
 	lasts = 1 << 52
 	// replaced stands in the word of a bucket's level that another one took the place of.
@@ -208,17 +209,25 @@ func (b *Bucket) interval(n int64) int64 {
 	return b.level.Load().cost(n) >> fraction
 }
 
-// charge takes n tokens, into debt if need be. A negative number gives back.
+// charge takes n tokens, into debt if need be.
 func (b *Bucket) charge(now, n int64) {
 	for {
 		l, full := b.current(now)
-		to := full
-		if n < 0 {
-			to -= l.cost(-n)
-		} else {
-			to = l.after(now, full, n)
+		if l.full.CompareAndSwap(full, l.after(now, full, n)) {
+			return
 		}
-		if l.full.CompareAndSwap(full, to) {
+	}
+}
+
+// giveBack gives back n tokens that were taken at a time. Since then the bucket may have
+// been full: what has come meanwhile is not given once more, so that nobody can save tokens
+// up by taking them and giving them back.
+func (b *Bucket) giveBack(taken, now, n int64) {
+	for {
+		l, full := b.current(now)
+		ticks := l.cost(n) - min(max(now-taken, 0), latest>>fraction)<<fraction
+		to := max(full-ticks, min(l.ticks(now), full))
+		if ticks <= 0 || l.full.CompareAndSwap(full, to) {
 			return
 		}
 	}

@@ -119,7 +119,7 @@ func (c *Chain) takeQuick(now int64, d *Demand) bool {
 	}
 	for i := range c.holding {
 		if x := &claims[i]; x.word != nil && !x.word.CompareAndSwap(x.from, x.to) {
-			c.undo(now, d, i) // another was quicker
+			giveBack(c.holding[:i], now, now, d) // another was quicker
 			return false
 		}
 	}
@@ -142,12 +142,14 @@ func (c *Chain) Charge(now int64, direction Direction, bytes int64, w *Waiter) {
 	}
 }
 
-// Return gives back what passed at the time now and then did not go on. What limits on
+// Return gives back what passed at the time taken and then did not go on. What limits on
 // observe took of it stays taken.
-func (c *Chain) Return(now int64, d Demand) {
-	for _, l := range c.holding {
-		if n := l.want(&d); n > 0 {
-			l.charge(now, -n)
+func (c *Chain) Return(taken, now int64, d Demand) { giveBack(c.holding, taken, now, &d) }
+
+func giveBack(to []*Limit, taken, now int64, d *Demand) {
+	for _, l := range to {
+		if n := l.want(d); n > 0 {
+			l.giveBack(taken, now, n)
 		}
 	}
 }
@@ -207,17 +209,8 @@ func (c *Chain) take(now int64, d *Demand) bool {
 		if n == 0 || l.take(now, n, single) {
 			continue
 		}
-		c.undo(now, d, i)
+		giveBack(c.holding[:i], now, now, d)
 		return false
 	}
 	return true
-}
-
-// undo gives back what was taken of the first n limits.
-func (c *Chain) undo(now int64, d *Demand, n int) {
-	for _, l := range c.holding[:n] {
-		if n := l.want(d); n > 0 {
-			l.charge(now, -n)
-		}
-	}
 }

@@ -220,6 +220,15 @@ func (l *Limit) room(now int64) int64 {
 	return l.bucket.room(now)
 }
 
+// giveBack gives back n that was taken at a time.
+func (l *Limit) giveBack(taken, now, n int64) {
+	if l.quota != nil {
+		l.quota.giveBack(taken, n)
+	} else {
+		l.bucket.giveBack(taken, now, n)
+	}
+}
+
 func (l *Limit) charge(now, n int64) {
 	if l.quota != nil {
 		l.quota.charge(now, n)

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func TestTakeGivesBack(t *testing.T) {
 	if number, left := q.Left(second); number != 2 || left != 5 {
 		t.Fatalf("window %d has %d", number, left)
 	}
-	q.charge(second-1, -2)
+	q.giveBack(second-1, 2)
 	if _, left := q.Left(second); left != 5 {
 		t.Errorf("what was given back to a window that is over is in the next: %d", left)
 	}
@@ -263,7 +264,7 @@ func TestReturn(t *testing.T) {
 	if number, left := quota.Left(second); number != 2 || left != 100 {
 		t.Fatalf("window %d has %d left, want the next one untouched", number, left)
 	}
-	c.Return(0, Demand{Direction: Inbound, Messages: 3, Bytes: 20})
+	c.Return(0, 0, Demand{Direction: Inbound, Messages: 3, Bytes: 20})
 	if got := rate.room(0); got != 5 {
 		t.Errorf("the rate has room for %d, want 5", got)
 	}
@@ -275,6 +276,68 @@ func TestReturn(t *testing.T) {
 	}
 	if _, after := quota.Left(second); after != 100 {
 		t.Errorf("the next window has %d left, want 100", after)
+	}
+}
+
+// TestReturnLate gives back late: what a rate has had since is not given once more, nor is
+// anything given to a window of a quota that it was not taken from.
+func TestReturnLate(t *testing.T) {
+	for _, test := range []struct{ after, room int64 }{{0, 10}, {second / 2, 5}, {second, 0}, {2 * second, 0}} {
+		rate := rateLimit(t, Terms{}, Rate{Amount: 10, Per: time.Second, Burst: 10})
+		c := chain(t, rate)
+		d := Demand{Direction: Inbound, Messages: 10}
+		c.Ask(0, d, nil)
+		c.Ask(test.after, Demand{Direction: Inbound, Messages: rate.room(test.after)}, nil) // what has come meanwhile
+		c.Return(0, test.after, d)
+		if got := rate.room(test.after); got != test.room {
+			t.Errorf("given back after %v there is room for %d, want %d", time.Duration(test.after), got, test.room)
+		}
+	}
+	q := NewQuota(Window{1, second})
+	spends, err := NewQuotaLimit(Terms{Reaction: Drop}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number := int64(1); number <= 3; number++ {
+		q.Grant((number-1)*second, Window{number, number * second}, 10)
+	}
+	chain(t, spends).Return(0, 2*second, Demand{Direction: Inbound, Messages: 3})
+	for number := int64(2); number <= 3; number++ {
+		if left, known := q.LeftOf(number); left != 10 || !known {
+			t.Errorf("window %d has %d left (known: %v), want 10", number, left, known)
+		}
+	}
+}
+
+// TestDebtIsBounded takes and gives back more than numbers hold, many times: debt ends
+// somewhere, and never becomes room.
+func TestDebtIsBounded(t *testing.T) {
+	for _, n := range []int64{1 << 20, 1 << 47, 1 << 60} {
+		slow := rateLimit(t, Terms{Unit: Bytes}, Rate{Amount: 1, Per: 24 * time.Hour, Burst: 1})
+		q := NewQuota(Window{1, math.MaxInt64})
+		spends, err := NewQuotaLimit(Terms{Unit: Bytes, Reaction: Drop}, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.SetLack(LackAllows)
+		c := chain(t, slow, spends)
+		one := Demand{Direction: Inbound, Messages: 1, Bytes: n}
+		for range 40 {
+			c.Charge(1, Inbound, n, nil)
+			spends.take(1, n, true)
+			if _, left := q.Left(1); left >= 0 || slow.bucket.fits(1, 1, true) {
+				t.Fatalf("%d left of the quota after %d was charged, and the rate has room: %v", left, n, slow.bucket.fits(1, 1, true))
+			}
+		}
+		for range 80 {
+			slow.giveBack(1, 1, n)
+			if slow.room(1) > 1 || slow.bucket.free(1, 1) < 1 {
+				t.Fatalf("room for %d, free at %d", slow.room(1), slow.bucket.free(1, 1))
+			}
+		}
+		if answer := c.Look(1, one); answer.Verdict != Wait && answer.Verdict != Go {
+			t.Errorf("Look(%+v) = %+v", one, answer)
+		}
 	}
 }
 

@@ -10,6 +10,10 @@ import (
 // AnswerWithin is how long a decision may wait for a quota's next slice.
 const AnswerWithin = time.Second
 
+// mostOwed is the least that is left of a slice. A demand is less than the distance to
+// where numbers end.
+const mostOwed = -1 << 61
+
 // Window is a window of a quota.
 type Window struct {
 	Number int64 // rising by one; a number never comes back
@@ -279,8 +283,8 @@ func (q *Quota) take(now, n int64) bool {
 		if left < n && (s.usedUp.Load() || Lack(q.lack.Load()) != LackAllows) {
 			return false
 		}
-		if s.left.CompareAndSwap(left, left-n) {
-			if left-n <= s.low.Load() {
+		if to := max(left-n, mostOwed); s.left.CompareAndSwap(left, to) {
+			if to <= s.low.Load() {
 				q.need(0)
 			}
 			return true
@@ -307,10 +311,25 @@ func (q *Quota) takeSome(now, n int64) int64 {
 	}
 }
 
-// charge takes n, owing it if need be. A negative number gives back.
+// charge takes n, owing it if need be.
 func (q *Quota) charge(now, n int64) {
-	if s := q.current(now); s.left.Add(-n) <= s.low.Load() {
-		q.need(0)
+	s := q.current(now)
+	for {
+		left := s.left.Load()
+		if to := max(left-n, mostOwed); s.left.CompareAndSwap(left, to) {
+			if to <= s.low.Load() {
+				q.need(0)
+			}
+			return
+		}
+	}
+}
+
+// giveBack gives back n that was taken at a time, if the window of that time is the present
+// one or the one before.
+func (q *Quota) giveBack(taken, n int64) {
+	if s := q.current(taken); taken >= s.opened {
+		s.left.Add(n)
 	}
 }
 

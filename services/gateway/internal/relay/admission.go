@@ -25,12 +25,19 @@ func (r *Relay) admit(c *chunk, src *leg) {
 	first := limits.Decision{Verdict: limits.Split}
 	if !in.dropping && !in.rearm {
 		before, flood, floodSince := *frames, src.in.flood, src.in.floodSince
-		r.walk(c, src)
-		if len(c.out) == 0 || q.chain == nil {
+		if r.walk(c, src); len(c.out) == 0 {
 			return
 		}
-		if first = r.askWhole(c, src, before.Left(), now); first.Verdict == limits.Go {
-			c.chain, c.at = q.chain, now
+		if q.chain != nil {
+			first = r.askWhole(c, src, before.Left(), now)
+		} else {
+			first.Verdict = limits.Go
+		}
+		if first.Verdict == limits.Go {
+			if c.count.Frames > 0 {
+				in.since, in.under, in.underAt = now, q.chain, now
+			}
+			c.chain, c.at = in.under, in.underAt
 			return
 		}
 		*frames, src.in.flood, src.in.floodSince = before, flood, floodSince
@@ -86,9 +93,6 @@ func (r *Relay) askWhole(c *chunk, src *leg, left, now int64) (d limits.Decision
 		d.Verdict = limits.Split
 	default:
 		d = q.chain.Ask(now, limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: begun}, &in.waiter)
-	}
-	if d.Verdict == limits.Go && c.count.Frames > 0 {
-		in.since, in.under, in.underAt = now, q.chain, now
 	}
 	return d
 }

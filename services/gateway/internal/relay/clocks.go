@@ -65,8 +65,10 @@ func (r *Relay) checkLeg(l *leg, now int64) {
 		l.conn.Reset()
 		r.end(ending.New(ending.Slow, l.party().String()+" takes no bytes"))
 	}
-	if l.waits() {
-		r.checkPause(l, now)
+	if l.paused() {
+		if l.waits() {
+			r.checkPause(l, now)
+		}
 		return
 	}
 	if r.ended != nil || l.out.stalled != 0 || l.other().out.stalled != 0 || l.out.state == broken {

@@ -73,6 +73,13 @@ func (l *leg) waits() bool {
 	return q != nil && q.of(l).waiter.Waits()
 }
 
+// paused reports whether the leg waits, or waited and has not gone on yet: then it has not
+// been read since, whoever has taken it out of its line.
+func (l *leg) paused() bool {
+	q := l.relay.limited
+	return q != nil && q.of(l).limit != nil
+}
+
 // direction is which way messages from the leg go.
 func (l *leg) direction() limits.Direction {
 	if l == &l.relay.client {
@@ -283,7 +290,7 @@ func throttled(l *limits.Limit, at, now int64) ending.Ending {
 // giveBack gives back what was charged for c.count, which does not go on.
 func (r *Relay) giveBack(c *chunk, src *leg) {
 	if c.chain != nil {
-		c.chain.Return(c.at, limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: int64(c.count.Payload)})
+		c.chain.Return(c.at, r.engine.now(), limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: int64(c.count.Payload)})
 	}
 	c.chain, c.count = nil, ending.Count{}
 }
@@ -295,7 +302,7 @@ func (r *Relay) giveBackRest(l *leg) {
 		return
 	}
 	if in := q.of(l); in.under != nil && !in.dropping && l.in.frames.MidFrame() {
-		in.under.Return(in.underAt, limits.Demand{Direction: l.direction(), Bytes: l.in.frames.Left()})
+		in.under.Return(in.underAt, r.engine.now(), limits.Demand{Direction: l.direction(), Bytes: l.in.frames.Left()})
 		in.under = nil
 	}
 }

@@ -256,7 +256,10 @@ func TestPausedIsNotPinged(t *testing.T) {
 		r.mu.Lock()
 		paused.out.pingSent = 1 // whose pong is far too late
 		r.checkLeg(paused, e.now()+int64(24*time.Hour)/1000)
+		l.Release() // it is out of the line, and nobody has let it go on yet
+		r.checkLeg(paused, e.now()+int64(24*time.Hour)/1000)
 		r.mu.Unlock()
+		paused.askAgain()
 		for range 5 {
 			to.answerUntil(wireFrame{first: 0x89})
 		}

@@ -289,6 +289,55 @@ func TestWalkAllocates(t *testing.T) {
 	}
 }
 
+// TestHugeFrame begins frames that are as long as can be, where nothing bounds messages:
+// what limits are asked for is never less than nothing.
+func TestHugeFrame(t *testing.T) {
+	huge := append([]byte{0x82, 0x80 | 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, make([]byte, 4)...)
+	r, l := newWalk(true, -1)
+	l.in.frames.SetLimit(-1)
+	q := limits.NewQuota(limits.Window{Number: 1, End: math.MaxInt64})
+	q.SetLack(limits.LackAllows)
+	bytesLimit, err := limits.NewQuotaLimit(limits.Terms{Unit: limits.Bytes, Reaction: limits.Drop}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.makeLimited().chain = chainOf(t, bytesLimit)
+	c := &chunk{rest: append(bytesOf(true, text("a"), text("b")), huge...)}
+	r.admit(c, l)
+	if _, left := q.Left(0); left != -2 {
+		t.Errorf("%d left of the quota, want 2 owed", left)
+	}
+	if c.end == nil || c.end.Reason != ending.TooBig {
+		t.Errorf("the session ends as %+v, want TOO_BIG", c.end)
+	}
+}
+
+// TestUnderNoChain has a frame begin while no limits hold: nothing of it is given back to
+// those that held before.
+func TestUnderNoChain(t *testing.T) {
+	r, l := newWalk(true, 1<<20)
+	q := limits.NewQuota(limits.Window{Number: 1, End: math.MaxInt64})
+	q.Grant(0, limits.Window{Number: 1, End: math.MaxInt64}, 1000)
+	bytesLimit, err := limits.NewQuotaLimit(limits.Terms{Unit: limits.Bytes, Reaction: limits.Drop}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := wireFrame{0x82, make([]byte, 100)}.bytes(true)
+	pass := func(b []byte, chain *limits.Chain) *chunk {
+		r.makeLimited().chain = chain
+		c := &chunk{rest: b}
+		r.admit(c, l)
+		return c
+	}
+	pass(text("12345").bytes(true), chainOf(t, bytesLimit))
+	pass(begun[:20], nil)
+	r.giveBack(pass(begun[20:30], chainOf(t, bytesLimit)), l)
+	r.giveBackRest(l)
+	if _, left := q.Left(0); left != 995 {
+		t.Errorf("%d left of 1000 after 5 bytes, want 995", left)
+	}
+}
+
 // BenchmarkWalk walks over what a read may bring, without limits and with limits at four
 // places that let it pass.
 func BenchmarkWalk(b *testing.B) {

@@ -307,7 +307,9 @@ func (h *Hold) Open(ctx context.Context) error {
 		now := c.engine.Now()
 		d := c.ask(h, now, limits.Demand{Sessions: 1})
 		var err error
-		if h.opened = now; d.Verdict != limits.Go {
+		if d.Verdict == limits.Go {
+			h.opened = max(now, 1)
+		} else {
 			err = c.refusal(h.group, d, now)
 		}
 		served := c.served
@@ -329,8 +331,8 @@ func (h *Hold) Open(ctx context.Context) error {
 func (h *Hold) Unopen() {
 	h.c.mu.Lock()
 	defer h.c.mu.Unlock()
-	if h.group != nil && h.group.handshakes.Chain != nil {
-		h.group.handshakes.Return(h.c.engine.Now(), limits.Demand{Sessions: 1})
+	if h.group != nil && h.group.handshakes.Chain != nil && h.opened != 0 {
+		h.group.handshakes.Return(h.opened, h.c.engine.Now(), limits.Demand{Sessions: 1})
 	}
 }
 
