@@ -2,6 +2,7 @@ package limits
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Verdict is what a decision says.
@@ -41,16 +42,27 @@ type Chain struct {
 	observing []*Limit
 }
 
-// NewChain returns the chain of limits, which are given from narrow to wide.
+// NewChain returns the chain of limits, which are given from narrow to wide. It may keep
+// them, so they do not change.
 func NewChain(limits ...*Limit) (*Chain, error) {
 	if len(limits) > MostLimits {
 		return nil, fmt.Errorf("limits: at most %d apply at once", MostLimits)
 	}
 	c := &Chain{}
+	observes := 0
 	for i, l := range limits {
 		if i > 0 && l.Place < limits[i-1].Place {
 			return nil, fmt.Errorf("limits[%d]: must not be narrower than the one before", i)
 		}
+		if l.Observe {
+			observes++
+		}
+	}
+	if observes == 0 {
+		c.holding = slices.Clip(limits)
+		return c, nil
+	}
+	for _, l := range limits {
 		if l.Observe {
 			c.observing = append(c.observing, l)
 		} else {

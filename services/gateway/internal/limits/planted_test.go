@@ -24,7 +24,7 @@ var planted = []struct{ name, file, text, fault string }{
 	{"a used up window that waits for its owner", "quota.go", "case s.usedUp.Load():\n\t\treturn Refuse, s.end.Load()\n\tcase lack == LackAllows", "case lack == LackAllows"},
 	{"a refusal that is charged where there was room", "chain.go", "if answer == Go {\n\t\t\tcontinue\n\t\t}\n\t\tif !single {", "if answer == Go {\n\t\t\tl.take(now, n, single)\n\t\t\tcontinue\n\t\t}\n\t\tif !single {"},
 	{"DROP that beats CLOSE", "chain.go", "return l.Reaction > best.Limit.Reaction", "return l.Reaction < best.Limit.Reaction"},
-	{"a limit on observe that refuses", "chain.go", "if l.Observe {\n\t\t\tc.observing", "if l.Observe && i > 0 {\n\t\t\tc.observing"},
+	{"a limit on observe that refuses", "chain.go", "if l.Observe {\n\t\t\tc.observing", "if l.Observe && l != limits[0] {\n\t\t\tc.observing"},
 	{"a direction that is not looked at", "limit.go", "if l.Direction != Both && l.Direction != d.Direction {", "if l.Direction != Both && l.Direction != d.Direction && l.Unit == Bytes {"},
 	{"a newcomer that goes before those who wait", "line.go", "case w.chain != c || w.had&(1<<i) == 0:\n\t\treturn Wait, at", "case w.chain != c || w.had&(1<<i) == 0:\n\t\treturn answer, at"},
 	{"a quick newcomer that goes before those who wait", "chain.go", "if l.line.waiting.Load() > 0 || !l.claim(", "if !l.claim("},

@@ -18,18 +18,19 @@ type group struct {
 	places []*place // from narrow to wide; the version's alone where there is no application
 	holds  []*Hold
 
-	handshakes    chain         // what a handshake must pass
-	messages      chain         // what messages must pass, where no session has its own
-	perConnection bool          // each session has a chain of its own
-	maxMessage    int64         // of plans
-	maxAge        time.Duration // of plans
-	plans         *Plans        // nil: none
+	handshakes chain         // what a handshake must pass
+	messages   chain         // what messages must pass, where no session has its own
+	perMessage int           // how many limits messages must pass
+	own        int           // how many of them each session has for itself: then it has a chain of its own
+	maxMessage int64         // of plans
+	maxAge     time.Duration // of plans
+	plans      *Plans        // nil: none
 }
 
 // arrange makes the chains from what its places hold.
 func (g *group) arrange() {
 	var handshakes, messages []*limits.Limit
-	g.perConnection, g.maxMessage, g.maxAge = false, 0, 0
+	g.perMessage, g.own, g.maxMessage, g.maxAge = 0, 0, 0, 0
 	var plans Plans
 	for _, p := range g.places {
 		if p.plan == nil {
@@ -42,7 +43,7 @@ func (g *group) arrange() {
 			case h.terms.Unit == limits.Handshakes || h.terms.Unit == limits.Sessions:
 				handshakes = append(handshakes, h.made)
 			case h.perConnection:
-				g.perConnection = true
+				g.own++
 			default:
 				messages = append(messages, h.made)
 			}
@@ -51,7 +52,7 @@ func (g *group) arrange() {
 	if g.plans = nil; plans != (Plans{}) {
 		g.plans = &plans
 	}
-	if g.perConnection {
+	if g.perMessage = g.own + len(messages); g.own > 0 {
 		messages = nil
 	}
 	g.handshakes.set(handshakes)

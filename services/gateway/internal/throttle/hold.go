@@ -62,7 +62,7 @@ type Hold struct {
 	index   int
 	sat     int64 // its number among those who sat down; 0: not yet
 	seats   [3][2]*limits.Seat
-	own     []held // the limits that each connection has for itself
+	own     []ownRate // the limits that each connection has for itself
 	chain   chain
 	session Session
 	opened  int64          // when quotas of sessions counted it; 0: none did
@@ -72,6 +72,12 @@ type Hold struct {
 	mu        sync.Mutex // of those who set limits, so that the newest are set last
 	transport Transport
 	given     ending.Limits
+}
+
+// ownRate is a limit of a rate that a connection has for itself.
+type ownRate struct {
+	made   *limits.Limit
+	bucket *limits.Bucket
 }
 
 // UnknownError says that a plan cannot be held, or that it is not known what is left of a
@@ -411,7 +417,7 @@ func (h *Hold) read() (now ending.Limits, replaced, serve []*limits.Limit) {
 	}
 	now.MaxMessage = h.maxMessage()
 	now.MaxAge = h.maxAge()
-	if !g.perConnection {
+	if g.own == 0 {
 		for i := range h.own {
 			replaced = append(replaced, h.own[i].made)
 		}
@@ -476,7 +482,8 @@ func (h *Hold) MaxAge() time.Duration {
 // that it shares, in the order of a chain.
 func (h *Hold) makeOwn(g *group) (all, replaced, serve []*limits.Limit) {
 	before := h.own
-	h.own = nil
+	h.own = make([]ownRate, 0, g.own)
+	all = make([]*limits.Limit, 0, g.perMessage)
 	at := h.c.engine.Now()
 	for _, p := range g.places {
 		for i := range p.held {
@@ -484,26 +491,26 @@ func (h *Hold) makeOwn(g *group) (all, replaced, serve []*limits.Limit) {
 			switch {
 			case def.terms.Unit == limits.Handshakes || def.terms.Unit == limits.Sessions:
 			case def.perConnection:
-				own := *def
+				var own ownRate
 				for j := range before {
 					old := &before[j]
-					if old.made == nil || old.terms.Place != def.terms.Place || old.terms.Name != def.terms.Name || old.terms.Unit != def.terms.Unit {
+					if old.made == nil || old.made.Place != def.terms.Place || old.made.Name != def.terms.Name || old.made.Unit != def.terms.Unit {
 						continue
 					}
 					own.bucket = old.bucket
-					if own.bucket.Rate() != own.rate {
-						own.bucket.Rearm(at, own.rate)
+					if own.bucket.Rate() != def.rate {
+						own.bucket.Rearm(at, def.rate)
 						serve = append(serve, old.made)
 					}
-					if old.made.Terms == own.terms {
+					if old.made.Terms == def.terms {
 						own.made, old.made = old.made, nil
 					}
 				}
 				if own.bucket == nil {
-					own.bucket = limits.NewBucket(at, own.rate)
+					own.bucket = limits.NewBucket(at, def.rate)
 				}
 				if own.made == nil {
-					own.made, _ = limits.NewRate(own.terms, own.bucket)
+					own.made, _ = limits.NewRate(def.terms, own.bucket)
 				}
 				h.own = append(h.own, own)
 				all = append(all, own.made)
