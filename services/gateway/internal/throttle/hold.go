@@ -302,8 +302,7 @@ func (c *Controller) refusal(g *group, d limits.Decision, now int64) error {
 // of Enter.
 func (h *Hold) Open(ctx context.Context) error {
 	c := h.c
-	late := time.NewTimer(limits.AnswerWithin)
-	defer late.Stop()
+	var late <-chan time.Time // once it waits
 	for {
 		c.mu.Lock()
 		if h.group == nil || h.group.handshakes.Chain == nil {
@@ -323,9 +322,12 @@ func (h *Hold) Open(ctx context.Context) error {
 		if d.Verdict != limits.Wait {
 			return err
 		}
+		if late == nil {
+			late = time.After(limits.AnswerWithin)
+		}
 		select {
 		case <-served:
-		case <-late.C:
+		case <-late:
 			return err
 		case <-ctx.Done():
 			return context.Cause(ctx)
