@@ -56,7 +56,7 @@ type ListUsageRequest struct {
 	GroupBy []string `protobuf:"bytes,7,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
 	// Only the groups that have the most of order_by in the whole time, this many, and none
 	// that have nothing of it; 0 means all groups. At most 100. Each page has the groups that
-	// have the most when it is read, so a page_size of at least top shows one state.
+	// have the most when it is read; without a step, a page_size of at least top is one page.
 	Top int32 `protobuf:"varint,8,opt,name=top,proto3" json:"top,omitempty"`
 	// What top compares: "messages" (the default), "bytes", "sessions", "dropped",
 	// "paused", "refused" or "observed". Without a step rows are in this order, the most

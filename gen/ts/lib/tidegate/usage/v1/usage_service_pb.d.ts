@@ -82,7 +82,7 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
   /**
    * Only the groups that have the most of order_by in the whole time, this many, and none
    * that have nothing of it; 0 means all groups. At most 100. Each page has the groups that
-   * have the most when it is read, so a page_size of at least top shows one state.
+   * have the most when it is read; without a step, a page_size of at least top is one page.
    *
    * @generated from field: int32 top = 8;
    */
@@ -167,7 +167,7 @@ export declare type ListUsageRequestJson = {
   /**
    * Only the groups that have the most of order_by in the whole time, this many, and none
    * that have nothing of it; 0 means all groups. At most 100. Each page has the groups that
-   * have the most when it is read, so a page_size of at least top shows one state.
+   * have the most when it is read; without a step, a page_size of at least top is one page.
    *
    * @generated from field: int32 top = 8;
    */
