@@ -1,8 +1,9 @@
 // Package handshake takes a well-formed WebSocket handshake through its steps:
 //
-//	route → credential → grant → origin → register the session → dial the backend → 101
+//	route → credential → grant → origin → plans → register the session → dial the backend → 101
 //
-// The client is answered 101 only once the backend has answered 101, and then the
+// Plans have rates of handshakes and seats there, and quotas of sessions in front of the
+// 101. The client is answered 101 only once the backend has answered 101, and then the
 // session owns both connections. Any step can refuse the handshake with an HTTP
 // response, after which the connection is closed.
 package handshake
