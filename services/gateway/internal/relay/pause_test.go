@@ -536,6 +536,11 @@ func TestWaitForSlice(t *testing.T) {
 		if _, left := q.Left(e.now()); left != 0 || o.Totals.FromClient.Messages+o.Totals.FromBackend.Messages != 4 {
 			t.Errorf("%d left of the slice, totals %+v, want 4 messages and none left", left, o.Totals)
 		}
+		for _, c := range o.Limits {
+			if c.Pauses != 0 || c.Paused != 0 || c.Closed != 1 {
+				t.Errorf("the quota did %+v, want one close, and no pause", c)
+			}
+		}
 	})
 }
 

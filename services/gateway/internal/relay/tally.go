@@ -56,8 +56,13 @@ func (t *tally) limit(l *limits.Limit) *ending.LimitCount {
 }
 
 // pause counts that a leg waits at l from now on. It may wait already: then nothing
-// changes, or it has got from one limit to another.
+// changes, or it has got from one limit to another. A wait for a slice of a quota, which
+// does not pause, is not counted.
 func (t *tally) pause(from ending.Party, l *limits.Limit, now int64) {
+	if l.Reaction != limits.Pause {
+		t.resume(from, now)
+		return
+	}
 	p := t.pauseOf(from)
 	if p.limit == l {
 		return

@@ -166,6 +166,8 @@ func (t *quotaTaking) take(ctx context.Context) (QuotaSlice, error) {
 		if err := t.begin(ctx); err != nil {
 			return QuotaSlice{}, err
 		}
+	} else if reports, err := t.reopen(ctx); err != nil || reports {
+		return QuotaSlice{ReportUsage: reports}, err
 	}
 	if err := t.readSlice(ctx); err != nil {
 		return QuotaSlice{}, err
@@ -255,6 +257,27 @@ func (t *quotaTaking) usedBefore(ctx context.Context) (int64, error) {
 	return max(0, max(used, other)-t.demand.Spent), nil
 }
 
+// reopen counts what passed while nobody had the quota, because another plan was there: what
+// usage says beyond what gateways said that they spent. It returns true where the gateway
+// reports its usage first. Where a gateway has something left, usage may be of that, and
+// nothing is counted.
+func (t *quotaTaking) reopen(ctx context.Context) (reports bool, err error) {
+	w, d := &t.window, t.demand
+	if !d.Opens || w.granted != w.spent {
+		return false, nil
+	}
+	used, err := t.usage(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for what was used without a quota: %w", err)
+	}
+	// What the gateway let pass since it opened the quota it will say itself.
+	if used = used - w.spent - d.Spent; used <= w.usedBefore {
+		return false, nil
+	}
+	w.usedBefore = used
+	return !d.UsageReported, nil
+}
+
 func scanCount(row sqldb.Row) (n int64, err error) {
 	err = row.Scan(&n)
 	return n, err
@@ -309,8 +332,8 @@ func (t *quotaTaking) settle(ctx context.Context) error {
 	}
 	w := t.window
 	_, err := t.tx.ExecContext(ctx, `
-		UPDATE quota_window SET granted = $1, spent = $2, overdrawn = $3, noted = $4 WHERE id = $5 AND start_at = $6`,
-		w.granted, w.spent, w.overdrawn, w.noted, t.id, d.Start.UnixMicro())
+		UPDATE quota_window SET used_before = $1, granted = $2, spent = $3, overdrawn = $4, noted = $5 WHERE id = $6 AND start_at = $7`,
+		w.usedBefore, w.granted, w.spent, w.overdrawn, w.noted, t.id, d.Start.UnixMicro())
 	if err != nil {
 		return fmt.Errorf("write the window of a quota: %w", err)
 	}

@@ -256,6 +256,41 @@ func TestQuotaIsOpenedAgain(t *testing.T) {
 	})
 }
 
+// What passed while another plan was there is of the quota, too, when it comes back in the same
+// window. While another gateway has something left, usage may be of that.
+func TestQuotaComesBack(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		const v = "apis/a/versions/v"
+		key := ofKey("a", v)
+		g, other := b.boot("g", "1"), b.boot("h", "1")
+		g.take(t, key, 100, 0, 1, opens)
+		g.take(t, key, 100, 6, 0, giveBack)
+		report := func(sequence, sessions int64) {
+			t.Helper()
+			_, err := b.AddUsage(t.Context(), batch("b", sequence), []store.Usage{usage(b.now().Truncate(time.Minute), v, "a", "s", sessions)}) // 6 messages a session
+			ok(t, err)
+		}
+		report(1, 1)
+		if s := g.take(t, key, 100, 0, 1, opens, func(d *store.QuotaDemand) { d.UsageReported = false }); s.ReportUsage || s.Used != 6 {
+			t.Errorf("come back without a gap: %+v", s)
+		}
+		g.take(t, key, 100, 6, 0, giveBack)
+		report(2, 5)
+		if s := g.take(t, key, 100, 0, 1, opens, func(d *store.QuotaDemand) { d.UsageReported = false }); !s.ReportUsage || s.Granted != 0 {
+			t.Errorf("with usage that is not reported: %+v", s)
+		}
+		for range 2 { // the answer may be lost
+			if s := g.take(t, key, 100, 0, 1, opens); s.Used != 36 || s.Spent != 6 {
+				t.Errorf("come back: %+v, want 36 used, of which the gateway spent 6", s)
+			}
+		}
+		report(3, 2)
+		if s := other.take(t, key, 100, 0, 1, opens); s.Used != 36 {
+			t.Errorf("while another has something left: %d used, want 36", s.Used)
+		}
+	})
+}
+
 // Of a window that is neither the present one nor beside it nothing is given, unless it was
 // begun in its time.
 func TestQuotaOfAnotherTime(t *testing.T) {

@@ -511,7 +511,7 @@ CREATE TABLE quota_window (
     limit_name        TEXT COLLATE "C" NOT NULL,
     amount            BIGINT NOT NULL,
     added             BIGINT NOT NULL,
-    -- What passed in the window before the quota was there.
+    -- What passed in the window while the quota was not there.
     used_before       BIGINT NOT NULL,
     -- Sums of quota_slice.
     granted           BIGINT NOT NULL,
