@@ -46,6 +46,8 @@ const (
 	quotaWindowsBegin = quotaWindows / 2
 	// quotaEvents is how long it is known when quotas came to a share of their amount.
 	quotaEvents = 90 * 24 * time.Hour
+	// minuteEvents is the same for quotas by the minute, which may have some each minute.
+	minuteEvents = 2 * 24 * time.Hour
 )
 
 // purgeRows is how many rows one transaction deletes, so that writers do not wait
@@ -106,6 +108,9 @@ func (s *Store) Purge(ctx context.Context) error {
 		{"events of quotas", now.Add(-quotaEvents), `
 			DELETE FROM quota_event WHERE (id, start_at, percent) IN (
 				SELECT id, start_at, percent FROM quota_event WHERE noted_at < $1 LIMIT $2)`},
+		{"events of quotas by the minute", now.Add(-minuteEvents), `
+			DELETE FROM quota_event WHERE (id, start_at, percent) IN (
+				SELECT id, start_at, percent FROM quota_event WHERE noted_at < $1 AND end_at - start_at <= 60000000 LIMIT $2)`},
 		{"former owners", former, `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
 		{"former names", former, `

@@ -350,6 +350,13 @@ func TestQuotaEvents(t *testing.T) {
 		if len(newest) != 2 || newest[0].Labels != (store.Labels{API: "Echo", Version: "1.0.0", Application: "Chat", Owner: "ann"}) {
 			t.Errorf("Ann's newest events are %+v", newest)
 		}
+		minute := b.now().Truncate(time.Minute)
+		byMinute := key
+		byMinute.Window = perMinute
+		g.take(t, byMinute, 9, 8, 1, func(d *store.QuotaDemand) { d.Start, d.End = minute, minute.Add(time.Minute) })
+		if got := events(); len(got) != 5 {
+			t.Errorf("events with one of a minute: %q", got)
+		}
 		b.add(88 * 24 * time.Hour)
 		ok(t, b.Purge(t.Context(), store.Retention{}))
 		want("a day before the end", "03 100% 9 of 9, 03 80% 9 of 9, 02 100% 9 of 9, 02 80% 8 of 9", events())

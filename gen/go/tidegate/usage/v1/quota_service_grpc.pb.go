@@ -45,7 +45,7 @@ type QuotaServiceClient interface {
 	// Adds to a quota in its present window. Needs what ResetQuota needs.
 	AddQuota(ctx context.Context, in *AddQuotaRequest, opts ...grpc.CallOption) (*QuotaUse, error)
 	// Lists when quotas came to 80 and to 100 % of their amount, newest first. Events are
-	// kept for 90 days.
+	// kept for 90 days, those of quotas by the minute for 2.
 	ListQuotaEvents(ctx context.Context, in *ListQuotaEventsRequest, opts ...grpc.CallOption) (*ListQuotaEventsResponse, error)
 }
 
@@ -117,7 +117,7 @@ type QuotaServiceServer interface {
 	// Adds to a quota in its present window. Needs what ResetQuota needs.
 	AddQuota(context.Context, *AddQuotaRequest) (*QuotaUse, error)
 	// Lists when quotas came to 80 and to 100 % of their amount, newest first. Events are
-	// kept for 90 days.
+	// kept for 90 days, those of quotas by the minute for 2.
 	ListQuotaEvents(context.Context, *ListQuotaEventsRequest) (*ListQuotaEventsResponse, error)
 	mustEmbedUnimplementedQuotaServiceServer()
 }

@@ -761,7 +761,7 @@ export declare const QuotaService: GenService<{
   },
   /**
    * Lists when quotas came to 80 and to 100 % of their amount, newest first. Events are
-   * kept for 90 days.
+   * kept for 90 days, those of quotas by the minute for 2.
    *
    * @generated from rpc tidegate.usage.v1.QuotaService.ListQuotaEvents
    */
