@@ -17,7 +17,7 @@ var planted = []struct{ name, file, text, fault string }{
 	{"a token that is rounded down", "bucket.go", "return (ticks-1)/r.Amount + 1", "return ticks / r.Amount"},
 	{"a refill that is counted from the last take", "bucket.go", "return min(max(full, l.ticks(now))+l.cost(n), latest)", "return min(full+l.cost(n), latest)"},
 	{"a great message that an empty bucket takes", "bucket.go", "return whole && full <= at", "return whole"},
-	{"frames that are not charged into debt", "bucket.go", "to = l.after(now, full, n)", "to = min(l.after(now, full, n), l.ticks(now)+l.depth)"},
+	{"frames that are not charged into debt", "bucket.go", "CompareAndSwap(full, l.after(now, full, n)) {\n\t\t\treturn\n", "CompareAndSwap(full, min(l.after(now, full, n), l.ticks(now)+l.depth)) {\n\t\t\treturn\n"},
 	{"a change of rate that fills the bucket", "bucket.go", "next.full.Store(min(lack, latest))", "next.full.Store(0)"},
 	{"a window that reopens", "quota.go", "case w.Number < s.number:\n\t\treturn false", "case w.Number < s.number-1:\n\t\treturn false"},
 	{"a slice that the next window keeps", "quota.go", "next = newSlice(Window{Number: s.number + 1, End: math.MaxInt64}, 0)", "next = newSlice(Window{Number: s.number + 1, End: math.MaxInt64}, s.left.Load())"},
