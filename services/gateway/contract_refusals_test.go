@@ -422,7 +422,13 @@ func refusedByLimits(w *world) (all []refusedAnswer) {
 			}
 			r := w.explained(a.refusedAnswer)
 			did := []*usagev1.LimitUsage{{Place: place, Plan: plan, Limit: kind.want.Name, RefusedHandshakes: 1}}
-			full := fmt.Sprintf("%s: limit %q of %s: 2 of %d", detail, kind.want.Name, plan, max(kind.want.Limit, 1))
+			full := "a limit of the " + word + " is reached" // for all who read the record
+			if place == version {
+				full = detail
+			}
+			if by := r.GetDecidingLimit(); by.GetPlace() != place || by.GetPlan() != plan || by.GetLimit() != kind.want.Name || !strings.HasPrefix(by.GetDetail(), "2 of ") {
+				w.t.Errorf("%s of the %s: the record says that it was %v", kind.want.Name, place, by)
+			}
 			if a.Detail != detail || r.GetDetail() != full || r.GetApplication() != "applications/"+token || r.GetVersion() != "apis/x/versions/"+target {
 				w.t.Errorf("%s of the %s: the client is told %q, and the record is %v, want %q and %q", kind.want.Name, place, a.Detail, r, detail, full)
 			}

@@ -83,15 +83,18 @@ func TestWhatLimitsDidIsSeen(t *testing.T) {
 	want = append(want, did("small", &usagev1.LimitUsage{ClosedSessions: 1}))
 	refusal := did("one", &usagev1.LimitUsage{RefusedHandshakes: 1})
 	for _, r := range w.plane.records {
-		limits := want
+		limits, name := want, "small"
 		if r.GetStatus() != 0 {
-			limits = []*usagev1.LimitUsage{refusal}
+			limits, name = []*usagev1.LimitUsage{refusal}, "one"
+		}
+		if l := r.GetDecidingLimit(); l.GetPlace() != catalogv1.PlanPlace_PLAN_PLACE_VERSION || l.GetPlan() != "plans/all" || l.GetLimit() != name {
+			t.Errorf("the record %v was decided by %v, want %s", r, l, name)
 		}
 		if diff := cmp.Diff(limits, r.GetLimits(), protocmp.Transform(), byName); diff != "" || r.GetPlan() != "" {
 			t.Errorf("the record %v differs (- want, + got):\n%s", r, diff)
 		}
-		if r.GetStatus() == 0 && (r.GetEndReason() != usagev1.EndReason_END_REASON_TOO_BIG || !strings.Contains(r.GetDetail(), "version's limit small of plans/all")) {
-			t.Errorf("the session ended by %v %q, want the limit's name", r.GetEndReason(), r.GetDetail())
+		if r.GetStatus() == 0 && (r.GetEndReason() != usagev1.EndReason_END_REASON_TOO_BIG || r.GetDetail() != "client: message over the limit, by the API's own limit") {
+			t.Errorf("the session ended by %v %q, want the place of the limit", r.GetEndReason(), r.GetDetail())
 		}
 	}
 	if n := len(w.plane.records); n != 2 {

@@ -44,7 +44,8 @@ type fixture struct {
 	registry *session.Registry
 	ready    error
 
-	// ann owns version 1, bob version 2, root is an administrator.
+	// ann owns version 1, bob version 2, sue the applications and version 3, root is an
+	// administrator.
 	ann, bob, sue, root grpc.CallOption
 }
 
@@ -55,6 +56,7 @@ func newFixture(t *testing.T) *fixture {
 	table, err := current.Load().With(routes.Changes{Put: []*routes.Route{
 		{Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true},
 		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Segment: "2"},
+		{Name: "apis/c/versions/3", API: "apis/c", Owner: "users/sue", Context: "/c", Segment: "3"},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -249,42 +251,55 @@ func (m moving) Limits() (did []ending.LimitCount, since time.Time) {
 	return m.limits, time.Unix(8000, 0)
 }
 
-// TestASessionShowsItsLimits to the owner of the version, with what they did: those of the
-// application only to administrators, unless it is the owner's too.
+// TestASessionShowsItsLimits with what they did: those of the subscription and the version to
+// the version's owner, and to administrators, and to whom both are, those of the application
+// too. The application's plan is shown to the same, in an answer, a list and a filter.
 func TestASessionShowsItsLimits(t *testing.T) {
 	f := newFixture(t)
-	s := f.addUnder(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all"}, "r1", v1, "applications/x")
-	limit := func(place limits.Place, plan string) ending.LimitCount {
-		return ending.LimitCount{
-			Limit:  &limits.Limit{Terms: limits.Terms{Place: place, Plan: plan, Name: "bytes-rate"}},
-			Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4,
-		}
-	}
-	if err := s.Start(moving{limits: []ending.LimitCount{limit(limits.Application, "plans/own"), limit(limits.Version, "plans/all")}}); err != nil {
-		t.Fatal(err)
-	}
-	did := func(place catalogv1.PlanPlace, plan string) *usagev1.LimitUsage {
-		return &usagev1.LimitUsage{
-			Place: place, Plan: plan, Limit: "bytes-rate",
+	var did []ending.LimitCount
+	var all []*usagev1.LimitUsage
+	for place, plan := range []string{"plans/gold", "plans/own", "plans/all"} {
+		limit := &limits.Limit{Terms: limits.Terms{Place: limits.Place(place), Plan: plan, Name: "bytes-rate"}}
+		did = append(did, ending.LimitCount{Limit: limit, Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4})
+		all = append(all, &usagev1.LimitUsage{
+			Place: catalogv1.PlanPlace(place) + 1, Plan: plan, Limit: "bytes-rate",
 			Pauses: 1, PausedMilliseconds: 1500, DroppedMessages: 2, ClosedSessions: 3, ObservedHits: 4,
+		})
+	}
+	plans := &session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own", TrafficPlan: "plans/all"}
+	for ref, version := range map[string]string{"r1": v1, "hers": "apis/c/versions/3"} {
+		if err := f.addUnder(plans, ref, version, "applications/x").Start(moving{limits: did}); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for name, who := range map[string]grpc.CallOption{"ann": f.ann, "root": f.root} {
-		got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/gateway-1/sessions/r1"}, who)
+	for _, tt := range []struct {
+		who, ref string
+		as       grpc.CallOption
+		own      bool // its application's plan is shown
+	}{
+		{"the version's owner", "r1", f.ann, false}, {"an administrator", "r1", f.root, true}, {"the owner of both", "hers", f.sue, true},
+	} {
+		want := &gatewayv1.Session{Plan: "plans/gold", TrafficPlan: "plans/all", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000}}
+		want.Limits = []*usagev1.LimitUsage{all[0], all[2]}
+		if tt.own {
+			want.ApplicationPlan, want.Limits = "plans/own", all
+		}
+		got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/gateway-1/sessions/" + tt.ref}, tt.as)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &gatewayv1.Session{
-			Plan: "plans/gold", TrafficPlan: "plans/all", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000},
-			Limits: []*usagev1.LimitUsage{did(catalogv1.PlanPlace_PLAN_PLACE_VERSION, "plans/all")},
+		list, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: `user = "users/sue"`}, tt.as)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if name == "root" {
-			want.ApplicationPlan = "plans/own"
-			want.Limits = slices.Insert(want.Limits, 0, did(catalogv1.PlanPlace_PLAN_PLACE_APPLICATION, "plans/own"))
-		}
+		at := slices.Index(refs(list.GetSessions()), tt.ref)
 		other := protocmp.IgnoreFields(want, "name", "version", "application", "subscription", "user", "client_address", "start_time", "expire_time", "inbound", "outbound", "subprotocol")
-		if diff := cmp.Diff(want, got, protocmp.Transform(), other); diff != "" {
-			t.Errorf("the session as %s sees it (- want, + got):\n%s", name, diff)
+		if diff := cmp.Diff([]*gatewayv1.Session{want, want}, []*gatewayv1.Session{got, list.GetSessions()[at]}, protocmp.Transform(), other); diff != "" {
+			t.Errorf("%s: the session, and in a list (- want, + got):\n%s", tt.who, diff)
+		}
+		list, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: `plan = "plans/own"`}, tt.as)
+		if found := slices.Contains(refs(list.GetSessions()), tt.ref); err != nil || found != tt.own {
+			t.Errorf("%s: found by the application's plan: %v, %v, want %v", tt.who, found, err, tt.own)
 		}
 	}
 }

@@ -46,7 +46,7 @@ type Ending struct {
 	Reason      Reason
 	ClientCode  uint16        // the close code that the client gets; 0: no close
 	BackendCode uint16        // the close code that the backend gets; 0: no close
-	Detail      string        // for the session's record; never sent to a peer
+	Detail      string        // for all who read the session's record; never sent to a peer, and without names of Limit
 	Retry       time.Duration // when the client should come back, sent as retry=…ms; 0: not said
 	Limit       *limits.Limit // that decided; nil: none did
 }

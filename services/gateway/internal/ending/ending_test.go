@@ -169,11 +169,11 @@ func TestEndedBy(t *testing.T) {
 	o.EndedBy(l)
 	did := LimitCount{Limit: l, Closed: 1}
 	if len(o.Limits) != 1 || o.Limits[0] != did || len(o.Uncollected) != 1 || o.Uncollected[0].Minute != 60 || o.Uncollected[0].Limits[0] != did ||
-		o.Ending.Limit != l || o.Ending.Detail != "client: why, by the subscription's limit message-size of plans/gold" {
+		o.Ending.Limit != l || o.Ending.Detail != "client: why, by a limit of the subscription" {
 		t.Errorf("the outcome is %+v", o)
 	}
 	o = Outcome{Ending: New(MaxAge, "")}
-	if o.EndedBy(l); o.Ending.Detail != "by the subscription's limit message-size of plans/gold" {
+	if o.EndedBy(l); o.Ending.Detail != "by a limit of the subscription" {
 		t.Errorf("the detail is %q", o.Ending.Detail)
 	}
 }

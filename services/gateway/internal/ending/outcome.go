@@ -66,7 +66,7 @@ type Outcome struct {
 func (o *Outcome) EndedBy(l *limits.Limit) {
 	did := []LimitCount{{Limit: l, Closed: 1}}
 	o.Ending.Limit = l
-	o.Ending.Detail = strings.TrimPrefix(o.Ending.Detail+", by the "+l.String(), ", ")
+	o.Ending.Detail = strings.TrimPrefix(o.Ending.Detail+", by "+l.Place.Limit(), ", ")
 	o.Limits = AddLimits(o.Limits, did)
 	o.Uncollected = append(o.Uncollected, Usage{Minute: o.Minute, Limits: did})
 }

@@ -118,7 +118,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 // TestLimitsRefuse: each kind of limit at each place answers 429 with when to come back.
-// One's own limit is in the body and in RateLimit; the version's is in the record alone.
+// One's own limit is in the body and in RateLimit; the version's is told apart from what all
+// readers of the record see, with how much of it is used.
 func TestLimitsRefuse(t *testing.T) {
 	const own, apis = "the limit %q of the %s is reached", "the API's own limit is reached"
 	for _, kind := range []struct {
@@ -130,14 +131,14 @@ func TestLimitsRefuse(t *testing.T) {
 		policy string
 		rate   string
 		retry  [2]int // from, to
-		full   string
+		words  string
 	}{
 		{"CONNECTIONS_FULL", connections(2, catalogv1.Limit_REACTION_REFUSE), limits.KindConnections, 0,
-			problem.Limit{Name: "connections", Limit: 2, Used: 2}, `"connections";q=2;qu="concurrent-requests"`, `"connections";r=0`, [2]int{5, 5}, `: 2 of 2`},
+			problem.Limit{Name: "connections", Limit: 2, Used: 2}, `"connections";q=2;qu="concurrent-requests"`, `"connections";r=0`, [2]int{5, 5}, `2 of 2 used`},
 		{"HANDSHAKE_RATE", handshakes(2), limits.KindRate, limits.Handshakes,
-			problem.Limit{Name: "handshakes-rate", Limit: 2, Window: 60, Burst: 2, Used: 2}, `"handshakes-rate";q=2;w=60`, `"handshakes-rate";r=0;t=`, [2]int{1, 30}, `: 2 of 2`},
+			problem.Limit{Name: "handshakes-rate", Limit: 2, Window: 60, Burst: 2, Used: 2}, `"handshakes-rate";q=2;w=60`, `"handshakes-rate";r=0;t=`, [2]int{1, 30}, `2 of a burst of 2 used, 2 come back in 1m0s, room in `},
 		{"SESSION_QUOTA", sessionQuota(2), limits.KindQuota, limits.Sessions,
-			problem.Limit{Name: "sessions-per-day", Limit: 2, Window: 86400, Used: 2}, `"sessions-per-day";q=2;w=86400`, `"sessions-per-day";r=0;t=`, [2]int{1, 1 << 40}, `: 2 of 2`},
+			problem.Limit{Name: "sessions-per-day", Limit: 2, Window: 86400, Used: 2}, `"sessions-per-day";q=2;w=86400`, `"sessions-per-day";r=0;t=`, [2]int{1, 1 << 40}, `2 of 2 used, room in `},
 	} {
 		for _, place := range []limits.Place{limits.Subscription, limits.Application, limits.Version} {
 			t.Run(kind.code+" of the "+place.String(), func(t *testing.T) {
@@ -177,16 +178,43 @@ func TestLimitsRefuse(t *testing.T) {
 					}
 				}
 				f := w.explained(a)
-				if want := (refusal.Limit{Kind: kind.kind, Unit: kind.unit, Place: place, Plan: "plans/two", Name: kind.want.Name}); f.Limit == nil || *f.Limit != want {
+				if f.Limit == nil || !strings.HasPrefix(f.Limit.Words, kind.words) {
+					t.Fatalf("noted is %+v, want that it is %s", f.Limit, kind.words)
+				}
+				if want := (refusal.Limit{Kind: kind.kind, Unit: kind.unit, Place: place, Plan: "plans/two", Name: kind.want.Name, Words: f.Limit.Words}); *f.Limit != want {
 					t.Errorf("noted is %+v, want %+v", f.Limit, want)
 				}
 				if want := (throttle.Plans{Plan: plans[0], ApplicationPlan: plans[1], TrafficPlan: plans[2]}); f.Plans == nil || *f.Plans != want {
 					t.Errorf("noted are the plans %+v, want %+v", f.Plans, want)
 				}
-				if full := f.Problem.Full(); !strings.Contains(full, fmt.Sprintf("limit %q of plans/two", kind.want.Name)) || !strings.HasSuffix(full, kind.full) {
-					t.Errorf("the record says %q, want the limit and that it is %s", full, kind.full)
+				if full, want := f.Problem.Full(), place.Limit()+" is reached"; full != want {
+					t.Errorf("all who read the record read %q, want %q", full, want)
+				}
+				if text := fmt.Sprint(a.Header) + a.text; place == limits.Version && strings.Contains(text, kind.want.Name) {
+					t.Errorf("the client is told the version's limit: %s", text)
 				}
 			})
+		}
+	}
+}
+
+// TestReplacedBeforeItBegan: a handshake whose seat another got is refused by that limit.
+func TestReplacedBeforeItBegan(t *testing.T) {
+	w := newWorld(t, nil)
+	w.subscribe("", "")
+	w.serve(newEcho(t, nil).url)
+	for place, detail := range map[limits.Place]string{
+		limits.Subscription: "another connection got the seat", limits.Version: "the API's own limit is reached",
+	} {
+		limit := limits.NewNamed(limits.KindConnections, limits.Terms{Place: place, Plan: "plans/p", Name: "seats"})
+		why := ending.New(ending.Replaced, "in the record")
+		why.Limit = limit
+		w.grants.confirm = func(s grant.Session) error { s.End(why); return s.Err() }
+		a := w.ask("/echo/1.0.0", asSubscriber)
+		f := w.explained(a)
+		want := refusal.Limit{Kind: limits.KindConnections, Place: place, Plan: "plans/p", Name: "seats"}
+		if a.StatusCode != 429 || a.Code != "CONNECTIONS_FULL" || a.Detail != detail || f.Problem.Full() != "in the record" || f.Limit == nil || *f.Limit != want {
+			t.Errorf("%v: answer = %d %s %q, noted are %q and %+v, want 429 CONNECTIONS_FULL %q and %+v", place, a.StatusCode, a.Code, a.Detail, f.Problem.Full(), f.Limit, detail, want)
 		}
 	}
 }
@@ -199,14 +227,19 @@ func TestPlanUnknown(t *testing.T) {
 		r.Schemes = []credential.Scheme{{Type: credential.None}}
 		r.Limits.TrafficPlan = "plans/new"
 	})
+	const detail = "the gateway does not know the limits of the plan yet"
 	unknown := func(why string) {
 		t.Helper()
 		a := w.ask("/echo/1.0.0", "")
 		if a.StatusCode != 503 || a.Code != "PLAN_UNKNOWN" || a.Header.Get("Retry-After") != "2" {
 			t.Errorf("answer = %d %s, Retry-After %s, want 503 PLAN_UNKNOWN and 2", a.StatusCode, a.Code, a.Header.Get("Retry-After"))
 		}
-		if f := w.explained(a); !strings.HasSuffix(f.Problem.Full(), "plans/new: "+why) {
-			t.Errorf("the record says %q, want %q", f.Problem.Full(), why)
+		f := w.explained(a)
+		if full := f.Problem.Full(); a.Detail != detail || full != detail {
+			t.Errorf("client and record are told %q and %q, want %q", a.Detail, full, detail)
+		}
+		if want := (refusal.Limit{Place: limits.Version, Plan: "plans/new", Words: why, Unknown: true}); f.Limit == nil || *f.Limit != want || f.Limit.Refused() {
+			t.Errorf("noted is %+v, want %+v", f.Limit, want)
 		}
 	}
 	unknown("the plan is not known yet")

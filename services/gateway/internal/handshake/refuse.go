@@ -54,9 +54,7 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 	case errors.As(err, &limit):
 		return problemOfLimit(limit)
 	case errors.As(err, &unknown):
-		p := unavailable(problem.PlanUnknown, "the gateway does not know the limits of the plan yet", 2*time.Second, err)
-		p.Why = unknown.Error()
-		return p
+		return unavailable(problem.PlanUnknown, "the gateway does not know the limits of the plan yet", 2*time.Second, err)
 	case errors.Is(err, session.ErrFull):
 		return unavailable(problem.SessionsFull, "the gateway has as many sessions as it can", 5*time.Second, err)
 	case errors.Is(err, session.ErrAddressFull):
@@ -89,10 +87,14 @@ func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Probl
 	case ending.Drain:
 		return draining(e)
 	case ending.Replaced, ending.Throttled:
-		return &problem.Problem{
-			Status: http.StatusTooManyRequests, Code: problem.ConnectionsFull, Detail: "another connection got the seat", Why: e.Ending.Detail, Cause: e,
+		p := &problem.Problem{
+			Status: http.StatusTooManyRequests, Code: problem.ConnectionsFull, Detail: "another connection got the seat", Record: e.Ending.Detail, Cause: e,
 			Header: []head.Field{problem.RetryAfter(seatRetry)},
 		}
+		if l := e.Ending.Limit; l != nil && l.Place == limits.Version {
+			p.Detail = reached(l.Place)
+		}
+		return p
 	case ending.OperatorClose:
 		return unavailable(problem.OperatorClose, "the session was closed by an operator", time.Second, e)
 	default:
@@ -106,7 +108,7 @@ const seatRetry = 5 * time.Second
 // problemOfLimit returns the answer to a handshake that a limit of a plan refuses. Who has
 // the plan may know the limit; that of a version is its owner's.
 func problemOfLimit(e *throttle.LimitError) *problem.Problem {
-	p := &problem.Problem{Status: http.StatusTooManyRequests, Why: e.Error(), Cause: e}
+	p := &problem.Problem{Status: http.StatusTooManyRequests, Record: reached(e.Place), Cause: e}
 	unit, wait := "", e.Reset
 	switch e.Kind {
 	case limits.KindRate:
@@ -118,7 +120,7 @@ func problemOfLimit(e *throttle.LimitError) *problem.Problem {
 	}
 	seconds := func(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 	if e.Place == limits.Version {
-		p.Detail = "the API's own limit is reached"
+		p.Detail = p.Record
 		p.Header = []head.Field{problem.RetryAfter(wait)}
 		return p
 	}
@@ -134,13 +136,24 @@ func problemOfLimit(e *throttle.LimitError) *problem.Problem {
 	return p
 }
 
-// limitOf returns the limit that refused, nil where none did.
+// reached is all that is told of a limit to those whose it is not.
+func reached(at limits.Place) string { return at.Limit() + " is reached" }
+
+// limitOf returns what of a plan refused, nil where nothing did.
 func limitOf(err error) *refusal.Limit {
 	var e *throttle.LimitError
-	if !errors.As(err, &e) {
-		return nil
+	var unknown *throttle.UnknownError
+	var ended *session.EndedError
+	switch {
+	case errors.As(err, &e):
+		return &refusal.Limit{Kind: e.Kind, Unit: e.Unit, Place: e.Place, Plan: e.Plan, Name: e.Name, Words: e.Taken()}
+	case errors.As(err, &unknown):
+		return &refusal.Limit{Place: unknown.Place, Plan: unknown.Plan, Name: unknown.Limit, Words: unknown.Why, Unknown: true}
+	case errors.As(err, &ended) && ended.Ending.Limit != nil:
+		l := ended.Ending.Limit
+		return &refusal.Limit{Kind: l.Kind(), Unit: l.Unit, Place: l.Place, Plan: l.Plan, Name: l.Name}
 	}
-	return &refusal.Limit{Kind: e.Kind, Unit: e.Unit, Place: e.Place, Plan: e.Plan, Name: e.Name}
+	return nil
 }
 
 // plansOf returns the plans that hold for whom is refused; nil where it is not known who

@@ -279,6 +279,7 @@ func (w *world) send(conn net.Conn, s string) {
 type answer struct {
 	*http.Response
 	Code, Detail, Ref string
+	text              string // the body
 	Limit             *problem.Limit
 	br                *bufio.Reader
 }
@@ -308,7 +309,7 @@ func (w *world) receive(conn net.Conn) answer {
 		p.Status != a.StatusCode || p.Title != http.StatusText(p.Status) || p.Type != "about:blank" || len(p.Ref) < 16 || !a.Close {
 		w.t.Errorf("body %q (%s): %v, want a problem of status %d", body, a.Header, err, a.StatusCode)
 	}
-	a.Code, a.Detail, a.Ref, a.Limit = p.Code, p.Detail, p.Ref, p.Limit
+	a.Code, a.Detail, a.Ref, a.Limit, a.text = p.Code, p.Detail, p.Ref, p.Limit, string(body)
 	w.explained(a)
 	if rest, err := io.ReadAll(a.br); err != nil || len(rest) > 0 {
 		w.t.Errorf("after the refusal: %q, %v, want EOF", rest, err)

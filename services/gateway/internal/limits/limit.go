@@ -28,6 +28,15 @@ func (p Place) String() string {
 	return "version"
 }
 
+// Limit says in words that it is a limit of the place, and not which: only those whose plan
+// it is may know that.
+func (p Place) Limit() string {
+	if p == Version {
+		return "the API's own limit"
+	}
+	return "a limit of the " + p.String()
+}
+
 // Unit is what a limit counts.
 type Unit uint8
 
@@ -132,9 +141,6 @@ func (t Terms) check(weakest Reaction) error {
 
 // NewNamed returns what names a limit that is neither a rate nor a quota. It is in no chain.
 func NewNamed(kind Kind, t Terms) *Limit { return &Limit{Terms: t, kind: kind} }
-
-// String names the limit, its plan and its place.
-func (l *Limit) String() string { return fmt.Sprintf("%s's limit %s of %s", l.Place, l.Name, l.Plan) }
 
 // Kind returns what sort of limit it is.
 func (l *Limit) Kind() Kind {

@@ -57,6 +57,9 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 	for i := range r.Limits {
 		out.Limits = append(out.Limits, convertLimit(keyOfLimit(r.Limits[i].Limit), countOf(&r.Limits[i])))
 	}
+	if l := r.Ending.Limit; l != nil {
+		out.DecidingLimit = &usagev1.DecidingLimit{Place: placeOf(l.Place), Plan: l.Plan, Limit: l.Name}
+	}
 	return out
 }
 

@@ -78,6 +78,10 @@ func (t *Meter) Refused(f *refusal.Refusal) {
 	kept.Host, kept.Path, kept.UserAgent = t.shown(f.Host), t.shown(f.Path), t.shown(f.UserAgent)
 	kept.Problem = &problem.Problem{Status: f.Problem.Status, Code: f.Problem.Code, Detail: t.shown(f.Problem.Full())}
 	kept.Err = nil
+	if f.Limit != nil {
+		kept.Limit = new(*f.Limit)
+		kept.Limit.Words = line(f.Limit.Words)
+	}
 	if displaced, was := t.refusals.add(kept); was {
 		t.leftOut.add(leftOutKey(&displaced), 1)
 	}
@@ -95,7 +99,7 @@ func (t *Meter) countRefused(f *refusal.Refusal) {
 	}
 	t.count(k, func(to *row) {
 		to.addRefused(f.Problem.Status, 1)
-		if l := f.Limit; l != nil {
+		if l := f.Limit; l.Refused() {
 			to.addLimit(keyOfRefusing(l), limitCount{refused: 1})
 		}
 	})
@@ -150,8 +154,11 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 	if f.Plans != nil {
 		out.Plan = f.Plans.Plan
 	}
-	if f.Limit != nil {
-		out.Limits = []*usagev1.LimitUsage{convertLimit(keyOfRefusing(f.Limit), limitCount{refused: 1})}
+	if l := f.Limit; l != nil {
+		out.DecidingLimit = &usagev1.DecidingLimit{Place: placeOf(l.Place), Plan: l.Plan, Limit: l.Name, Detail: l.Words}
+		if l.Refused() {
+			out.Limits = []*usagev1.LimitUsage{convertLimit(keyOfRefusing(l), limitCount{refused: 1})}
+		}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -54,6 +55,12 @@ func TestRefusalIsReportedWhole(t *testing.T) {
 	m.Refused(f)
 	near := refused(problem.BackendRefused, &session.Route{API: "apis/a"}, nine)
 	m.Refused(near)
+	limited := refused(problem.HandshakeRate, versionOne, nine)
+	limited.Limit = &refusal.Limit{Place: limits.Version, Plan: "plans/all", Name: "handshakes-rate", Words: "2 of 2 used"}
+	m.Refused(limited)
+	unknown := refused(problem.PlanUnknown, versionOne, nine)
+	unknown.Limit = &refusal.Limit{Place: limits.Application, Plan: "plans/own", Words: strings.Repeat("y", 300), Unknown: true}
+	m.Refused(unknown)
 	if err := m.flushRecords(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +74,30 @@ func TestRefusalIsReportedWhole(t *testing.T) {
 		Name: "sessionRecords/" + near.Ref, Session: "gateways/gateway-1/sessions/" + near.Ref, Api: "apis/a", ClientAddress: "192.0.2.1:1234",
 		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_BACKEND, EndReason: usagev1.EndReason_END_REASON_BACKEND_REFUSED,
 		Status: 401, Code: "BACKEND_REFUSED", Detail: "no",
+	}, {
+		Name: "sessionRecords/" + limited.Ref, Session: "gateways/gateway-1/sessions/" + limited.Ref, Version: "apis/a/versions/1", ClientAddress: "192.0.2.1:1234",
+		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REFUSED,
+		Status: 401, Code: "HANDSHAKE_RATE", Detail: "no",
+		DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "handshakes-rate", Detail: "2 of 2 used"},
+		Limits:        []*usagev1.LimitUsage{{Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "handshakes-rate", RefusedHandshakes: 1}},
+	}, { // no limit has refused, and none is counted
+		Name: "sessionRecords/" + unknown.Ref, Session: "gateways/gateway-1/sessions/" + unknown.Ref, Version: "apis/a/versions/1", ClientAddress: "192.0.2.1:1234",
+		EndTime: stamp(nine), EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REFUSED,
+		Status: 401, Code: "PLAN_UNKNOWN", Detail: "no",
+		DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_APPLICATION, Plan: "plans/own", Detail: strings.Repeat("y", 255)},
 	}}
 	if diff := cmp.Diff(want, s.records, protocmp.Transform()); diff != "" {
 		t.Errorf("the records differ (- want, + got):\n%s", diff)
+	}
+	if err := m.usage.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	did := map[limitKey]limitCount{}
+	for _, r := range s.rows {
+		maps.Copy(did, r.limits)
+	}
+	if want := map[limitKey]limitCount{{limits.Version, "plans/all", "handshakes-rate"}: {refused: 1}}; !maps.Equal(did, want) {
+		t.Errorf("the usage has the limits %v, want %v", did, want)
 	}
 }
 

@@ -3,6 +3,7 @@
 package problem
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ type Problem struct {
 	Code   Code         // for programs
 	Detail string       // a sentence for humans, without secrets
 	Why    string       // more than clients are told, for the record: without secrets, and without what is the gateway's own
+	Record string       // in the record instead of Detail, where not all who read it may know what the client is told; "": Detail
 	Limit  *Limit       // of a plan, that the client may know; nil: none
 	Header []head.Field // in addition to those that every refusal has
 	Cause  error        // for the log only
@@ -35,10 +37,11 @@ func (p *Problem) Error() string {
 
 // Full returns the detail and why, as the record has them.
 func (p *Problem) Full() string {
+	detail := cmp.Or(p.Record, p.Detail)
 	if p.Why == "" {
-		return p.Detail
+		return detail
 	}
-	return p.Detail + ": " + p.Why
+	return detail + ": " + p.Why
 }
 
 // Unwrap returns the cause.

@@ -34,7 +34,7 @@ type Refusal struct {
 	Application string
 	// Plans are those that hold for whom was let in otherwise; nil where none is known.
 	Plans *session.Plans
-	// Limit is the one that refused; nil where none did.
+	// Limit is what of a plan refused; nil where nothing did.
 	Limit *Limit
 	From  netip.AddrPort // the client's address; the port is 0 where it is not known
 	// Host, Path and UserAgent are what the client sent, as far as its head could be read:
@@ -42,13 +42,19 @@ type Refusal struct {
 	Host, Path, UserAgent string
 }
 
-// Limit is a limit of a plan that refuses handshakes.
+// Limit is a limit of a plan that refuses handshakes, or a plan that cannot be held. Only
+// those whose plan it is may know more of it than the place.
 type Limit struct {
 	Kind       limits.Kind
 	Unit       limits.Unit // of a rate or a quota
 	Place      limits.Place
-	Plan, Name string // plans/{plan}, and the limit's name in it
+	Plan, Name string // plans/{plan}, and the limit's name in it, "" where it is about the plan
+	Words      string // how much of it is used, or what is not known; may be empty
+	Unknown    bool   // no limit refused: it is not known what it is, or what is left
 }
+
+// Refused reports whether a limit refused; of nil none did.
+func (l *Limit) Refused() bool { return l != nil && !l.Unknown }
 
 // Sink keeps records. metering.Meter implements it.
 type Sink interface {
@@ -84,7 +90,7 @@ func New(m *metrics.Metrics, sink Sink, log *slog.Logger) *Recorder {
 // Note notes a refusal.
 func (r *Recorder) Note(ctx context.Context, f *Refusal) {
 	r.metrics.Refused(f.Problem.Status, f.Problem.Code.String())
-	if l := f.Limit; l != nil {
+	if l := f.Limit; l.Refused() {
 		r.metrics.RefusedByLimit(l.Kind, l.Unit)
 	}
 	r.sink.Refused(f)

@@ -278,7 +278,7 @@ func (r *Relay) stopWaiting(l *leg) {
 // throttled is the ending of a session that a limit ends, which has room at a time. Its
 // clients are asked to come back one after the other.
 func throttled(l *limits.Limit, at, now int64) ending.Ending {
-	e := ending.New(ending.Throttled, "the "+l.String())
+	e := ending.New(ending.Throttled, l.Place.Limit())
 	e.Limit = l
 	if at != math.MaxInt64 {
 		wait := max(at-now, int64(time.Millisecond))

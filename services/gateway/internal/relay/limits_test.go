@@ -102,7 +102,7 @@ func TestLimitCloses(t *testing.T) {
 		r.backend.expectClose(1001, "THROTTLED")
 		r.hangUp()
 		o := r.check(t, ending.Gateway, ending.Throttled, 4003, 0, 1001, 0)
-		if want := "the application's limit messages-rate of plans/gold"; o.Ending.Detail != want || o.Ending.Limit != l {
+		if want := "a limit of the application"; o.Ending.Detail != want || o.Ending.Limit != l {
 			t.Errorf("detail = %q, want %q", o.Ending.Detail, want)
 		}
 		if c := counted(o, l); c.Closed != 1 {

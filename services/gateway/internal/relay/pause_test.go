@@ -230,7 +230,7 @@ func TestLongestPause(t *testing.T) {
 		r.backend.expectClose(1001, "THROTTLED")
 		r.hangUp()
 		o := r.check(t, ending.Gateway, ending.Throttled, 4003, 0, 1001, 0)
-		if want := "the version's limit messages-rate of plans/gold, at which the " + way.String() + " waited"; !strings.HasPrefix(o.Ending.Detail, want) {
+		if want := "the API's own limit, at which the " + way.String() + " waited"; !strings.HasPrefix(o.Ending.Detail, want) {
 			t.Errorf("detail = %q, want %q", o.Ending.Detail, want)
 		}
 		if c := counted(o, l.Limit); c.Pauses != 1 || c.Paused < longest || c.Closed != 1 {

@@ -26,9 +26,9 @@ func TestBounding(t *testing.T) {
 			t.Helper()
 			got := ""
 			if l := c.Bounding(r); l != nil {
-				got = l.String()
+				got = l.Place.String() + "'s limit " + l.Name + " of " + l.Plan
 				if kind := map[ending.Reason]limits.Kind{ending.TooBig: limits.KindMessageSize, ending.MaxAge: limits.KindSessionAge}[r]; l.Kind() != kind {
-					t.Errorf("%v is of kind %d, want %d", l, l.Kind(), kind)
+					t.Errorf("%s is of kind %d, want %d", got, l.Kind(), kind)
 				}
 			}
 			if got != want {

@@ -83,12 +83,19 @@ type ownRate struct {
 // UnknownError says that a plan cannot be held, or that it is not known what is left of a
 // quota.
 type UnknownError struct {
-	Plan string
-	Why  string
+	Place limits.Place
+	Plan  string
+	Limit string // its name; "" where it is not about one of the plan's
+	Why   string
 }
 
-// Error names the plan.
-func (e *UnknownError) Error() string { return e.Plan + ": " + e.Why }
+// Error names the plan and the limit.
+func (e *UnknownError) Error() string {
+	if e.Limit == "" {
+		return e.Plan + ": " + e.Why
+	}
+	return fmt.Sprintf("limit %q of %s: %s", e.Limit, e.Plan, e.Why)
+}
 
 // LimitError says which limit refuses a handshake.
 type LimitError struct {
@@ -103,7 +110,19 @@ type LimitError struct {
 
 // Error names the plan and the limit.
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("limit %q of %s: %d of %d", e.Name, e.Plan, e.Used, e.Limit)
+	return fmt.Sprintf("limit %q of %s: %s", e.Name, e.Plan, e.Taken())
+}
+
+// Taken says in words how much of the limit is used, and when there may be room.
+func (e *LimitError) Taken() string {
+	words := fmt.Sprintf("%d of %d used", e.Used, e.Limit)
+	if e.Kind == limits.KindRate {
+		words = fmt.Sprintf("%d of a burst of %d used, %d come back in %v", e.Used, e.Burst, e.Limit, e.Window)
+	}
+	if e.Reset > 0 {
+		words += fmt.Sprintf(", room in %v", max(e.Reset.Round(time.Second), time.Second))
+	}
+	return words
 }
 
 // Enter lets a handshake in, at the step of the plan's limits: it counts for rates of
@@ -157,17 +176,17 @@ func (c *Controller) PlansOf(who Who) *Plans {
 func (c *Controller) know(ctx context.Context, who Who) error {
 	c.mu.Lock()
 	plans := c.plansOf(who)
-	var unknown []string
-	for _, name := range []string{plans.Plan, plans.ApplicationPlan, plans.TrafficPlan} {
+	var unknown []*UnknownError
+	for place, name := range [...]string{limits.Subscription: plans.Plan, limits.Application: plans.ApplicationPlan, limits.Version: plans.TrafficPlan} {
 		if name != "" && c.plans[name] == nil {
-			unknown = append(unknown, name)
+			unknown = append(unknown, notKnown(limits.Place(place), name))
 		}
 	}
 	c.mu.Unlock()
-	for _, name := range unknown {
-		done := c.fetch.start(name)
+	for _, plan := range unknown {
+		done := c.fetch.start(plan.Plan)
 		if done == nil {
-			return &UnknownError{name, "the plan is not known yet"}
+			return plan
 		}
 		select {
 		case <-done:
@@ -176,6 +195,10 @@ func (c *Controller) know(ctx context.Context, who Who) error {
 		}
 	}
 	return nil
+}
+
+func notKnown(at limits.Place, plan string) *UnknownError {
+	return &UnknownError{Place: at, Plan: plan, Why: "the plan is not known yet"}
 }
 
 // giveAll gives the places of g the plans that who's grant says, unless another session's
@@ -217,9 +240,9 @@ func (c *Controller) isHeld(g *group) error {
 		}
 		switch known := c.plans[p.want]; {
 		case known == nil:
-			return &UnknownError{p.want, "the plan is not known yet"}
+			return notKnown(p.key.place, p.want)
 		case known.wrong != nil:
-			return &UnknownError{p.want, "this gateway does not understand the plan: " + known.wrong.Error()}
+			return &UnknownError{Place: p.key.place, Plan: p.want, Why: "this gateway does not understand the plan: " + known.wrong.Error()}
 		}
 	}
 	return nil
@@ -292,7 +315,7 @@ func (c *Controller) refusal(g *group, d limits.Decision, now int64) error {
 		}
 	})
 	if d.Verdict == limits.Wait {
-		return &UnknownError{e.Plan, "what is left of limit " + e.Name + " is not known"}
+		return &UnknownError{Place: e.Place, Plan: e.Plan, Limit: e.Name, Why: "what is left of it is not known"}
 	}
 	return e
 }

@@ -2,7 +2,6 @@ package throttle
 
 import (
 	"context"
-	"fmt"
 	mathrand "math/rand/v2"
 	"time"
 
@@ -104,7 +103,7 @@ func (c *Controller) trySit(h *Hold) (full *fullSeats) {
 				c.observed(h.who, s.named)
 			}
 			if oldest := wants[i].Replaced; oldest != nil {
-				why := ending.New(ending.Replaced, fmt.Sprintf("limit %q of %s: a newer connection has its seat", s.limit.name, s.named.Plan))
+				why := ending.New(ending.Replaced, s.named.Place.Limit()+": a newer connection has its seat")
 				why.Limit = s.named
 				e.ended = append(e.ended, ended{oldest.Owner.(*Hold), why})
 			}
@@ -278,7 +277,7 @@ func (c *Controller) runEvictions(now int64, e *effects) int64 {
 				delete(c.evictions, p)
 				break
 			}
-			why := ending.New(ending.Throttled, fmt.Sprintf("limit %q of %s is %d connections now", s.limit.name, s.named.Plan, s.limit.terms.Most))
+			why := ending.New(ending.Throttled, s.named.Place.Limit()+": it is for fewer connections now")
 			why.Retry, why.Limit = retry(), s.named
 			e.ended = append(e.ended, ended{seat.Owner.(*Hold), why})
 		}

@@ -65,7 +65,7 @@ func TestCloseOldest(t *testing.T) {
 		if fifth := w.mustEnter(who); third.why() != "REPLACED" || fifth.why() != "" {
 			t.Error("a seat that was replaced was given back once more")
 		}
-		if e := second.ended[0]; e.ClientCode != 4003 || e.Detail != `limit "connections" of plans/two: a newer connection has its seat` {
+		if e := second.ended[0]; e.ClientCode != 4003 || e.Detail != "a limit of the subscription: a newer connection has its seat" {
 			t.Errorf("ending = %+v", e)
 		}
 	})

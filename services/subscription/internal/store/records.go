@@ -54,10 +54,20 @@ type SessionRecord struct {
 	// application and of a version are read by its owner only.
 	Plan   string
 	Limits []LimitUsage
+	// Deciding is the limit that ended the session or refused the handshake, nil for none;
+	// it is read by whoever reads what such a limit did.
+	Deciding *DecidingLimit
 	// LeftOut is how many later records of the same kind and hour were not kept.
 	LeftOut int64
 	// Labels are read, not written.
 	Labels Labels
+}
+
+// DecidingLimit is a limit that ended a session or refused a handshake. Without a name it is
+// a plan that a gateway did not know, or did not understand.
+type DecidingLimit struct {
+	LimitName
+	Detail string `json:",omitempty"`
 }
 
 // AddRecords takes in a batch of records, once. If a ref has a record already, the
@@ -194,13 +204,13 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 	if err != nil {
 		return err
 	}
-	limits := ""
-	if len(r.Limits) > 0 {
-		text, err := json.Marshal(r.Limits)
-		if err != nil {
-			return fmt.Errorf("write limits: %w", err)
-		}
-		limits = string(text)
+	limits, err := asJSON(r.Limits, len(r.Limits) == 0)
+	if err != nil {
+		return fmt.Errorf("write limits: %w", err)
+	}
+	deciding, err := asJSON(r.Deciding, r.Deciding == nil)
+	if err != nil {
+		return fmt.Errorf("write deciding limit: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
 		INSERT INTO session_record (ref, session, version, application, subscription, grant_name,
@@ -208,17 +218,26 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 			last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-			status, code, api, host, path, user_agent, plan, limits)
+			status, code, api, host, path, user_agent, plan, limits, deciding_limit)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37, $38)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		owner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
 		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
 		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail,
-		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits)
+		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits, deciding)
 	return err
+}
+
+// asJSON returns a value as JSON, or nothing where there is none.
+func asJSON(value any, none bool) (string, error) {
+	if none {
+		return "", nil
+	}
+	text, err := json.Marshal(value)
+	return string(text), err
 }
 
 // selectRecord reads records for a viewer; owner is the parameter that has v.Owner().
@@ -234,34 +253,34 @@ func selectRecord(v identity.Viewer, owner string) string {
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 		last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-		status, code, api, host, path, user_agent, plan, limits, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
+		status, code, api, host, path, user_agent, plan, limits, deciding_limit, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
 	FROM session_record r `
 }
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	var r SessionRecord
 	var started, ended, lastIn, lastOut int64
-	var limits string
+	var limits, deciding string
 	var ofApplication, ofVersion bool
 	err := sqldb.With(row, r.Labels.dests()...).Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
 		&r.ClientAddress, &started, &ended, &r.EndedBy, &r.EndReason,
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
 		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut,
-		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &ofApplication, &ofVersion)
+		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &deciding, &ofApplication, &ofVersion)
 	if err == nil && limits != "" {
 		err = json.Unmarshal([]byte(limits), &r.Limits)
 	}
-	r.Limits = slices.DeleteFunc(r.Limits, func(l LimitUsage) bool {
-		hidden, whose := l.Place == placeVersion && !ofVersion, "API"
-		if l.Place == placeApplication {
-			hidden, whose = !ofApplication, "application"
-		}
-		if hidden && l.Closed+l.Refused > 0 { // it decided, and the detail names it
-			r.Detail = "the " + whose + "'s own limit is reached"
-		}
-		return hidden
-	})
+	if err == nil && deciding != "" {
+		err = json.Unmarshal([]byte(deciding), &r.Deciding)
+	}
+	hidden := func(l LimitName) bool {
+		return l.Place != placeSubscription && (l.Place != placeApplication || !ofApplication) && (l.Place != placeVersion || !ofVersion)
+	}
+	r.Limits = slices.DeleteFunc(r.Limits, func(l LimitUsage) bool { return hidden(l.LimitName) })
+	if r.Deciding != nil && hidden(r.Deciding.LimitName) {
+		r.Deciding = nil
+	}
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
 	return r, err
 }

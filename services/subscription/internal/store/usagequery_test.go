@@ -357,17 +357,22 @@ func TestLateReports(t *testing.T) {
 
 // TestLimitsAreSeenByOwners has what a plan did at each place: at a subscription it is
 // seen by all who see the usage, at an application and a version by their owners only,
-// in usage and in session records, and where the most is looked for.
+// in usage and in session records, and where the most is looked for. So is which limit
+// ended a session.
 func TestLimitsAreSeenByOwners(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish(b.bob.User, v1)
 		app := b.application(b.ann, "a")
 		sub := b.subscribe(b.ann, app.ID, v1)
 		limits := []store.LimitUsage{limit(1, gold, "x", 1), limit(2, silver, "x", 2), limit(3, gold, "x", 3)}
-		// What ended a session is said by name to those who see the limit.
-		ended := map[string]int64{"R2": 1, "R3": 2, "R4": 3}
 		u, r := usage(hour, v1, app.ID, sub.ID, 1), record("R1", v1, app.ID, b.now())
 		u.Plan, u.Limits, r.Plan, r.Limits = gold, limits, gold, limits
+		records := []store.SessionRecord{r}
+		for i := range limits {
+			of := record(fmt.Sprint("R1 of ", i+1), v1, app.ID, b.now().Add(-time.Minute))
+			of.Deciding = &store.DecidingLimit{LimitName: limits[i].LimitName, Detail: "2 of 2 used"}
+			records = append(records, of)
+		}
 		check := func(when string) {
 			t.Helper()
 			for who, tt := range map[string]struct {
@@ -378,19 +383,19 @@ func TestLimitsAreSeenByOwners(t *testing.T) {
 				got, err := b.SessionRecord(t.Context(), tt.v, "R1")
 				ok(t, err)
 				listed := list(t, b.SessionRecords(t.Context(), tt.v, store.RecordFilter{Application: &app.ID}, store.SessionRecord{}.ListKey()))
-				listed = slices.DeleteFunc(listed, func(r store.SessionRecord) bool { return r.Ref != "R1" })
-				if len(listed) != 1 || len(rows) != 1 {
-					t.Fatalf("%s %s: %d records, %d rows, want one of each", who, when, len(listed), len(rows))
+				if len(listed) != 4 || len(rows) != 1 {
+					t.Fatalf("%s %s: %d records, %d rows, want 4 and one", who, when, len(listed), len(rows))
 				}
-				for ref, place := range ended {
-					got, err := b.SessionRecord(t.Context(), tt.v, ref)
+				for _, r := range records[1:] {
+					got, err := b.SessionRecord(t.Context(), tt.v, r.Ref)
 					ok(t, err)
-					want := "what plans/secret did"
-					if !slices.Contains(tt.want, place) {
-						want = map[int64]string{2: "the application's own limit is reached", 3: "the API's own limit is reached"}[place]
+					want := r.Deciding
+					if !slices.Contains(tt.want, want.Place) {
+						want = nil
 					}
-					if got.Detail != want {
-						t.Errorf("%s %s: a session was ended by %q, want %q", who, when, got.Detail, want)
+					at := slices.IndexFunc(listed, func(l store.SessionRecord) bool { return l.Ref == r.Ref })
+					if diff := gocmp.Diff([]*store.DecidingLimit{want, want}, []*store.DecidingLimit{got.Deciding, listed[at].Deciding}); diff != "" {
+						t.Errorf("%s %s: what ended %s, in a record and a list (- want, + got):\n%s", who, when, r.Ref, diff)
 					}
 				}
 				most := int64(0)
@@ -420,15 +425,6 @@ func TestLimitsAreSeenByOwners(t *testing.T) {
 		}
 		_, err := b.AddUsage(t.Context(), batch("b", 1), []store.Usage{u})
 		ok(t, err)
-		records := []store.SessionRecord{r}
-		for ref, place := range ended {
-			r := record(ref, v2, app.ID, b.now())
-			r.Version, r.Detail, r.Limits = v1, "what plans/secret did", []store.LimitUsage{
-				{LimitName: store.LimitName{Place: 4 - place, Plan: gold, Limit: "y"}, Pauses: 1},
-				{LimitName: store.LimitName{Place: place, Plan: "plans/secret", Limit: "x"}, Closed: 1},
-			}
-			records = append(records, r)
-		}
 		_, err = b.AddRecords(t.Context(), batch("b", 1), records)
 		ok(t, err)
 		check("while both are there")

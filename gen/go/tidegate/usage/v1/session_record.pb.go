@@ -8,6 +8,7 @@ package usagev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -70,7 +71,7 @@ const (
 	// The gateway refused the handshake, so that there was no session; code says why.
 	EndReason_END_REASON_REFUSED EndReason = 18
 	// A limit of a plan closed the session, or what was paused or dropped went on for too
-	// long; detail names place, plan and limit.
+	// long; deciding_limit says which.
 	EndReason_END_REASON_THROTTLED EndReason = 19
 	// A newer connection got the seat of the session.
 	EndReason_END_REASON_REPLACED EndReason = 20
@@ -306,7 +307,10 @@ type SessionRecord struct {
 	// What limits did to the session, or the limit that refused the handshake. At most 64.
 	// Limits of the version are shown to its owner and administrators only, those of the
 	// application to its owner and administrators.
-	Limits        []*LimitUsage `protobuf:"bytes,35,rep,name=limits,proto3" json:"limits,omitempty"`
+	Limits []*LimitUsage `protobuf:"bytes,35,rep,name=limits,proto3" json:"limits,omitempty"`
+	// The limit that ended the session or refused the handshake; not set where none did, and
+	// for those to whom limits does not show it. detail has neither its plan nor its name.
+	DecidingLimit *DecidingLimit `protobuf:"bytes,36,opt,name=deciding_limit,json=decidingLimit,proto3" json:"deciding_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,11 +590,93 @@ func (x *SessionRecord) GetLimits() []*LimitUsage {
 	return nil
 }
 
+func (x *SessionRecord) GetDecidingLimit() *DecidingLimit {
+	if x != nil {
+		return x.DecidingLimit
+	}
+	return nil
+}
+
+// DecidingLimit is the limit of a plan that ended a session or refused a handshake.
+type DecidingLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the plan was given to.
+	Place v1.PlanPlace `protobuf:"varint,1,opt,name=place,proto3,enum=tidegate.catalog.v1.PlanPlace" json:"place,omitempty"`
+	// The plan, plans/{plan}.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The limit's name in the plan. At most 63 characters; empty where the gateway did not
+	// know the plan, or did not understand it.
+	Limit string `protobuf:"bytes,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// More, for users to read: how much of the limit was used, or what the gateway did not
+	// know. At most 255 characters; may be empty.
+	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecidingLimit) Reset() {
+	*x = DecidingLimit{}
+	mi := &file_tidegate_usage_v1_session_record_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecidingLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecidingLimit) ProtoMessage() {}
+
+func (x *DecidingLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_usage_v1_session_record_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecidingLimit.ProtoReflect.Descriptor instead.
+func (*DecidingLimit) Descriptor() ([]byte, []int) {
+	return file_tidegate_usage_v1_session_record_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DecidingLimit) GetPlace() v1.PlanPlace {
+	if x != nil {
+		return x.Place
+	}
+	return v1.PlanPlace(0)
+}
+
+func (x *DecidingLimit) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *DecidingLimit) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *DecidingLimit) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xad\x0f\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xf6\x0f\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -634,14 +720,20 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x18application_display_name\x18  \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x12\x1f\n" +
 	"\busername\x18! \x01(\tB\x03\xe0A\x03R\busername\x12 \n" +
 	"\x04plan\x18\" \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\x04plan\x12?\n" +
-	"\x06limits\x18# \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10@R\x06limits\"j\n" +
+	"\x06limits\x18# \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10@R\x06limits\x12G\n" +
+	"\x0edeciding_limit\x18$ \x01(\v2 .tidegate.usage.v1.DecidingLimitR\rdecidingLimit\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +
 	"\rPARTY_BACKEND\x10\x02\x12\x11\n" +
 	"\rPARTY_GATEWAY\x10\x03\x12\x12\n" +
 	"\x0ePARTY_OPERATOR\x10\x04:[\xeaAX\n" +
-	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord*\x8a\x04\n" +
+	"\x16tidegate/SessionRecord\x12\x1fsessionRecords/{session_record}*\x0esessionRecords2\rsessionRecord\"\xaf\x01\n" +
+	"\rDecidingLimit\x12>\n" +
+	"\x05place\x18\x01 \x01(\x0e2\x1e.tidegate.catalog.v1.PlanPlaceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05place\x12\x1d\n" +
+	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12\x1d\n" +
+	"\x05limit\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\x05limit\x12 \n" +
+	"\x06detail\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail*\x8a\x04\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15END_REASON_PEER_CLOSE\x10\x01\x12\x1a\n" +
@@ -679,30 +771,34 @@ func file_tidegate_usage_v1_session_record_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_usage_v1_session_record_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tidegate_usage_v1_session_record_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_tidegate_usage_v1_session_record_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tidegate_usage_v1_session_record_proto_goTypes = []any{
 	(EndReason)(0),                // 0: tidegate.usage.v1.EndReason
 	(SessionRecord_Party)(0),      // 1: tidegate.usage.v1.SessionRecord.Party
 	(*SessionRecord)(nil),         // 2: tidegate.usage.v1.SessionRecord
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
-	(*Traffic)(nil),               // 4: tidegate.usage.v1.Traffic
-	(*LimitUsage)(nil),            // 5: tidegate.usage.v1.LimitUsage
+	(*DecidingLimit)(nil),         // 3: tidegate.usage.v1.DecidingLimit
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*Traffic)(nil),               // 5: tidegate.usage.v1.Traffic
+	(*LimitUsage)(nil),            // 6: tidegate.usage.v1.LimitUsage
+	(v1.PlanPlace)(0),             // 7: tidegate.catalog.v1.PlanPlace
 }
 var file_tidegate_usage_v1_session_record_proto_depIdxs = []int32{
-	3, // 0: tidegate.usage.v1.SessionRecord.start_time:type_name -> google.protobuf.Timestamp
-	3, // 1: tidegate.usage.v1.SessionRecord.end_time:type_name -> google.protobuf.Timestamp
-	1, // 2: tidegate.usage.v1.SessionRecord.ended_by:type_name -> tidegate.usage.v1.SessionRecord.Party
-	0, // 3: tidegate.usage.v1.SessionRecord.end_reason:type_name -> tidegate.usage.v1.EndReason
-	4, // 4: tidegate.usage.v1.SessionRecord.inbound:type_name -> tidegate.usage.v1.Traffic
-	4, // 5: tidegate.usage.v1.SessionRecord.outbound:type_name -> tidegate.usage.v1.Traffic
-	3, // 6: tidegate.usage.v1.SessionRecord.last_inbound_time:type_name -> google.protobuf.Timestamp
-	3, // 7: tidegate.usage.v1.SessionRecord.last_outbound_time:type_name -> google.protobuf.Timestamp
-	5, // 8: tidegate.usage.v1.SessionRecord.limits:type_name -> tidegate.usage.v1.LimitUsage
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	4,  // 0: tidegate.usage.v1.SessionRecord.start_time:type_name -> google.protobuf.Timestamp
+	4,  // 1: tidegate.usage.v1.SessionRecord.end_time:type_name -> google.protobuf.Timestamp
+	1,  // 2: tidegate.usage.v1.SessionRecord.ended_by:type_name -> tidegate.usage.v1.SessionRecord.Party
+	0,  // 3: tidegate.usage.v1.SessionRecord.end_reason:type_name -> tidegate.usage.v1.EndReason
+	5,  // 4: tidegate.usage.v1.SessionRecord.inbound:type_name -> tidegate.usage.v1.Traffic
+	5,  // 5: tidegate.usage.v1.SessionRecord.outbound:type_name -> tidegate.usage.v1.Traffic
+	4,  // 6: tidegate.usage.v1.SessionRecord.last_inbound_time:type_name -> google.protobuf.Timestamp
+	4,  // 7: tidegate.usage.v1.SessionRecord.last_outbound_time:type_name -> google.protobuf.Timestamp
+	6,  // 8: tidegate.usage.v1.SessionRecord.limits:type_name -> tidegate.usage.v1.LimitUsage
+	3,  // 9: tidegate.usage.v1.SessionRecord.deciding_limit:type_name -> tidegate.usage.v1.DecidingLimit
+	7,  // 10: tidegate.usage.v1.DecidingLimit.place:type_name -> tidegate.catalog.v1.PlanPlace
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_session_record_proto_init() }
@@ -717,7 +813,7 @@ func file_tidegate_usage_v1_session_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_usage_v1_session_record_proto_rawDesc), len(file_tidegate_usage_v1_session_record_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

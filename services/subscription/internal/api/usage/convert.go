@@ -38,6 +38,13 @@ func limitProtos(all []store.LimitUsage) (out []*usagev1.LimitUsage) {
 	return out
 }
 
+func decidingProto(l *store.DecidingLimit) *usagev1.DecidingLimit {
+	if l == nil {
+		return nil
+	}
+	return &usagev1.DecidingLimit{Place: catalogv1.PlanPlace(l.Place), Plan: l.Plan, Limit: l.Limit, Detail: l.Detail}
+}
+
 func trafficProto(t store.Traffic) *usagev1.Traffic {
 	return &usagev1.Traffic{
 		Messages: uint64(t.Messages), Frames: uint64(t.Frames), PayloadBytes: uint64(t.Payload), WireBytes: uint64(t.Wire),
@@ -57,7 +64,7 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
 		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber), LeftOut: r.LeftOut,
 		Status: uint32(r.Status), Code: r.Code, Api: r.API, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent,
-		Plan: r.Plan, Limits: limitProtos(r.Limits),
+		Plan: r.Plan, Limits: limitProtos(r.Limits), DecidingLimit: decidingProto(r.Deciding),
 		ApiDisplayName: r.Labels.API, VersionString: r.Labels.Version,
 		ApplicationDisplayName: r.Labels.Application, Username: r.Labels.Owner,
 	}

@@ -85,6 +85,13 @@ func limitRows(all []*usagev1.LimitUsage) (out []store.LimitUsage) {
 	return out
 }
 
+func decidingRow(l *usagev1.DecidingLimit) *store.DecidingLimit {
+	if l == nil {
+		return nil
+	}
+	return &store.DecidingLimit{LimitName: store.LimitName{Place: int64(l.GetPlace()), Plan: l.GetPlan(), Limit: l.GetLimit()}, Detail: l.GetDetail()}
+}
+
 func recordRows(all []*usagev1.SessionRecord) ([]store.SessionRecord, error) {
 	var out []store.SessionRecord
 	for i, s := range all {
@@ -134,7 +141,7 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 		LastInAt: r.time("last_inbound_time", s.GetLastInboundTime()), LastOutAt: r.time("last_outbound_time", s.GetLastOutboundTime()),
 		Truncated: s.GetTruncated(), RouteChangeNumber: int64(s.GetRouteChangeNumber()), Detail: s.GetDetail(),
 		Status: int64(s.GetStatus()), Code: s.GetCode(), API: s.GetApi(), Host: s.GetHost(), Path: s.GetPath(), UserAgent: s.GetUserAgent(),
-		Plan: s.GetPlan(), Limits: limitRows(s.GetLimits()),
+		Plan: s.GetPlan(), Limits: limitRows(s.GetLimits()), Deciding: decidingRow(s.GetDecidingLimit()),
 	}
 }
 

@@ -483,7 +483,9 @@ CREATE TABLE session_record (
     user_agent              TEXT COLLATE "C" NOT NULL,
     plan                    TEXT COLLATE "C" NOT NULL,
     -- What limits did to the session, as JSON; empty for nothing.
-    limits                  TEXT COLLATE "C" NOT NULL
+    limits                  TEXT COLLATE "C" NOT NULL,
+    -- The limit that ended the session or refused the handshake, as JSON; empty for none.
+    deciding_limit          TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX session_record_ended ON session_record (ended_at, ref);
 CREATE INDEX session_record_application_owner ON session_record (application_owner, ended_at);

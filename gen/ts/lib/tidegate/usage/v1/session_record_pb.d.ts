@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import type { LimitUsage, LimitUsageJson, Traffic, TrafficJson } from "./usage_pb.js";
+import type { PlanPlace, PlanPlaceJson } from "../../catalog/v1/limit_pb.js";
 
 /**
  * Describes the file tidegate/usage/v1/session_record.proto.
@@ -284,6 +285,14 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 35;
    */
   limits: LimitUsage[];
+
+  /**
+   * The limit that ended the session or refused the handshake; not set where none did, and
+   * for those to whom limits does not show it. detail has neither its plan nor its name.
+   *
+   * @generated from field: tidegate.usage.v1.DecidingLimit deciding_limit = 36;
+   */
+  decidingLimit?: DecidingLimit;
 };
 
 /**
@@ -558,6 +567,14 @@ export declare type SessionRecordJson = {
    * @generated from field: repeated tidegate.usage.v1.LimitUsage limits = 35;
    */
   limits?: LimitUsageJson[];
+
+  /**
+   * The limit that ended the session or refused the handshake; not set where none did, and
+   * for those to whom limits does not show it. detail has neither its plan nor its name.
+   *
+   * @generated from field: tidegate.usage.v1.DecidingLimit deciding_limit = 36;
+   */
+  decidingLimit?: DecidingLimitJson;
 };
 
 /**
@@ -619,6 +636,86 @@ export declare type SessionRecord_PartyJson = "PARTY_UNSPECIFIED" | "PARTY_CLIEN
  * Describes the enum tidegate.usage.v1.SessionRecord.Party.
  */
 export declare const SessionRecord_PartySchema: GenEnum<SessionRecord_Party, SessionRecord_PartyJson>;
+
+/**
+ * DecidingLimit is the limit of a plan that ended a session or refused a handshake.
+ *
+ * @generated from message tidegate.usage.v1.DecidingLimit
+ */
+export declare type DecidingLimit = Message<"tidegate.usage.v1.DecidingLimit"> & {
+  /**
+   * What the plan was given to.
+   *
+   * @generated from field: tidegate.catalog.v1.PlanPlace place = 1;
+   */
+  place: PlanPlace;
+
+  /**
+   * The plan, plans/{plan}.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan: string;
+
+  /**
+   * The limit's name in the plan. At most 63 characters; empty where the gateway did not
+   * know the plan, or did not understand it.
+   *
+   * @generated from field: string limit = 3;
+   */
+  limit: string;
+
+  /**
+   * More, for users to read: how much of the limit was used, or what the gateway did not
+   * know. At most 255 characters; may be empty.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail: string;
+};
+
+/**
+ * DecidingLimit is the limit of a plan that ended a session or refused a handshake.
+ *
+ * @generated from message tidegate.usage.v1.DecidingLimit
+ */
+export declare type DecidingLimitJson = {
+  /**
+   * What the plan was given to.
+   *
+   * @generated from field: tidegate.catalog.v1.PlanPlace place = 1;
+   */
+  place?: PlanPlaceJson;
+
+  /**
+   * The plan, plans/{plan}.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan?: string;
+
+  /**
+   * The limit's name in the plan. At most 63 characters; empty where the gateway did not
+   * know the plan, or did not understand it.
+   *
+   * @generated from field: string limit = 3;
+   */
+  limit?: string;
+
+  /**
+   * More, for users to read: how much of the limit was used, or what the gateway did not
+   * know. At most 255 characters; may be empty.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail?: string;
+};
+
+/**
+ * Describes the message tidegate.usage.v1.DecidingLimit.
+ * Use `create(DecidingLimitSchema)` to create a new message.
+ */
+export declare const DecidingLimitSchema: GenMessage<DecidingLimit, {jsonType: DecidingLimitJson}>;
 
 /**
  * EndReason is why a session ended. Its name without the prefix is the first word
@@ -758,7 +855,7 @@ export enum EndReason {
 
   /**
    * A limit of a plan closed the session, or what was paused or dropped went on for too
-   * long; detail names place, plan and limit.
+   * long; deciding_limit says which.
    *
    * @generated from enum value: END_REASON_THROTTLED = 19;
    */
