@@ -156,7 +156,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		{"In", amount(r.GetInbound())}, {"Out", amount(r.GetOutbound())},
 		{"Left out", leftOut(r)},
 	}
-	return s.printFields(append(fields, heldFields(ctx, label, r.GetLimits())...)...)
+	return s.printFields(append(fields, recordLimits(ctx, label, r)...)...)
 }
 
 // printRefusal shows the record of a refused handshake.
@@ -169,7 +169,21 @@ func (s *shell) printRefusal(ctx context.Context, r *usagev1.SessionRecord, labe
 		{"Status", code(r.GetStatus())}, {"Code", r.GetCode()}, {"Detail", r.GetDetail()},
 		{"Left out", leftOut(r)},
 	}
-	return s.printFields(append(fields, heldFields(ctx, label, r.GetLimits())...)...)
+	return s.printFields(append(fields, recordLimits(ctx, label, r)...)...)
+}
+
+// recordLimits say which limit ended a session or refused a handshake, where one did, and
+// what all limits did.
+func recordLimits(ctx context.Context, label *labels, r *usagev1.SessionRecord) [][2]string {
+	held, l := heldFields(ctx, label, r.GetLimits()), r.GetDecidingLimit()
+	if l == nil {
+		return held
+	}
+	text := word(l.GetPlace(), "PLAN_PLACE_") + ", " + label.limit(ctx, l)
+	if l.GetDetail() != "" {
+		text += ": " + l.GetDetail()
+	}
+	return append([][2]string{{"Decided by", text}}, held...)
 }
 
 // leftOut says how many records of the same kind were not kept after this one.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
@@ -27,12 +28,28 @@ var refusedOne = &usagev1.SessionRecord{
 	Host: "api.example", Path: "/echo/1.0.0", UserAgent: "curl/8", LeftOut: 4,
 }
 
+// fullOne is shown to who may see the limit that refused it.
+var fullOne = &usagev1.SessionRecord{
+	Name: "sessionRecords/full", EndReason: usagev1.EndReason_END_REASON_REFUSED, Status: 429, Code: "CONNECTIONS_FULL", Detail: "a limit of the version is reached",
+	DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "connections", Detail: "5 of 5 used"},
+}
+
+// throttledOne is a session that a limit has ended.
+var throttledOne = &usagev1.SessionRecord{
+	Name: "sessionRecords/throttled", EndReason: usagev1.EndReason_END_REASON_THROTTLED, Detail: "a limit of the subscription",
+	DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: "plans/gold", Limit: "messages-rate"},
+}
+
 const leftOutText = "of the hour from 2026-11-21T09:00:00Z, these records were left out, as there were more than are kept: 4021 CREDENTIAL_INVALID"
 
 func (*records) GetSessionRecord(_ context.Context, req *usagev1.GetSessionRecordRequest) (*usagev1.SessionRecord, error) {
 	switch req.GetName() {
 	case refusedOne.GetName():
 		return refusedOne, nil
+	case fullOne.GetName():
+		return fullOne, nil
+	case throttledOne.GetName():
+		return throttledOne, nil
 	case "sessionRecords/left":
 		st, err := status.New(codes.NotFound, leftOutText).WithDetails(&errdetails.ErrorInfo{Reason: "RECORD_LEFT_OUT", Domain: "tidegate"})
 		if err != nil {
@@ -58,9 +75,11 @@ func TestRefusalsAreExplained(t *testing.T) {
 		out, err string
 		code     int
 	}{
-		"kept":  {"CREDENTIAL_INVALID\nDetail the credential is not valid: it has expired\nLeft out 4 later refusals of this API with this code", "", 0},
-		"left":  {"", leftOutText, 1},
-		"other": {"", "there is no record \"other\" that you may see", 1},
+		"kept":      {"CREDENTIAL_INVALID\nDetail the credential is not valid: it has expired\nLeft out 4 later refusals of this API with this code", "", 0},
+		"full":      {"CONNECTIONS_FULL\nDetail a limit of the version is reached\nLeft out -\nDecided by version, plans/all connections: 5 of 5 used", "", 0},
+		"left":      {"", leftOutText, 1},
+		"throttled": {"Left out -\nDecided by subscription, plans/gold messages-rate\n", "", 0},
+		"other":     {"", "there is no record \"other\" that you may see", 1},
 	} {
 		stdout, stderr, code := c.run(t, "record", "get", ref)
 		lines := strings.Split(stdout, "\n")
