@@ -30,7 +30,7 @@ var refusedOne = &usagev1.SessionRecord{
 
 // fullOne is shown to who may see the limit that refused it.
 var fullOne = &usagev1.SessionRecord{
-	Name: "sessionRecords/full", EndReason: usagev1.EndReason_END_REASON_REFUSED, Status: 429, Code: "CONNECTIONS_FULL", Detail: "a limit of the version is reached",
+	Name: "sessionRecords/full", EndReason: usagev1.EndReason_END_REASON_REFUSED, Status: 429, Code: "CONNECTIONS_FULL", Detail: "the API's own limit is reached",
 	DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_VERSION, Plan: "plans/all", Limit: "connections", Detail: "5 of 5 used"},
 }
 
@@ -76,7 +76,7 @@ func TestRefusalsAreExplained(t *testing.T) {
 		code     int
 	}{
 		"kept":      {"CREDENTIAL_INVALID\nDetail the credential is not valid: it has expired\nLeft out 4 later refusals of this API with this code", "", 0},
-		"full":      {"CONNECTIONS_FULL\nDetail a limit of the version is reached\nLeft out -\nDecided by version, plans/all connections: 5 of 5 used", "", 0},
+		"full":      {"CONNECTIONS_FULL\nDetail the API's own limit is reached\nLeft out -\nDecided by version, plans/all connections: 5 of 5 used", "", 0},
 		"left":      {"", leftOutText, 1},
 		"throttled": {"Left out -\nDecided by subscription, plans/gold messages-rate\n", "", 0},
 		"other":     {"", "there is no record \"other\" that you may see", 1},
