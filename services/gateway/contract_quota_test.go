@@ -233,7 +233,8 @@ func TestLimitsThatEndSessions(t *testing.T) {
 		}
 		rec := w.record(reasons[0])
 		l := rec.GetLimits()
-		if rec != w.record(reasons[1]) || rec.GetEndReason() != tt.word || !strings.Contains(rec.GetDetail(), tt.limit.GetName()+" of plans/"+version) ||
+		if rec != w.record(reasons[1]) || rec.GetEndReason() != tt.word || !strings.Contains(rec.GetDetail(), "a limit of the subscription") ||
+			rec.GetDecidingLimit().GetLimit() != tt.limit.GetName() || rec.GetDecidingLimit().GetPlan() != "plans/"+version ||
 			len(l) != 1 || l[0].GetClosedSessions() != 1 || l[0].GetPlace() != catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION || rec.GetPlan() != "plans/"+version {
 			t.Errorf("%s: the record is %v, want %s by %s", tt.name, rec, word, tt.limit.GetName())
 		}
