@@ -142,7 +142,7 @@ async function until<T>(ask: () => Promise<T | undefined>): Promise<T> {
 }
 
 async function used(subscription: string) {
-  const query = { filter: `subscription = "${subscription}"` }
+  const query = { filter: `subscription = "${subscription}"`, groupBy: ['version' as const] }
   const row = await until(async () => {
     const page = await ok(client.GET('/v1/usage', { params: { query } }))
     return page.usage.find((u) => u.inbound?.messages === '1' && u.outbound?.messages === '1')
