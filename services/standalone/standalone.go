@@ -53,6 +53,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err == nil {
 		defer s.close()
 		err = inOrder(ctx, s.tasks(ctx.Done())...)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil // a task was stopped while it was starting
+		}
 	} else if ctx.Err() != nil {
 		err = nil // stopped while it was starting
 	}
