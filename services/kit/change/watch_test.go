@@ -63,6 +63,7 @@ func serve(t *testing.T, db *sqldb.DB) replica {
 	srv := grpcserver.New(cfg, quiet(), grpcserver.Auth{Rules: identity.Rules{
 		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
 		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
+		backplanev1.RouteService_FetchPlan_FullMethodName:   rule,
 	}})
 	backplanev1.RegisterRouteServiceServer(srv.Internal(), &routes{server: newServer(l), log: l})
 	conn, err := lis.Dial(identity.Gateway)

@@ -52,6 +52,7 @@ func (r *routes) GetRoute(ctx context.Context, req *backplanev1.GetRouteRequest)
 
 var auth = grpcserver.Auth{Rules: identity.Rules{
 	backplanev1.RouteService_GetRoute_FullMethodName:    {Open: true},
+	backplanev1.RouteService_FetchPlan_FullMethodName:   {Open: true},
 	backplanev1.RouteService_WatchRoutes_FullMethodName: {Services: []string{identity.Gateway}},
 }}
 
@@ -253,7 +254,7 @@ func TestRunRefusesMethodsWithoutARule(t *testing.T) {
 	srv := grpcserver.New(on(lis, nil), quiet(), grpcserver.Auth{})
 	backplanev1.RegisterRouteServiceServer(srv.Public(), &routes{})
 	err := srv.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), backplanev1.RouteService_GetRoute_FullMethodName+", "+backplanev1.RouteService_WatchRoutes_FullMethodName) {
+	if err == nil || !strings.Contains(err.Error(), backplanev1.RouteService_FetchPlan_FullMethodName+", "+backplanev1.RouteService_GetRoute_FullMethodName+", "+backplanev1.RouteService_WatchRoutes_FullMethodName) {
 		t.Errorf("Run = %v, want the methods without a rule", err)
 	}
 }

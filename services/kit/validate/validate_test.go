@@ -50,6 +50,7 @@ func serve(t *testing.T) backplanev1.RouteServiceClient {
 	cfg.InternalListener = lis
 	srv := grpcserver.New(cfg, slog.New(slog.DiscardHandler), grpcserver.Auth{Rules: identity.Rules{
 		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
+		backplanev1.RouteService_FetchPlan_FullMethodName:   rule,
 		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
 	}}, check)
 	backplanev1.RegisterRouteServiceServer(srv.Internal(), routes{})
