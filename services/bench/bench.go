@@ -22,8 +22,10 @@ type Config struct {
 	// Rounds is how often every target is measured; 0 means 5, or 30 with Against.
 	// Medians are printed.
 	Rounds int
-	// Span is how long one measurement takes.
-	Span time.Duration
+	// Span is how long one measurement takes, in that many Turns. Between its turns a
+	// target waits while the others have theirs.
+	Span  time.Duration
+	Turns int
 	// Conns is the number of connections of the echo measurements.
 	Conns int
 	// Payload is the size of an echoed message in bytes, 1 to 65535.
@@ -55,13 +57,14 @@ type Config struct {
 
 // Default returns the default configuration.
 func Default() Config {
-	return Config{Span: time.Second, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000}
+	return Config{Span: time.Second, Turns: 4, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000}
 }
 
 // Flags registers the options. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against and -limits 30)")
-	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes")
+	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes, not counting memory's")
+	fs.IntVar(&c.Turns, "turns", c.Turns, "`turns` that a measurement is parted into: the targets take theirs one after the other, so that a machine that changes from one moment to the next changes for all")
 	fs.IntVar(&c.Conns, "conns", c.Conns, "`connections` of the echo measurements")
 	fs.IntVar(&c.Payload, "payload", c.Payload, "`bytes` of an echoed message, 1 to 65535")
 	fs.IntVar(&c.Dialers, "dialers", c.Dialers, "`clients` that do handshakes at once")
@@ -98,6 +101,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("-rounds is %d: it must be at least 1", c.Rounds)
 	case c.Span <= 0:
 		return fmt.Errorf("-span is %v: it must be above 0", c.Span)
+	case c.Turns < 1:
+		return fmt.Errorf("-turns is %d: it must be at least 1", c.Turns)
 	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1 || c.Paused < 1 || c.Changed < 1:
 		return errors.New("-conns, -dialers, -idle, -paused and -changed must be at least 1")
 	case c.Payload < 1 || c.Payload > 65535:

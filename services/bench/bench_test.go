@@ -398,6 +398,7 @@ func TestCheck(t *testing.T) {
 	}
 	for want, spoil := range map[string]func(*Config){
 		"-rounds is -1: it must be at least 1":                             func(c *Config) { c.Rounds = -1 },
+		"-turns is 0: it must be at least 1":                               func(c *Config) { c.Turns = 0 },
 		"-span is 0s: it must be above 0":                                  func(c *Config) { c.Span = 0 },
 		"-payload is 65536: it must be 1 to 65535":                         func(c *Config) { c.Payload = 65536 },
 		"-conns, -dialers, -idle, -paused and -changed must be at least 1": func(c *Config) { c.Idle = 0 },

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -143,32 +144,57 @@ func (r *runner) run(ctx context.Context) error {
 	return nil
 }
 
-// phase starts all targets, and does each measurement for all of them, one right
-// after the other, because a shared machine changes from one moment to the next.
-// The order changes with the round.
+// phase starts all targets, and does each measurement for all of them, a turn of one
+// right after a turn of the other, because a shared machine changes from one moment to
+// the next. The order changes with the round and the turn.
 func (r *runner) phase(ctx context.Context, round int, s shape, tables []*table) error {
 	ts, stop := r.start(ctx, s)
 	defer stop()
 	for _, tab := range tables {
-		for i := range ts {
-			t := ts[(round+i)%len(ts)]
+		cfg := r.cfg
+		if tab.unit == session {
+			cfg.Turns = 1 // what has been there once is memory that is not given back
+		}
+		cfg.Span /= time.Duration(cfg.Turns)
+		found := map[*target][]result{}
+		failed := map[*target]error{}
+		for turn := range cfg.Turns {
+			for i := range ts {
+				t := ts[(round+turn+i)%len(ts)]
+				if failed[t] = cmp.Or(failed[t], t.failed); failed[t] != nil || !slices.Contains(tab.names, t.name) {
+					continue
+				}
+				var m result
+				m, failed[t] = tab.run(ctx, &cfg, t)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				found[t] = append(found[t], m)
+			}
+		}
+		for _, t := range ts {
 			if !slices.Contains(tab.names, t.name) {
 				continue
 			}
-			m, err := result{}, t.failed
-			if err == nil {
-				m, err = tab.run(ctx, &r.cfg, t)
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
+			if err := failed[t]; err != nil {
 				r.log.Warn("dropped", "target", t.name, "shape", s.title, "measurement", tab.title, "round", round+1, "err", err)
 			}
-			tab.add(t.name, m, err)
+			tab.add(t.name, mean(found[t]), failed[t])
 		}
 	}
 	return nil
+}
+
+// mean returns the mean of results, each of the same span.
+func mean(rs []result) (m result) {
+	n := float64(len(rs))
+	for _, r := range rs {
+		m.perSecond += r.perSecond / n
+		m.cost += r.cost / n
+		m.p50 += r.p50 / time.Duration(len(rs))
+		m.p99 += r.p99 / time.Duration(len(rs))
+	}
+	return m
 }
 
 // start starts all targets, in folders of their own. stop ends them.

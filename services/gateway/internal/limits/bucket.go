@@ -65,31 +65,34 @@ func (r Rate) token() int64 {
 type Bucket struct {
 	mu    sync.Mutex // of those who replace the level
 	level atomic.Pointer[level]
+	first level // until the rate is changed: then both are one cache line
 }
 
 // level is a bucket's word with what it must be read by.
 type level struct {
-	rate   Rate
-	token  int64 // ticks of one token
-	depth  int64 // ticks of a whole burst
-	most   int64 // tokens that take no more than latest
-	origin int64 // nanoseconds; ticks count from here
 	full   atomic.Int64
+	origin int64 // nanoseconds; ticks count from here
+	token  int64 // ticks of one token
+	burst  int64 // tokens
+	depth  int64 // ticks of a whole burst
+	rate   *Rate
 }
 
 // NewBucket returns a full bucket. It panics where rate.Check refuses.
 func NewBucket(now int64, rate Rate) *Bucket {
 	b := &Bucket{}
-	b.level.Store(newLevel(now, rate))
+	b.first.init(now, rate)
+	b.level.Store(&b.first)
 	return b
 }
 
-func newLevel(now int64, rate Rate) *level {
+func (l *level) init(now int64, rate Rate) {
 	if err := rate.Check(); err != nil {
 		panic("limits: " + err.Error())
 	}
-	token := rate.token()
-	return &level{rate: rate, token: token, depth: token * rate.Burst, most: latest / token, origin: now}
+	l.rate, l.origin = &rate, now
+	l.token, l.burst = rate.token(), rate.Burst
+	l.depth = l.token * l.burst
 }
 
 // Rearm gives the bucket another rate. What was taken stays taken: a bucket that lacks
@@ -98,25 +101,26 @@ func newLevel(now int64, rate Rate) *level {
 func (b *Bucket) Rearm(now int64, rate Rate) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.level.Load().rate != rate {
+	if *b.level.Load().rate != rate {
 		b.replace(now, rate)
 	}
 }
 
 // Rate returns the rate that holds now.
-func (b *Bucket) Rate() Rate { return b.level.Load().rate }
+func (b *Bucket) Rate() Rate { return *b.level.Load().rate }
 
 // replace carries the level over to a new one. From the swap to the store those who
 // find the word replaced look again, so nothing that is taken meanwhile is lost.
 func (b *Bucket) replace(now int64, rate Rate) {
-	next := newLevel(now, rate)
+	next := &level{}
+	next.init(now, rate)
 	old := b.level.Load()
 	// Longer ago than the word reaches the bucket is full, whatever the word was.
 	at := min(now-old.origin, latest>>fraction) << fraction
 	lack := max(old.full.Swap(replaced)-at, 0)
-	if old.rate != rate {
+	if *old.rate != rate {
 		tokens := (lack + old.token - 1) / old.token
-		debt := max(tokens-old.rate.Burst, 0)
+		debt := max(tokens-old.burst, 0)
 		tokens = min(tokens-debt, rate.Burst) + debt
 		lack = next.cost(tokens)
 	}
@@ -139,7 +143,7 @@ func (b *Bucket) renew(now int64) (*level, int64) {
 		b.mu.Lock()
 		l := b.level.Load()
 		if now-l.origin > lasts {
-			b.replace(now, l.rate)
+			b.replace(now, *l.rate)
 			l = b.level.Load()
 		}
 		b.mu.Unlock()
@@ -153,7 +157,7 @@ func (l *level) ticks(now int64) int64 { return (now - l.origin) << fraction }
 
 // cost is how many ticks n tokens take, at most latest.
 func (l *level) cost(n int64) int64 {
-	if n > l.most {
+	if n > l.burst && n > latest/l.token {
 		return latest
 	}
 	return n * l.token
@@ -162,7 +166,7 @@ func (l *level) cost(n int64) int64 {
 // fits tells whether n tokens can be taken, where the word is full.
 func (l *level) fits(now, full, n int64, whole bool) bool {
 	at := l.ticks(now)
-	if n <= l.rate.Burst {
+	if n <= l.burst {
 		return max(full, at)-at <= l.depth-n*l.token
 	}
 	return whole && full <= at
@@ -248,7 +252,7 @@ func (l *level) room(now, full int64) int64 {
 func (b *Bucket) free(now, n int64) int64 {
 	l, full := b.current(now)
 	ticks := full
-	if n <= l.rate.Burst {
+	if n <= l.burst {
 		ticks -= l.depth - n*l.token
 	}
 	at := l.origin + (ticks+1<<fraction-1)>>fraction

@@ -125,7 +125,7 @@ func (c *Chain) takeQuick(now int64, d *Demand) bool {
 		if n == 0 {
 			continue
 		}
-		if l.line.waiting.Load() > 0 || !l.claim(&claims[i], now, n, single) {
+		if l.waiting.Load() > 0 || !l.claim(&claims[i], now, n, single) {
 			return false
 		}
 	}
@@ -176,7 +176,7 @@ func (c *Chain) look(now int64, d *Demand, w *Waiter) Decision {
 			continue
 		}
 		answer, at := l.look(now, n, single)
-		if answer != Refuse && l.line.waiting.Load() > 0 || w != nil && w.turn == l {
+		if answer != Refuse && l.waiting.Load() > 0 || w != nil && w.turn == l {
 			answer, at = w.inLine(c, i, n, answer, at)
 		}
 		if answer == Go {

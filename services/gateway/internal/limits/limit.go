@@ -84,8 +84,6 @@ const (
 
 // Terms say what a limit is.
 type Terms struct {
-	Plan, Name string // plans/{plan}, and the limit's name in it; not looked at
-
 	Place     Place
 	Unit      Unit
 	Direction Direction // of messages and bytes
@@ -93,17 +91,23 @@ type Terms struct {
 	Observe   bool // takes what there is and counts hits, and never refuses
 
 	LongestPause time.Duration // of a leg that waits, without a frame passed; not looked at
+
+	Plan, Name string // plans/{plan}, and the limit's name in it; not looked at
 }
 
 // Limit is a rate or a quota of a plan at a place. All sessions that share it share the
 // Limit; a limit per connection is the session's own.
+//
+// What every decision looks at comes first, and fits into one cache line: between two
+// decisions the kernel has had the caches, and what they cost is lines to be fetched.
 type Limit struct {
+	bucket  *Bucket // one of the two
+	quota   *Quota
+	waiting atomic.Int32 // how many are in line
+	kind    Kind         // where it is neither
 	Terms
-	bucket *Bucket // one of the two
-	quota  *Quota
-	kind   Kind // where it is neither
-	hits   atomic.Int64
-	line   line
+	hits atomic.Int64
+	line line
 }
 
 // NewRate returns a limit on a rate. Other terms for the same rate are another Limit

@@ -9,8 +9,6 @@ import (
 // line is those who wait at a limit: deficit round robin (Shreedhar and Varghese,
 // 1995), where the parts are of what the limit gives.
 type line struct {
-	waiting atomic.Int32 // how many are in it
-
 	mu          sync.Mutex
 	first, last *Waiter
 	greatest    int64 // want of anyone since the line was empty
@@ -73,7 +71,7 @@ func (w *Waiter) most(c *Chain, i int, l *Limit) int64 {
 	switch {
 	case w != nil && w.turn == l:
 		return max(w.credit, 0)
-	case l.line.waiting.Load() == 0, w != nil && w.chain == c && w.had&(1<<i) != 0:
+	case l.waiting.Load() == 0, w != nil && w.chain == c && w.had&(1<<i) != 0:
 		return math.MaxInt64
 	}
 	return 0
@@ -109,7 +107,7 @@ func (w *Waiter) wait(now int64, c *Chain, d *Demand, answer *Decision) {
 			from.line.hold(w, answer.At+ServedWithin)
 		}
 	}
-	to.line.wait(w, to, to.want(d), from != nil && from != to && again)
+	to.wait(w, to.want(d), from != nil && from != to && again)
 }
 
 func (w *Waiter) unhold() {
@@ -145,7 +143,7 @@ func (w *Waiter) Leave() {
 	if l := w.in.Load(); l != nil {
 		l.line.mu.Lock()
 		if w.in.Load() == l {
-			l.line.remove(w)
+			l.leave(w)
 		}
 		l.line.mu.Unlock()
 	}
@@ -154,7 +152,8 @@ func (w *Waiter) Leave() {
 
 // wait puts w into the line of l: at the end, or in front where it is told to or the
 // turn that w has there is not over.
-func (q *line) wait(w *Waiter, l *Limit, want int64, front bool) {
+func (l *Limit) wait(w *Waiter, want int64, front bool) {
+	q := &l.line
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	front = front || w.turn == l && w.credit >= want
@@ -164,7 +163,7 @@ func (q *line) wait(w *Waiter, l *Limit, want int64, front bool) {
 	w.turn, w.want = nil, want
 	q.greatest = max(q.greatest, want)
 	w.in.Store(l)
-	q.waiting.Add(1)
+	l.waiting.Add(1)
 	switch {
 	case q.first == nil:
 		q.first, q.last = w, w
@@ -177,7 +176,9 @@ func (q *line) wait(w *Waiter, l *Limit, want int64, front bool) {
 	}
 }
 
-func (q *line) remove(w *Waiter) {
+// leave takes w out of the line, whose lock is held.
+func (l *Limit) leave(w *Waiter) {
+	q := &l.line
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
@@ -190,7 +191,7 @@ func (q *line) remove(w *Waiter) {
 	}
 	w.next, w.prev = nil, nil
 	w.in.Store(nil)
-	if q.waiting.Add(-1) == 0 {
+	if l.waiting.Add(-1) == 0 {
 		q.greatest = 0
 	}
 }
@@ -213,13 +214,13 @@ func (l *Limit) Next(now int64) (w *Waiter, at int64) {
 	q.holder = nil
 	if w.credit < w.want {
 		room := min(l.room(now), math.MaxInt64/2) // a quota that lets all pass has no bound
-		w.credit += max(room/int64(q.waiting.Load()), q.greatest)
+		w.credit += max(room/int64(l.waiting.Load()), q.greatest)
 	}
 	if answer, at := l.look(now, w.want, true); answer == Wait {
 		return nil, at
 	}
 	w.turn = l // before it is out of the line: Leave sees both or neither
-	q.remove(w)
+	l.leave(w)
 	return w, 0
 }
 
@@ -232,10 +233,10 @@ func (l *Limit) Release() *Waiter {
 	w := q.first
 	if w != nil {
 		w.credit, w.had = 0, 0
-		q.remove(w)
+		l.leave(w)
 	}
 	return w
 }
 
 // Waiting returns how many are in the limit's line.
-func (l *Limit) Waiting() int { return int(l.line.waiting.Load()) }
+func (l *Limit) Waiting() int { return int(l.waiting.Load()) }
