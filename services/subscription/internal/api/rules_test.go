@@ -38,7 +38,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	}
 	before := w.dump()
 	for method := range api.Rules() {
-		services := is(method, []string{"GrantService/", "MeteringService/", "AccessService/", "UserDirectoryService/", "PlanDirectoryService/", "QuotaLedgerService/"})
+		services := is(method, []string{"GrantService/", "MeteringService/", "AccessService/", "UserDirectoryService/", "PlanDirectoryService/", "QuotaLedgerService/", "PageSignInService/"})
 		if services && strings.Contains(method, "/Watch") {
 			continue // a stream; TestServicesOnly covers it
 		}
@@ -50,6 +50,12 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 		}
 		var wants []want
 		switch {
+		case is(method, []string{"PageSignInService/"}): // the portal's own
+			wants = []want{
+				{"an administrator on the users' face", w.root, public, codes.Unimplemented},
+				{"the gateway", t.Context(), gateway, codes.PermissionDenied},
+				{"the portal with nothing", t.Context(), portal, codes.InvalidArgument},
+			}
 		case services:
 			wants = []want{
 				{"nobody on the users' face", t.Context(), public, codes.Unimplemented},

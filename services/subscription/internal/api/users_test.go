@@ -15,9 +15,11 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
@@ -152,6 +154,63 @@ func TestRefresh(t *testing.T) {
 			if _, err := w.signIns.SignOut(t.Context(), &identityv1.SignOutRequest{RefreshToken: secret}); err != nil {
 				t.Errorf("SignOut(unknown) = %v, want it accepted", err)
 			}
+		}
+	})
+}
+
+// TestRefreshByPages has two tabs of one browser refresh one sign-in, each behind a
+// replica of the portal that calls another replica of the service: the one that is late
+// gets what the other has, even after the successor was used. From anybody else, and
+// later, the same token is stolen.
+func TestRefreshByPages(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		_, internal, _, _ := w.replica()
+		portals := []*grpc.ClientConn{w.portal.conn, w.dial(internal, identity.Portal)}
+		page := func(conn *grpc.ClientConn, secret string) (*identityv1.SignInResponse, error) {
+			return backplanev1.NewPageSignInServiceClient(conn).RefreshPageSignIn(t.Context(), &backplanev1.RefreshPageSignInRequest{RefreshToken: secret})
+		}
+		// spend signs in and refreshes twice, each time as another replica's page.
+		spend := func() (first, newest string) {
+			in, err := w.signIn("admin", adminPassword)
+			w.must(err)
+			next, err := page(portals[0], in.GetRefreshToken())
+			w.must(err)
+			last, err := page(portals[1], next.GetRefreshToken())
+			w.must(err)
+			return in.GetRefreshToken(), last.GetRefreshToken()
+		}
+		first, newest := spend()
+		w.add(30 * time.Second)
+		for i, conn := range portals {
+			got, err := page(conn, first)
+			if err != nil || got.GetRefreshToken() != newest || w.me(got.GetAccessToken()) != nil {
+				t.Errorf("RefreshPageSignIn() by the portal %d, half a minute later = %v, %v, want the newest refresh token", i, got, err)
+			}
+		}
+		w.add(time.Second)
+		_, err := page(portals[1], first)
+		refused(t, "RefreshPageSignIn() later", err, codes.Unauthenticated, signInEnded)
+		_, err = page(portals[0], newest)
+		refused(t, "RefreshPageSignIn() of the sign-in that it has ended", err, codes.Unauthenticated, signInEnded)
+
+		// What users send through the portal, to REST or gRPC, has no more time than before.
+		for what, refresh := range map[string]func(context.Context, *identityv1.RefreshSignInRequest, ...grpc.CallOption) (*identityv1.SignInResponse, error){
+			"a user": w.signIns.RefreshSignIn, "a user, through the portal": w.portal.signIns.RefreshSignIn,
+		} {
+			first, newest := spend()
+			_, err := refresh(t.Context(), &identityv1.RefreshSignInRequest{RefreshToken: first})
+			refused(t, "RefreshSignIn() by "+what, err, codes.Unauthenticated, signInEnded)
+			_, err = page(portals[1], newest)
+			refused(t, "RefreshPageSignIn() after "+what, err, codes.Unauthenticated, signInEnded)
+		}
+		first, newest = spend()
+		_, err = page(w.gateway.conn, first)
+		refused(t, "RefreshPageSignIn() by a gateway", err, codes.PermissionDenied, "only services call this method")
+		if _, err = page(w.conn, first); status.Code(err) != codes.Unimplemented {
+			t.Errorf("RefreshPageSignIn() on the users' face = %v, want UNIMPLEMENTED", err)
+		}
+		if got, err := page(portals[0], newest); err != nil {
+			t.Errorf("RefreshPageSignIn() = %v, %v, want that what others tried in vain ends nothing", got, err)
 		}
 	})
 }

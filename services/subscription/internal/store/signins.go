@@ -104,8 +104,8 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password string, from De
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO sign_in (id, user_id, generation, client_address, device, created_at, refreshed_at, expires_at)
-			VALUES ($1, $2, 0, $3, $4, $5, $5, $6)`, in.ID, user, from.Address, from.Hash, now.UnixMicro(), in.ExpiresAt.UnixMicro())
+			INSERT INTO sign_in (id, user_id, generation, client_address, device, created_at, refreshed_at, expires_at, spent_at)
+			VALUES ($1, $2, 0, $3, $4, $5, $5, $6, '')`, in.ID, user, from.Address, from.Hash, now.UnixMicro(), in.ExpiresAt.UnixMicro())
 		if err != nil {
 			return err
 		}
@@ -164,10 +164,6 @@ func signInNames(ctx context.Context, tx *change.Tx, user, statement string, arg
 	return names, err
 }
 
-// refreshGrace is how long after a refresh the refresh token that was used may be
-// used again, because the answer may have been lost.
-const refreshGrace = 30 * time.Second
-
 // Refreshed is the outcome of using a refresh token.
 type Refreshed int
 
@@ -191,29 +187,37 @@ const (
 //
 // The outcome is Renewed with the sign-in as it is then, or Reused or Over with the
 // ids of the sign-in at most.
-func (s *Store) RefreshSignIn(ctx context.Context, signIn string, generation uint32, last Lasting) (in SignedIn, what Refreshed, err error) {
+func (s *Store) RefreshSignIn(ctx context.Context, signIn string, generation uint32, last Lasting) (SignedIn, Refreshed, error) {
+	return s.refreshSignIn(ctx, signIn, generation, 1, last)
+}
+
+// RefreshPageSignIn does the same for a page of the portal, whose tabs may use any
+// generation that was spent in the last 30 s, and not only the one before the newest.
+func (s *Store) RefreshPageSignIn(ctx context.Context, signIn string, generation uint32, last Lasting) (SignedIn, Refreshed, error) {
+	return s.refreshSignIn(ctx, signIn, generation, maxSpent, last)
+}
+
+// refreshSignIn uses a refresh token, which may be so many generations behind the newest
+// if it was spent in the last 30 s.
+func (s *Store) refreshSignIn(ctx context.Context, signIn string, generation uint32, behind int, last Lasting) (in SignedIn, what Refreshed, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		in, what = SignedIn{SignIn: SignIn{ID: signIn}}, Over
 		now := s.moment()
-		// Lock the row; whoever uses the same token waits.
-		_, err := tx.ExecContext(ctx, `UPDATE sign_in SET generation = generation WHERE id = $1`, signIn)
-		if err != nil {
-			return err
-		}
-		row, found, err := sqldb.One(ctx, tx, scanSignIn, selectSignIn+`WHERE id = $1`, signIn)
+		row, before, found, err := lockSignIn(ctx, tx, signIn)
 		if err != nil || !found || !now.Before(row.ExpiresAt) {
 			return err
 		}
 		in.SignIn = row
+		age := int64(row.Generation) - int64(generation)
 		switch {
-		case generation == row.Generation:
+		case age == 0:
 			in.Generation, in.RefreshedAt, in.ExpiresAt = generation+1, now, last.until(row.CreatedAt, now)
-			_, err = tx.ExecContext(ctx, `UPDATE sign_in SET generation = $1, refreshed_at = $2, expires_at = $3 WHERE id = $4`,
-				int64(in.Generation), now.UnixMicro(), in.ExpiresAt.UnixMicro(), signIn)
+			_, err = tx.ExecContext(ctx, `UPDATE sign_in SET generation = $1, refreshed_at = $2, expires_at = $3, spent_at = $4 WHERE id = $5`,
+				int64(in.Generation), now.UnixMicro(), in.ExpiresAt.UnixMicro(), before.and(now).String(), signIn)
 			if err != nil {
 				return err
 			}
-		case generation+1 == row.Generation && now.Sub(row.RefreshedAt) <= refreshGrace:
+		case age <= int64(behind) && before.lately(age, now):
 		default:
 			what = Reused
 			return nil
@@ -228,6 +232,22 @@ func (s *Store) RefreshSignIn(ctx context.Context, signIn string, generation uin
 		return SignedIn{}, Over, fmt.Errorf("refresh sign-in: %w", err)
 	}
 	return in, what, nil
+}
+
+// lockSignIn reads a sign-in, and when its newest refresh tokens were spent. Its row is
+// locked: whoever uses the same token waits.
+func lockSignIn(ctx context.Context, tx *sqldb.Tx, signIn string) (in SignIn, before spent, found bool, err error) {
+	if _, err := tx.ExecContext(ctx, `UPDATE sign_in SET generation = generation WHERE id = $1`, signIn); err != nil {
+		return SignIn{}, nil, false, err
+	}
+	text := ""
+	in, found, err = sqldb.One(ctx, tx, func(row sqldb.Row) (SignIn, error) { return scanSignIn(sqldb.With(row, &text)) }, `
+		SELECT id, user_id, generation, client_address, created_at, refreshed_at, expires_at, spent_at FROM sign_in WHERE id = $1`, signIn)
+	if err != nil || !found {
+		return SignIn{}, nil, false, err
+	}
+	before, err = readSpent(text)
+	return in, before, err == nil, err
 }
 
 // EndSignIn ends a sign-in and the access of its tokens, on behalf of an actor as a

@@ -300,6 +300,48 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// TestRefreshPage uses spent refresh tokens as tabs of a browser do that are late: for
+// half a minute each is good for the newest, whichever was spent since.
+func TestRefreshPage(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		signIn := b.signIn(b.ann, "hash of ann")
+		page := func(what string, generation uint32, want store.Refreshed, wantNext uint32) {
+			t.Helper()
+			in, got, err := b.RefreshPageSignIn(t.Context(), signIn, generation, last)
+			ok(t, err)
+			if got != want || want == store.Renewed && in.Generation != wantNext {
+				t.Errorf("%s: RefreshPageSignIn(generation %d) = %v, generation %d, want %v, %d", what, generation, got, in.Generation, want, wantNext)
+			}
+		}
+		page("the first token", 0, store.Renewed, 1)
+		b.add(10 * time.Second)
+		page("its successor", 1, store.Renewed, 2)
+		b.add(10 * time.Second)
+		b.refreshes("by anybody", signIn, 2, store.Renewed, 3)
+		b.add(10 * time.Second)
+		for generation := range uint32(3) {
+			page("spent within half a minute", generation, store.Renewed, 3)
+		}
+		b.refreshes("two back, by anybody", signIn, 1, store.Reused, 0)
+		page("one that was not made yet", 4, store.Reused, 0)
+		b.add(time.Microsecond)
+		page("spent longer ago", 0, store.Reused, 0)
+		page("spent within half a minute", 1, store.Renewed, 3)
+		b.add(10 * time.Second)
+		page("spent longer ago", 1, store.Reused, 0)
+		page("spent within half a minute", 2, store.Renewed, 3)
+		b.add(10 * time.Second)
+		page("spent longer ago", 2, store.Reused, 0)
+		page("the newest", 3, store.Renewed, 4)
+		// Only so many are remembered, however quick a client is.
+		for generation := uint32(4); generation < 40; generation++ {
+			page("the newest", generation, store.Renewed, generation+1)
+		}
+		page("the 32nd back", 8, store.Renewed, 40)
+		page("the 33rd back", 7, store.Reused, 0)
+	})
+}
+
 // TestSignInEndsByAge refreshes a sign-in in time until it ends for good.
 func TestSignInEndsByAge(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {

@@ -14,11 +14,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves UserService, SignInService and UserDirectoryService.
+// API serves UserService, SignInService, UserDirectoryService and PageSignInService.
 type API struct {
 	identityv1.UnsafeUserServiceServer
 	identityv1.UnsafeSignInServiceServer
 	backplanev1.UnsafeUserDirectoryServiceServer
+	backplanev1.UnsafePageSignInServiceServer
 
 	store     *store.Store
 	issuer    *token.Issuer
@@ -34,6 +35,7 @@ var (
 	_ identityv1.UserServiceServer           = (*API)(nil)
 	_ identityv1.SignInServiceServer         = (*API)(nil)
 	_ backplanev1.UserDirectoryServiceServer = (*API)(nil)
+	_ backplanev1.PageSignInServiceServer    = (*API)(nil)
 )
 
 // New returns the API. Sign-ins last as last says, and failed ones lock out as lockout
@@ -51,6 +53,7 @@ func (a *API) Register(srv grpc.ServiceRegistrar) {
 // RegisterInternal adds what only services call.
 func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
 	backplanev1.RegisterUserDirectoryServiceServer(srv, a)
+	backplanev1.RegisterPageSignInServiceServer(srv, a)
 }
 
 // Rules says who may call which method.
@@ -73,6 +76,7 @@ func Rules() identity.Rules {
 		identityv1.UserService_RestoreUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_UnlockUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
 
-		backplanev1.UserDirectoryService_FindUser_FullMethodName: {Services: []string{identity.Catalog}},
+		backplanev1.UserDirectoryService_FindUser_FullMethodName:       {Services: []string{identity.Catalog}},
+		backplanev1.PageSignInService_RefreshPageSignIn_FullMethodName: {Services: []string{identity.Portal}},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -196,11 +197,23 @@ func (a *API) signedIn(in store.SignedIn) (*identityv1.SignInResponse, error) {
 
 // RefreshSignIn trades a refresh token for new tokens.
 func (a *API) RefreshSignIn(ctx context.Context, req *identityv1.RefreshSignInRequest) (*identityv1.SignInResponse, error) {
-	signIn, generation, ok := a.refresh.Read(req.GetRefreshToken())
+	return a.refreshSignIn(ctx, req.GetRefreshToken(), a.store.RefreshSignIn)
+}
+
+// RefreshPageSignIn does the same for the portal's pages, whose tabs may be late: see
+// PageSignInService.
+func (a *API) RefreshPageSignIn(ctx context.Context, req *backplanev1.RefreshPageSignInRequest) (*identityv1.SignInResponse, error) {
+	return a.refreshSignIn(ctx, req.GetRefreshToken(), a.store.RefreshPageSignIn)
+}
+
+func (a *API) refreshSignIn(
+	ctx context.Context, secret string, use func(context.Context, string, uint32, store.Lasting) (store.SignedIn, store.Refreshed, error),
+) (*identityv1.SignInResponse, error) {
+	signIn, generation, ok := a.refresh.Read(secret)
 	if !ok {
 		return nil, errRefresh()
 	}
-	in, what, err := a.store.RefreshSignIn(ctx, signIn, generation, a.last)
+	in, what, err := use(ctx, signIn, generation, a.last)
 	if err != nil {
 		return nil, err
 	}

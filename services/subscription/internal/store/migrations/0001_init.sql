@@ -77,7 +77,9 @@ CREATE TABLE sign_in (
     device         BYTEA,
     created_at     BIGINT NOT NULL,
     refreshed_at   BIGINT NOT NULL,
-    expires_at     BIGINT NOT NULL
+    expires_at     BIGINT NOT NULL,
+    -- When its newest refresh tokens were spent, oldest first, with a space between.
+    spent_at       TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX sign_in_user ON sign_in (user_id, created_at, id);
 CREATE INDEX sign_in_expires ON sign_in (expires_at);
