@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -28,7 +29,7 @@ func (a *API) CreateApi(ctx context.Context, req *catalogv1.CreateApiRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if row, err = a.store.CreateAPI(ctx, v, row); err != nil {
+	if row, err = a.store.CreateAPI(ctx, requestid.Of(ctx, req), v, row); err != nil {
 		return nil, err
 	}
 	return apiProto(row, v), nil

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -19,7 +20,7 @@ func (a *API) CreatePlan(ctx context.Context, req *catalogv1.CreatePlanRequest) 
 	if err := completePlan(req.GetPlan()); err != nil {
 		return nil, err
 	}
-	p, err := a.store.CreatePlan(ctx, withPlan(store.Plan{}, req.GetPlan()))
+	p, err := a.store.CreatePlan(ctx, requestid.Of(ctx, req), withPlan(store.Plan{}, req.GetPlan()))
 	if err != nil {
 		return nil, err
 	}

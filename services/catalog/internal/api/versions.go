@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -30,7 +31,7 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 	}
 	row := store.Version{APIID: parent.API, Version: req.GetVersion().GetVersion()}
 	next := withVersion(row, req.GetVersion())
-	row, err = a.store.CreateVersion(ctx, c.Viewer(), next, func(api store.API) error {
+	row, err = a.store.CreateVersion(ctx, requestid.Of(ctx, req), c.Viewer(), next, func(api store.API) error {
 		if err := c.MayChange(api.Owner); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 )
 
 // TestNullIsWarnedOf: the origin null is taken, and the version says what that means
@@ -326,7 +327,7 @@ func TestLargeApiIsListedAndChanged(t *testing.T) {
 	api := strings.TrimPrefix(a.GetName(), "apis/")
 	for i := 1; i < store.MaxVersions; i++ {
 		row := withVersion(store.Version{APIID: api, Version: fmt.Sprint(i)}, largest(fmt.Sprint(i)))
-		_, err := f.store.CreateVersion(ctx, identity.Viewer{All: true}, row, func(store.API) error { return nil })
+		_, err := f.store.CreateVersion(ctx, requestid.Request{}, identity.Viewer{All: true}, row, func(store.API) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/uniquename"
@@ -115,12 +116,19 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after 
 		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner(), alsoSeen(v), f.State, f.Tag)
 }
 
-// CreateAPI adds an API without versions. Its context may meet those of other owners
-// only if v sees everything.
-func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, error) {
+// CreateAPI adds an API without versions, once for a request. Its context may meet those
+// of other owners only if v sees everything.
+func (s *Store) CreateAPI(ctx context.Context, req requestid.Request, v identity.Viewer, a API) (API, error) {
 	a.ID, a.Etag = id.New(), 1
 	name := uniquename.Of(a.DisplayName)
-	err := s.log.Write(ctx, "create API", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		made, err := resourcename.ParseAPI("", text)
+		if err == nil {
+			a, err = readAPI(ctx, tx, v, made.API)
+		}
+		return err
+	}
+	err := s.log.Write(ctx, "create API", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
 		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
 		if err := checkFree(ctx, tx, a); err != nil {
 			return change.Record{}, err
@@ -142,7 +150,7 @@ func (s *Store) CreateAPI(ctx context.Context, v identity.Viewer, a API) (API, e
 			a.ID, a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Context, foldContext(a.Context), a.Description, a.Owner,
 			a.DefaultVersionPaths, a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
 		return change.Record{Resource: a.Name().String(), After: a}, err
-	})
+	}))
 	return a, err
 }
 

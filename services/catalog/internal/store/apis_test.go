@@ -17,7 +17,7 @@ import (
 func TestAPI(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		a, err := b.CreateAPI(ctx, root, API{DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "ann"})
+		a, err := b.CreateAPI(ctx, anew, root, API{DisplayName: "EchoWebSocket", Context: "/echo", Description: "Echoes.", Owner: "ann"})
 		must(t, err)
 		if a.ID == "" || a.Etag != 1 || !a.CreatedAt.Equal(b.now()) || !a.UpdatedAt.Equal(b.now()) {
 			t.Errorf("CreateAPI = %+v, want an id, the etag 1 and the time", a)
@@ -87,7 +87,7 @@ func TestAPIOfSomebodyElse(t *testing.T) {
 				_, err := b.UpdateAPI(ctx, bob, a.ID, func(old API) (API, error) { return old, nil })
 				return err
 			},
-			"CreateVersion": func() error { _, err := b.CreateVersion(ctx, bob, sample(a, "1"), allow[API]); return err },
+			"CreateVersion": func() error { _, err := b.CreateVersion(ctx, anew, bob, sample(a, "1"), allow[API]); return err },
 			"DeleteAPI":     func() error { return b.DeleteAPI(ctx, bob, a.ID, true, allow[API]) },
 		}
 		for what, call := range calls {
@@ -99,7 +99,7 @@ func TestAPIOfSomebodyElse(t *testing.T) {
 		must(t, err)
 		_, err = b.UpdateAPI(ctx, bob, a.ID, func(old API) (API, error) { return old, stop })
 		refused(t, "UpdateAPI of a published one", err, codes.PermissionDenied, "stop")
-		_, err = b.CreateVersion(ctx, bob, sample(a, "2"), func(API) error { return stop })
+		_, err = b.CreateVersion(ctx, anew, bob, sample(a, "2"), func(API) error { return stop })
 		refused(t, "CreateVersion in a published one", err, codes.PermissionDenied, "stop")
 	})
 }
@@ -110,7 +110,7 @@ func TestAPINamesAreUnique(t *testing.T) {
 		b.api("ann", "EchoWebSocket", "/echo")
 		other := b.api("bob", "Other", "/other")
 		create := func(name, context string) error {
-			_, err := b.CreateAPI(ctx, root, API{DisplayName: name, Context: context})
+			_, err := b.CreateAPI(ctx, anew, root, API{DisplayName: name, Context: context})
 			return err
 		}
 		update := func(change func(*API)) error {
@@ -156,7 +156,7 @@ func TestAddressesDoNotMeet(t *testing.T) {
 		a := b.api("ann", "Echo", "/echo")
 		b.version(a, "1.0.0")
 		create := func(context string) error {
-			_, err := b.CreateAPI(ctx, root, API{DisplayName: context, Context: context})
+			_, err := b.CreateAPI(ctx, anew, root, API{DisplayName: context, Context: context})
 			return err
 		}
 		for _, context := range []string{"/echo/1.0.0", "/echo/1.0.0/rooms"} {
@@ -169,7 +169,7 @@ func TestAddressesDoNotMeet(t *testing.T) {
 		}
 		echo2 := b.api("ann", "Echo 2", "/echo2")
 		for _, taken := range []string{"1.0.00", "1.0", "2.0.0", "Beta"} {
-			_, err := b.CreateVersion(ctx, root, sample(a, taken), allow[API])
+			_, err := b.CreateVersion(ctx, anew, root, sample(a, taken), allow[API])
 			refused(t, "CreateVersion "+taken, err, codes.AlreadyExists, "is taken by another API's context")
 		}
 		b.version(a, "2")

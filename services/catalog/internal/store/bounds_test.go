@@ -18,7 +18,7 @@ func TestAPIsOfAUserAreBounded(t *testing.T) {
 		errs := make(chan error, 8)
 		for i := range 8 {
 			go func() {
-				_, err := b.CreateAPI(t.Context(), root, API{DisplayName: fmt.Sprint("api ", i), Context: fmt.Sprint("/a", i), Owner: "ann"})
+				_, err := b.CreateAPI(t.Context(), anew, root, API{DisplayName: fmt.Sprint("api ", i), Context: fmt.Sprint("/a", i), Owner: "ann"})
 				errs <- err
 			}()
 		}
@@ -34,7 +34,7 @@ func TestAPIsOfAUserAreBounded(t *testing.T) {
 		if made != 3 {
 			t.Errorf("%d APIs were made, want 3", made)
 		}
-		another, err := b.CreateAPI(t.Context(), root, API{DisplayName: "another", Context: "/b", Owner: "bob"})
+		another, err := b.CreateAPI(t.Context(), anew, root, API{DisplayName: "another", Context: "/b", Owner: "bob"})
 		must(t, err)
 		give := func(v identity.Viewer) error {
 			_, err := b.UpdateAPI(t.Context(), v, another.ID, func(old API) (API, error) {
@@ -71,7 +71,7 @@ func TestAPIsGivenToAUserAreBounded(t *testing.T) {
 		must(t, give(ann, all[2], "ann"))
 		must(t, give(root, all[2], "bob"))
 		must(t, give(root, all[3], "bob"))
-		_, err := b.CreateAPI(t.Context(), identity.Viewer{User: "bob"}, API{DisplayName: "full", Context: "/full", Owner: "bob"})
+		_, err := b.CreateAPI(t.Context(), anew, identity.Viewer{User: "bob"}, API{DisplayName: "full", Context: "/full", Owner: "bob"})
 		refused(t, "one more made", err, codes.ResourceExhausted, "you have 4 APIs")
 	})
 }

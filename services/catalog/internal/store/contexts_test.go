@@ -24,11 +24,11 @@ func TestAddressesBelowAContextAreItsOwners(t *testing.T) {
 			{"/shop", `api.context: another owner's context is below "/shop"`},
 			{"/SHOP", `api.context: another owner's context is below "/SHOP"`},
 		} {
-			_, err := b.CreateAPI(ctx, bob, API{DisplayName: "Bob's", Context: c.context, Owner: "bob"})
+			_, err := b.CreateAPI(ctx, anew, bob, API{DisplayName: "Bob's", Context: c.context, Owner: "bob"})
 			refused(t, "CreateAPI "+c.context, err, codes.AlreadyExists, c.message)
 		}
 		for _, context := range []string{"/shop/Orders2", "/shop/Orders-x/2.0.0", "/sho", "/shop/Order"} {
-			_, err := b.CreateAPI(ctx, bob, API{DisplayName: context, Context: context, Owner: "bob"})
+			_, err := b.CreateAPI(ctx, anew, bob, API{DisplayName: context, Context: context, Owner: "bob"})
 			must(t, err)
 		}
 	})
@@ -39,10 +39,10 @@ func TestContextsOfOneOwnerAreArrangedByIt(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
 		for _, context := range []string{"/team/chat", "/team", "/team/chat/rooms"} {
-			_, err := b.CreateAPI(ctx, ann, API{DisplayName: context, Context: context, Owner: "ann"})
+			_, err := b.CreateAPI(ctx, anew, ann, API{DisplayName: context, Context: context, Owner: "ann"})
 			must(t, err)
 		}
-		guest, err := b.CreateAPI(ctx, root, API{DisplayName: "Guest", Context: "/team/guest", Owner: "bob"})
+		guest, err := b.CreateAPI(ctx, anew, root, API{DisplayName: "Guest", Context: "/team/guest", Owner: "bob"})
 		must(t, err)
 		move := func(context, name string) error {
 			_, err := b.UpdateAPI(ctx, bob, guest.ID, func(old API) (API, error) {
@@ -57,7 +57,7 @@ func TestContextsOfOneOwnerAreArrangedByIt(t *testing.T) {
 		refused(t, "UpdateAPI", move("/team/guest", "Guest"), codes.AlreadyExists, `the addresses below "/team" are another owner's`)
 		// No version string starts with "_" or is longer than 30 characters.
 		for _, below := range []string{"/hidden/_x", "/hidden/a23456789012345678901234567890x"} {
-			_, err := b.CreateAPI(ctx, ann, API{DisplayName: below, Context: below, Owner: "ann"})
+			_, err := b.CreateAPI(ctx, anew, ann, API{DisplayName: below, Context: below, Owner: "ann"})
 			must(t, err)
 		}
 		must(t, move("/hidden", "Guest"))
@@ -81,7 +81,7 @@ func TestContextsThatMeetAreDecidedOneByOne(t *testing.T) {
 			}
 			go func() {
 				<-start
-				_, err := b.CreateAPI(t.Context(), who, API{DisplayName: fmt.Sprint("Race ", i), Context: context, Owner: who.User})
+				_, err := b.CreateAPI(t.Context(), anew, who, API{DisplayName: fmt.Sprint("Race ", i), Context: context, Owner: who.User})
 				results <- made{who.User, err}
 			}()
 		}

@@ -16,7 +16,7 @@ func TestAdvertiseInSeveralChanges(t *testing.T) {
 		a := b.api("ann", "Echo", "/echo")
 		const versions = 2*advertiseBatch + 1
 		for i := range versions {
-			_, err := b.CreateVersion(ctx, ann, Version{APIID: a.ID, Version: fmt.Sprint(i), BackendHost: HostClient}, allow[API])
+			_, err := b.CreateVersion(ctx, anew, ann, Version{APIID: a.ID, Version: fmt.Sprint(i), BackendHost: HostClient}, allow[API])
 			must(t, err)
 		}
 		_, before := b.event()
@@ -47,7 +47,7 @@ func TestAdvertise(t *testing.T) {
 		}
 		v := sample(a, "2")
 		v.BackendHost, v.FixedHost = "CLIENT", ""
-		v, err := b.CreateVersion(ctx, ann, v, allow[API])
+		v, err := b.CreateVersion(ctx, anew, ann, v, allow[API])
 		must(t, err)
 		if !slices.Equal(v.AdvertisedHosts, []string{"old.example"}) {
 			t.Errorf("CreateVersion = %q, want the hosts of before", v.AdvertisedHosts)

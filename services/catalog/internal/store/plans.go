@@ -11,6 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/uniquename"
@@ -98,10 +99,17 @@ func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, after sqldb.T
 		sqldb.FoldFilter(f.DisplayName))
 }
 
-// CreatePlan adds a plan.
-func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
+// CreatePlan adds a plan, once for a request.
+func (s *Store) CreatePlan(ctx context.Context, req requestid.Request, p Plan) (Plan, error) {
 	p.ID, p.Etag = id.New(), 1
-	err := s.log.Write(ctx, "create plan", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		made, err := resourcename.ParsePlan("", text)
+		if err == nil {
+			p, err = readPlan(ctx, tx, made.Plan)
+		}
+		return err
+	}
+	err := s.log.Write(ctx, "create plan", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
 		p.CreatedAt, p.UpdatedAt = tx.Time, tx.Time
 		name := uniquename.Of(p.DisplayName)
 		if err := checkPlanName(ctx, tx, p, name); err != nil {
@@ -115,7 +123,7 @@ func (s *Store) CreatePlan(ctx context.Context, p Plan) (Plan, error) {
 			text(&p.Limits), p.Billing, p.PriceLabel, text(&p.Attributes),
 			p.Etag, p.CreatedAt.UnixMicro(), p.UpdatedAt.UnixMicro())
 		return changed(nil, p), err
-	})
+	}))
 	return p, err
 }
 

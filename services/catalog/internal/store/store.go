@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -21,7 +22,7 @@ var migrations embed.FS
 
 // Schema returns the schema of the catalog's database.
 func Schema() sqldb.Schema {
-	return sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), {Name: "catalog", Files: migrations}}}
+	return sqldb.Schema{Service: "catalog", Parts: []sqldb.Part{change.Schema(), requestid.Schema(), {Name: "catalog", Files: migrations}}}
 }
 
 // Store reads and writes the catalog. Each method that writes is one change.

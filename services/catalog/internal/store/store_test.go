@@ -20,6 +20,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -35,6 +36,9 @@ var (
 	ann  = identity.Viewer{User: "ann"}
 	bob  = identity.Viewer{User: "bob"}
 )
+
+// anew is a request that cannot be sent again.
+var anew requestid.Request
 
 // bench is a store with a clock.
 type bench struct {
@@ -71,7 +75,7 @@ func (b *bench) tick() time.Time {
 // api adds an API.
 func (b *bench) api(owner, name, context string) API {
 	b.t.Helper()
-	a, err := b.CreateAPI(b.t.Context(), root, API{DisplayName: name, Context: context, Owner: owner})
+	a, err := b.CreateAPI(b.t.Context(), anew, root, API{DisplayName: name, Context: context, Owner: owner})
 	must(b.t, err)
 	return a
 }
@@ -91,7 +95,7 @@ func sample(api API, version string) Version {
 // version adds a version.
 func (b *bench) version(api API, version string) Version {
 	b.t.Helper()
-	v, err := b.CreateVersion(b.t.Context(), root, sample(api, version), allow[API])
+	v, err := b.CreateVersion(b.t.Context(), anew, root, sample(api, version), allow[API])
 	must(b.t, err)
 	return v
 }
@@ -222,7 +226,7 @@ func unused(_ Plan, use PlanUse) error {
 func TestPlan(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		ctx := t.Context()
-		p, err := b.CreatePlan(ctx, Plan{
+		p, err := b.CreatePlan(ctx, anew, Plan{
 			DisplayName: "Platinum", Description: "Much.", Billing: "COMMERCIAL", PriceLabel: "1 EUR",
 			Attributes: []Attribute{{"Plan Type", "x"}, {"b", ""}}, Limits: oneOfEach,
 		})
@@ -238,13 +242,13 @@ func TestPlan(t *testing.T) {
 			b.wantEvent(when, &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{p.Message()}})
 		}
 		check("when made")
-		_, err = b.CreatePlan(ctx, Plan{DisplayName: "PLATINUM"})
+		_, err = b.CreatePlan(ctx, anew, Plan{DisplayName: "PLATINUM"})
 		refused(t, "CreatePlan of a name that is taken", err, codes.AlreadyExists, `plan.display_name: "PLATINUM" is taken`)
-		_, err = b.CreatePlan(ctx, Plan{DisplayName: "Gоld"})
+		_, err = b.CreatePlan(ctx, anew, Plan{DisplayName: "Gоld"})
 		refused(t, "CreatePlan of a name in two scripts", err, codes.InvalidArgument, "plan.display_name: must be in one script")
-		_, err = b.CreatePlan(ctx, Plan{DisplayName: "Соре"})
+		_, err = b.CreatePlan(ctx, anew, Plan{DisplayName: "Соре"})
 		must(t, err)
-		_, err = b.CreatePlan(ctx, Plan{DisplayName: "cope"})
+		_, err = b.CreatePlan(ctx, anew, Plan{DisplayName: "cope"})
 		refused(t, "CreatePlan of a name that looks like one", err, codes.AlreadyExists, `plan.display_name: "cope" looks like a name that is taken`)
 		rename := func(name string) (Plan, error) {
 			return b.UpdatePlan(ctx, p.ID, func(old Plan) (Plan, error) {
@@ -318,7 +322,7 @@ func TestPlanUse(t *testing.T) {
 			{Subscriptionless: true},
 		} {
 			v.APIID, v.Version = a.ID, strconv.Itoa(i)
-			_, err := b.CreateVersion(ctx, everything, v, allow[API])
+			_, err := b.CreateVersion(ctx, anew, everything, v, allow[API])
 			must(t, err)
 		}
 		want("gold", PlanUse{Offers: 2, Traffic: 1})

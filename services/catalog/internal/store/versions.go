@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -219,10 +220,17 @@ func alsoSeen(v identity.Viewer) string {
 const MaxVersions = 200
 
 // CreateVersion adds a version to the API v.APIID, which viewer sees and check
-// allows to be changed.
-func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Version, check func(API) error) (Version, error) {
+// allows to be changed, once for a request.
+func (s *Store) CreateVersion(ctx context.Context, req requestid.Request, viewer identity.Viewer, v Version, check func(API) error) (Version, error) {
 	v.ID, v.State = id.New(), Created
-	err := s.log.Write(ctx, "create version", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		made, err := resourcename.ParseVersion("", text)
+		if err == nil {
+			v, err = s.readVersion(ctx, tx, viewer, made)
+		}
+		return err
+	}
+	err := s.log.Write(ctx, "create version", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
 		api, err := readAPI(ctx, tx, viewer, v.APIID)
 		if err != nil {
 			return change.Record{}, err
@@ -266,7 +274,7 @@ func (s *Store) CreateVersion(ctx context.Context, viewer identity.Viewer, v Ver
 		}
 		err = s.addDefault(ctx, tx, event, standard)
 		return change.Record{Resource: v.Name().String(), After: v, Event: event}, err
-	})
+	}))
 	return v, err
 }
 

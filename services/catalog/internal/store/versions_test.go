@@ -115,7 +115,7 @@ func TestVersionRefusals(t *testing.T) {
 		a := b.api("ann", "Echo", "/echo")
 		v := b.version(a, "1.0.0")
 		create := func(v Version) error {
-			_, err := b.CreateVersion(ctx, ann, v, allow[API])
+			_, err := b.CreateVersion(ctx, anew, ann, v, allow[API])
 			return err
 		}
 		refused(t, "CreateVersion", create(sample(a, "1.0.0")), codes.AlreadyExists, `the API has a version "1.0.0"`)
@@ -153,7 +153,7 @@ func TestVersions(t *testing.T) {
 			for _, a := range []API{bobs, anns} {
 				v := sample(a, fmt.Sprint(i))
 				v.Tags = []string{[]string{"even", "odd"}[i%2]}
-				v, err := b.CreateVersion(ctx, root, v, allow[API])
+				v, err := b.CreateVersion(ctx, anew, root, v, allow[API])
 				must(t, err)
 				if i == 0 {
 					b.publish(v)

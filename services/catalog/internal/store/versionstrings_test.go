@@ -95,7 +95,7 @@ func TestVersionStringsAreBounded(t *testing.T) {
 			}
 			return nil
 		}))
-		_, err := b.CreateVersion(ctx, ann, sample(a, "2"), allow[API])
+		_, err := b.CreateVersion(ctx, anew, ann, sample(a, "2"), allow[API])
 		refused(t, "CreateVersion with one more string", err, codes.FailedPrecondition, "has had 1000 version strings")
 		b.version(a, "0.7")
 		b.wantRoutes("a string that is known", "0.7")

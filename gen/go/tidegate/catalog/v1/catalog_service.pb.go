@@ -30,7 +30,12 @@ const (
 type CreateApiRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The API; its output-only fields are ignored.
-	Api           *Api `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
+	Api *Api `protobuf:"bytes,1,opt,name=api,proto3" json:"api,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+	// when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -70,6 +75,13 @@ func (x *CreateApiRequest) GetApi() *Api {
 		return x.Api
 	}
 	return nil
+}
+
+func (x *CreateApiRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetApiRequest names an API.
@@ -435,7 +447,12 @@ type CreateVersionRequest struct {
 	// The API, apis/{api}.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The version; its output-only fields are ignored.
-	Version       *Version `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version *Version `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+	// when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -482,6 +499,13 @@ func (x *CreateVersionRequest) GetVersion() *Version {
 		return x.Version
 	}
 	return nil
+}
+
+func (x *CreateVersionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetVersionRequest names a version.
@@ -893,7 +917,12 @@ func (x *DemoteVersionRequest) GetEtag() string {
 type CreatePlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The plan; its output-only fields are ignored.
-	Plan          *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	Plan *Plan `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+	// when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -933,6 +962,13 @@ func (x *CreatePlanRequest) GetPlan() *Plan {
 		return x.Plan
 	}
 	return nil
+}
+
+func (x *CreatePlanRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetPlanRequest names a plan.
@@ -1349,9 +1385,11 @@ var File_tidegate_catalog_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"I\n" +
+	")tidegate/catalog/v1/catalog_service.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/catalog/v1/api.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"}\n" +
 	"\x10CreateApiRequest\x125\n" +
-	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03api\"1\n" +
+	"\x03api\x18\x01 \x01(\v2\x18.tidegate.catalog.v1.ApiB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x03api\x122\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"1\n" +
 	"\rGetApiRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\"y\n" +
 	"\x0fListApisRequest\x12\x1b\n" +
@@ -1373,10 +1411,12 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x18TransferOwnershipRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\x12#\n" +
 	"\x05owner\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\a\xc8\x01\x01r\x02\x18dR\x05owner\x12\x1b\n" +
-	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x7f\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xb3\x01\n" +
 	"\x14CreateVersionRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12A\n" +
-	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\"5\n" +
+	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\x122\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"5\n" +
 	"\x11GetVersionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\xa3\x01\n" +
 	"\x13ListVersionsRequest\x12$\n" +
@@ -1400,9 +1440,11 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"U\n" +
 	"\x14DemoteVersionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"M\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x81\x01\n" +
 	"\x11CreatePlanRequest\x128\n" +
-	"\x04plan\x18\x01 \x01(\v2\x19.tidegate.catalog.v1.PlanB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04plan\"2\n" +
+	"\x04plan\x18\x01 \x01(\v2\x19.tidegate.catalog.v1.PlanB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04plan\x122\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"2\n" +
 	"\x0eGetPlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"z\n" +
 	"\x10ListPlansRequest\x12\x1b\n" +

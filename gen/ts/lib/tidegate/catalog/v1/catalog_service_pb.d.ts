@@ -26,6 +26,16 @@ export declare type CreateApiRequest = Message<"tidegate.catalog.v1.CreateApiReq
    * @generated from field: tidegate.catalog.v1.Api api = 1;
    */
   api?: Api;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
 };
 
 /**
@@ -40,6 +50,16 @@ export declare type CreateApiRequestJson = {
    * @generated from field: tidegate.catalog.v1.Api api = 1;
    */
   api?: ApiJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId?: string;
 };
 
 /**
@@ -401,6 +421,16 @@ export declare type CreateVersionRequest = Message<"tidegate.catalog.v1.CreateVe
    * @generated from field: tidegate.catalog.v1.Version version = 2;
    */
   version?: Version;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
 };
 
 /**
@@ -422,6 +452,16 @@ export declare type CreateVersionRequestJson = {
    * @generated from field: tidegate.catalog.v1.Version version = 2;
    */
   version?: VersionJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId?: string;
 };
 
 /**
@@ -814,6 +854,16 @@ export declare type CreatePlanRequest = Message<"tidegate.catalog.v1.CreatePlanR
    * @generated from field: tidegate.catalog.v1.Plan plan = 1;
    */
   plan?: Plan;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
 };
 
 /**
@@ -828,6 +878,16 @@ export declare type CreatePlanRequestJson = {
    * @generated from field: tidegate.catalog.v1.Plan plan = 1;
    */
   plan?: PlanJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId?: string;
 };
 
 /**
