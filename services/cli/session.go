@@ -15,6 +15,7 @@ import (
 // sessionCmds are the commands about live sessions.
 type sessionCmds struct {
 	List  sessionListCmd  `cmd:"" help:"List live sessions."`
+	Count sessionCountCmd `cmd:"" help:"Count live sessions by what they are of."`
 	Get   sessionGetCmd   `cmd:"" help:"Show a live session, its plans and what limits did to it."`
 	Close sessionCloseCmd `cmd:"" help:"Close a live session, or many, with 4010."`
 }
@@ -64,6 +65,45 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 		held = append(held, words)
 	}
 	return s.printTable(withHeld(titles, rows, held))
+}
+
+// sessionCountCmd counts sessions.
+type sessionCountCmd struct {
+	By  string `enum:"version,application,subscription,gateway" default:"version" placeholder:"WHAT" help:"What to count by: version (the default), application, subscription or gateway."`
+	App string `placeholder:"APP" help:"Count only those of this application."`
+	API string `name:"api" placeholder:"VERSION" help:"Count only those of this version, such as EchoWebSocket/1.0.0."`
+}
+
+// Run counts the sessions.
+func (c *sessionCountCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	only, err := cl.trafficFilter(ctx, c.App, c.API)
+	if err != nil {
+		return err
+	}
+	counted, err := cl.sessions.CountSessions(ctx, &gatewayv1.CountSessionsRequest{
+		Parent: allGateways, GroupBy: c.By, Filter: only, ReturnPartialSuccess: true,
+	})
+	if err != nil {
+		return err
+	}
+	s.noteUnreachable(counted.GetUnreachable(), "its sessions are not counted")
+	if s.whole() {
+		return s.printWhole(counted)
+	}
+	label := cl.labels()
+	called := map[string]func(context.Context, string) string{"version": label.version, "application": label.application}[c.By]
+	if called == nil {
+		called = func(_ context.Context, name string) string { return path.Base(name) }
+	}
+	var rows [][]string
+	for _, of := range counted.GetCounts() {
+		rows = append(rows, []string{called(ctx, of.GetName()), strconv.FormatInt(of.GetSessions(), 10), of.GetName()})
+	}
+	return s.printTable([]string{strings.ToUpper(c.By), "SESSIONS", "NAME"}, rows)
 }
 
 // withHeld adds to a table the column of what limits did, where they did anything.

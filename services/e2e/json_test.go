@@ -26,6 +26,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"whoami", "username"},
 		// First, as the client answers no pings.
 		{"session list", "sessions"},
+		{"session count --by application", "counts"},
 		{"session get SESSION", "clientAddress"},
 		{"session close SESSION", "closed"},
 		{"record get SESSION", "endReason"},

@@ -239,6 +239,8 @@ func TestCommandsLive(t *testing.T) {
 	conn := s.connect(t, s.WSS+x.path, p.accessToken(t, x))
 	echo(t, conn, websocket.MessageText, "hello")
 	sh.says(t, []string{"Live/1.0.0", "Live client", "127.0.0.1:"}, "session", "list", "--api", "Live")
+	sh.says(t, []string{"Live client  1 ", x.app.GetName()}, "session", "count", "--by", "application", "--api", "Live")
+	sh.says(t, []string{"Live/1.0.0  1 "}, "session", "count", "--app", "Live client")
 	name := p.liveSessions(t, x)[0].GetName()
 	_, ref, _ := strings.Cut(name, "/sessions/")
 	sh.says(t, []string{"Closed"}, "session", "close", ref)

@@ -1,11 +1,12 @@
-// Package sessionorder has the order in which live sessions are listed. Gateways and
-// the portal, which merges their lists, put the same keys into page tokens, so that
-// the portal can ask each gateway for what follows the same session.
+// Package sessionorder has the order in which live sessions are listed, and that of their
+// counts. Gateways and the portal, which merges their lists, put the same keys into page
+// tokens, so that the portal can ask each gateway for what follows the same session.
 package sessionorder
 
 import (
 	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -43,4 +44,21 @@ func KeyOf(s *gatewayv1.Session) Key {
 // Compare returns -1, 0 or 1 where k comes before, at or after o.
 func (k Key) Compare(o Key) int {
 	return cmp.Or(cmp.Compare(k.Start, o.Start), cmp.Compare(k.Name, o.Name))
+}
+
+// MaxCounts is how many counts of sessions an answer has at most, and for how many names
+// a request may ask.
+const MaxCounts = 1000
+
+// Greatest returns the MaxCounts greatest of some counts, the greatest first, and of
+// equal ones by name.
+func Greatest(counts map[string]int64) []*gatewayv1.SessionCount {
+	all := make([]*gatewayv1.SessionCount, 0, len(counts))
+	for name, n := range counts {
+		all = append(all, &gatewayv1.SessionCount{Name: name, Sessions: n})
+	}
+	slices.SortFunc(all, func(a, b *gatewayv1.SessionCount) int {
+		return cmp.Or(cmp.Compare(b.GetSessions(), a.GetSessions()), cmp.Compare(a.GetName(), b.GetName()))
+	})
+	return slices.Clip(all[:min(MaxCounts, len(all))])
 }

@@ -1,6 +1,6 @@
-// Package api serves SessionService: a gateway's live sessions, for operators and
-// for the owners of versions. check.go checks requests, convert.go converts;
-// package session keeps the sessions.
+// Package api serves SessionService: a gateway's live sessions, for operators and for
+// the owners of versions and applications. viewer.go says who sees what, check.go checks
+// requests, convert.go converts; package session keeps the sessions.
 package api
 
 import (
@@ -25,7 +25,7 @@ import (
 // Sessions are the live sessions. session.Registry implements it.
 type Sessions interface {
 	Get(ref string) *session.Session
-	List(after string, n int, keep func(*session.Session) bool) []*session.Session
+	Each(fn func(*session.Session))
 	Gauges() session.Gauges
 }
 
@@ -92,7 +92,8 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err := a.checkGateway("parent", req.GetParent()); err != nil {
 		return nil, err
 	}
-	match, err := checkFilter(req.GetFilter(), identity.From(ctx).User)
+	v := a.viewer(ctx)
+	match, err := v.filter(req.GetFilter())
 	if err != nil {
 		return nil, err
 	}
@@ -103,11 +104,10 @@ func (a *API) ListSessions(ctx context.Context, req *gatewayv1.ListSessionsReque
 	if err != nil {
 		return nil, err
 	}
-	sees := a.sees(ctx)
-	found, more, total := a.oldest(p.After, p.Size, func(info session.Info) bool { return sees(info.Route.Version) && match(info) })
+	found, more, total := a.oldest(p.After, p.Size, match)
 	resp := &gatewayv1.ListSessionsResponse{TotalSize: int32(min(total, math.MaxInt32))}
 	for _, e := range found {
-		resp.Sessions = append(resp.Sessions, a.toSession(e.session, identity.From(ctx).User))
+		resp.Sessions = append(resp.Sessions, a.toSession(e.session, v))
 	}
 	if more {
 		resp.NextPageToken = p.Token(found[len(found)-1].key)
@@ -121,7 +121,7 @@ func (a *API) GetSession(ctx context.Context, req *gatewayv1.GetSessionRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return a.toSession(s, identity.From(ctx).User), nil
+	return a.toSession(s, a.viewer(ctx)), nil
 }
 
 // CloseSession closes a session with 4010.
@@ -144,22 +144,8 @@ func (a *API) session(ctx context.Context, name string) (*session.Session, error
 		return nil, err
 	}
 	s := a.sessions.Get(ref)
-	if s == nil || !a.sees(ctx)(s.Info().Route.Version) {
+	if s == nil || !a.viewer(ctx).sees(s) {
 		return nil, fault.NotFound("%s", name)
 	}
 	return s, nil
-}
-
-// sees returns a function that reports whether the caller may see a version's
-// sessions: administrators see all, others those of versions that they own.
-func (a *API) sees(ctx context.Context) func(version string) bool {
-	user := identity.From(ctx).User
-	if user.Has(identity.RoleAdmin) {
-		return func(string) bool { return true }
-	}
-	table := a.routes.Load()
-	return func(version string) bool {
-		r := table.Get(version)
-		return r != nil && user.Name != "" && r.Owner == user.Name
-	}
 }

@@ -44,9 +44,9 @@ type fixture struct {
 	registry *session.Registry
 	ready    error
 
-	// ann owns version 1, bob version 2, sue the applications and version 3, root is an
-	// administrator.
-	ann, bob, sue, root grpc.CallOption
+	// ann owns version 1, bob version 2, sue the applications and version 3, tom nothing, root
+	// is an administrator.
+	ann, bob, sue, tom, root grpc.CallOption
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -90,7 +90,7 @@ func newFixture(t *testing.T) *fixture {
 	as := func(id string, roles ...string) grpc.CallOption {
 		return identitytest.Bearer(signer.Token(id, roles...))
 	}
-	f.ann, f.bob, f.sue, f.root = as("ann", "creator"), as("bob", "creator"), as("sue", "subscriber"), as("root", "admin")
+	f.ann, f.bob, f.sue, f.tom, f.root = as("ann", "creator"), as("bob", "creator"), as("sue", "subscriber"), as("tom", "subscriber"), as("root", "admin")
 	return f
 }
 
@@ -140,7 +140,7 @@ func refs(list []*gatewayv1.Session) []string {
 func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 	f := newFixture(t)
 	f.addUnder(&session.Plans{Plan: "plans/gold", ApplicationPlan: "plans/own"}, "r1", v1, "applications/x")
-	f.add("r2", v2, "applications/y")
+	f.addUnder(&session.Plans{TrafficPlan: "plans/all"}, "r2", v2, "applications/y")
 	f.addUnder(&session.Plans{TrafficPlan: "plans/gold"}, "r3", v1, "")
 	f.add("r4", "apis/gone/versions/1", "applications/x")
 	for name, tt := range map[string]struct {
@@ -151,7 +151,11 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		"root":                             {f.root, "", []string{"r1", "r2", "r3", "r4"}},
 		"ann":                              {f.ann, "", []string{"r1", "r3"}},
 		"bob":                              {f.bob, "", []string{"r2"}},
-		"sue":                              {f.sue, "", nil},
+		"sue, of her applications":         {f.sue, "", []string{"r1", "r2", "r4"}},
+		"sue by application":               {f.sue, `application = "applications/y"`, []string{"r2"}},
+		"sue by one that she does not see": {f.sue, `plan = "plans/all"`, nil},
+		"tom":                              {f.tom, "", nil},
+		"tom by sue's application":         {f.tom, `application = "applications/x"`, nil},
 		"root by version":                  {f.root, `version = "apis/b/versions/2"`, []string{"r2"}},
 		"root by application":              {f.root, `application = "applications/x"`, []string{"r1", "r4"}},
 		"root by user":                     {f.root, `user="users/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
@@ -161,7 +165,7 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		"ann by one that she does not see": {f.ann, `plan = "plans/own"`, nil},
 		"root by plan":                     {f.root, `plan = "plans/gold"`, []string{"r1", "r3"}},
 		"root by another plan":             {f.root, `plan = "plans/own"`, []string{"r1"}},
-		"root without a plan":              {f.root, `plan = ""`, []string{"r2", "r4"}},
+		"root without a plan":              {f.root, `plan = ""`, []string{"r4"}},
 		"bob by ann's version":             {f.bob, `version = "apis/a/versions/1"`, nil},
 	} {
 		got, err := f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: tt.filter}, tt.as)
@@ -214,7 +218,7 @@ func TestGetAndClose(t *testing.T) {
 	f := newFixture(t)
 	s := f.add("r1", v1, "applications/x")
 	name := "gateways/gateway-1/sessions/r1"
-	for _, call := range []grpc.CallOption{f.bob, f.sue} {
+	for _, call := range []grpc.CallOption{f.bob, f.tom} {
 		_, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: name}, call)
 		wantStatus(t, "GetSession of somebody else's", err, codes.NotFound, "gateways/gateway-1/sessions/r1 not found")
 		_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, call)
@@ -232,9 +236,15 @@ func TestGetAndClose(t *testing.T) {
 	if _, err := f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: name}, f.ann); err != nil {
 		t.Errorf("CloseSession = %v", err)
 	}
-	var ended *session.EndedError
-	if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by users/ann" {
-		t.Errorf("the session ended with %v, want 4010 by the operator", s.Err())
+	hers := f.add("r2", v1, "applications/x")
+	if _, err := f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: "gateways/gateway-1/sessions/r2"}, f.sue); err != nil {
+		t.Errorf("CloseSession by the application's owner = %v", err)
+	}
+	for by, s := range map[string]*session.Session{"users/ann": s, "users/sue": hers} {
+		var ended *session.EndedError
+		if !errors.As(s.Err(), &ended) || ended.Ending.ClientCode != 4010 || ended.Ending.By != ending.Operator || ended.Ending.Detail != "by "+by {
+			t.Errorf("the session ended with %v, want 4010 by the operator, who is %s", s.Err(), by)
+		}
 	}
 }
 
@@ -251,9 +261,10 @@ func (m moving) Limits() (did []ending.LimitCount, since time.Time) {
 	return m.limits, time.Unix(8000, 0)
 }
 
-// TestASessionShowsItsLimits with what they did: those of the subscription and the version to
-// the version's owner, and to administrators, and to whom both are, those of the application
-// too. The application's plan is shown to the same, in an answer, a list and a filter.
+// TestASessionShowsItsLimits with what they did: those of the subscription to whoever sees it,
+// those of the version to the version's owner, those of the application to the application's,
+// and to administrators all. The plans of both are shown to the same, in an answer, a list and
+// a filter.
 func TestASessionShowsItsLimits(t *testing.T) {
 	f := newFixture(t)
 	var did []ending.LimitCount
@@ -275,14 +286,17 @@ func TestASessionShowsItsLimits(t *testing.T) {
 	for _, tt := range []struct {
 		who, ref string
 		as       grpc.CallOption
-		own      bool // its application's plan is shown
+		own, all bool // its application's plan, and its version's, are shown
 	}{
-		{"the version's owner", "r1", f.ann, false}, {"an administrator", "r1", f.root, true}, {"the owner of both", "hers", f.sue, true},
+		{"the version's owner", "r1", f.ann, false, true}, {"the application's owner", "r1", f.sue, true, false},
+		{"an administrator", "r1", f.root, true, true}, {"the owner of both", "hers", f.sue, true, true},
 	} {
-		want := &gatewayv1.Session{Plan: "plans/gold", TrafficPlan: "plans/all", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000}}
-		want.Limits = []*usagev1.LimitUsage{all[0], all[2]}
+		want := &gatewayv1.Session{Plan: "plans/gold", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000}, Limits: all[:1:1]}
 		if tt.own {
-			want.ApplicationPlan, want.Limits = "plans/own", all
+			want.ApplicationPlan, want.Limits = "plans/own", append(want.GetLimits(), all[1])
+		}
+		if tt.all {
+			want.TrafficPlan, want.Limits = "plans/all", append(want.GetLimits(), all[2])
 		}
 		got, err := f.GetSession(t.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/gateway-1/sessions/" + tt.ref}, tt.as)
 		if err != nil {
@@ -297,9 +311,11 @@ func TestASessionShowsItsLimits(t *testing.T) {
 		if diff := cmp.Diff([]*gatewayv1.Session{want, want}, []*gatewayv1.Session{got, list.GetSessions()[at]}, protocmp.Transform(), other); diff != "" {
 			t.Errorf("%s: the session, and in a list (- want, + got):\n%s", tt.who, diff)
 		}
-		list, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: `plan = "plans/own"`}, tt.as)
-		if found := slices.Contains(refs(list.GetSessions()), tt.ref); err != nil || found != tt.own {
-			t.Errorf("%s: found by the application's plan: %v, %v, want %v", tt.who, found, err, tt.own)
+		for plan, want := range map[string]bool{"plans/own": tt.own, "plans/all": tt.all} {
+			list, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: parent, Filter: fmt.Sprintf("plan = %q", plan)}, tt.as)
+			if found := slices.Contains(refs(list.GetSessions()), tt.ref); err != nil || found != want {
+				t.Errorf("%s: found by %s: %v, %v, want %v", tt.who, plan, found, err, want)
+			}
 		}
 	}
 }
@@ -342,6 +358,8 @@ func TestBadInput(t *testing.T) {
 	wantStatus(t, "GetGateway(all)", err, codes.InvalidArgument, "name: must be gateways/gateway-1"+onlyPortal)
 	_, err = f.ListSessions(t.Context(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-"}, f.root)
 	wantStatus(t, "ListSessions(all)", err, codes.InvalidArgument, "parent: must be gateways/gateway-1"+onlyPortal)
+	_, err = f.CountSessions(t.Context(), &gatewayv1.CountSessionsRequest{Parent: "gateways/-", GroupBy: "version"}, f.root)
+	wantStatus(t, "CountSessions(all)", err, codes.InvalidArgument, "parent: must be gateways/gateway-1"+onlyPortal)
 	_, err = f.CloseSession(t.Context(), &gatewayv1.CloseSessionRequest{Name: "gateways/-/sessions/r1"}, f.root)
 	wantStatus(t, "CloseSession(all)", err, codes.InvalidArgument, "name: must be gateways/gateway-1/sessions/{session}"+onlyPortal)
 	_, err = f.ListGateways(t.Context(), &gatewayv1.ListGatewaysRequest{}, f.root)

@@ -5,10 +5,8 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
@@ -50,13 +48,13 @@ func (a *API) checkSession(name string) (ref string, err error) {
 	return n.Ref, nil
 }
 
-// fields are the fields of a filter of sessions, and whether one has a value for a user.
-var fields = map[string]func(i session.Info, user identity.User, value string) bool{
-	"version":      func(i session.Info, _ identity.User, value string) bool { return i.Route.Version == value },
-	"application":  func(i session.Info, _ identity.User, value string) bool { return grantOf(i).Application == value },
-	"subscription": func(i session.Info, _ identity.User, value string) bool { return grantOf(i).Subscription == value },
-	"user":         func(i session.Info, _ identity.User, value string) bool { return grantOf(i).User == value },
-	"plan":         func(i session.Info, user identity.User, value string) bool { return hasPlan(plansSeen(i, user), value) },
+// fields are the fields of a filter of sessions, and whether one has a value for a viewer.
+var fields = map[string]func(s *session.Session, v viewer, value string) bool{
+	"version":      func(s *session.Session, _ viewer, value string) bool { return s.Route().Version == value },
+	"application":  func(s *session.Session, _ viewer, value string) bool { return grantOf(s).Application == value },
+	"subscription": func(s *session.Session, _ viewer, value string) bool { return grantOf(s).Subscription == value },
+	"user":         func(s *session.Session, _ viewer, value string) bool { return grantOf(s).User == value },
+	"plan":         func(s *session.Session, v viewer, value string) bool { return hasPlan(v.plans(s), value) },
 }
 
 // hasPlan reports whether a session has the plan at any place, or none at all where plan
@@ -68,16 +66,9 @@ func hasPlan(of session.Plans, plan string) bool {
 	return plan == of.Plan || plan == of.ApplicationPlan || plan == of.TrafficPlan
 }
 
-// grantOf returns a session's grant; under the scheme none it is empty.
-func grantOf(i session.Info) *grant.Grant {
-	if i.Grant == nil {
-		return &grant.Grant{}
-	}
-	return i.Grant
-}
-
-// checkFilter returns a function that reports whether a session matches a filter of a user.
-func checkFilter(filter string, user identity.User) (func(session.Info) bool, error) {
+// filter returns a function that reports whether the viewer sees a session, and a filter
+// accepts it.
+func (v viewer) filter(filter string) (func(*session.Session) bool, error) {
 	if utf8.RuneCountInString(filter) > maxFilter {
 		return nil, fault.Invalid("filter", "must be at most %d characters", maxFilter)
 	}
@@ -85,9 +76,12 @@ func checkFilter(filter string, user identity.User) (func(session.Info) bool, er
 	if err != nil {
 		return nil, err
 	}
-	return func(i session.Info) bool {
+	return func(s *session.Session) bool {
+		if !v.sees(s) {
+			return false
+		}
 		for field, value := range terms {
-			if !fields[field](i, user, value) {
+			if !fields[field](s, v, value) {
 				return false
 			}
 		}

@@ -9,9 +9,7 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
-	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
@@ -31,11 +29,10 @@ func (a *API) sessionName(ref string) resourcename.Session {
 	return resourcename.Session{Gateway: a.gateway.Instance, Ref: ref}
 }
 
-// toSession converts a session for a user who may see it, which is the version's owner or
-// an administrator.
-func (a *API) toSession(s *session.Session, user identity.User) *gatewayv1.Session {
+// toSession converts a session for a viewer who sees it.
+func (a *API) toSession(s *session.Session, v viewer) *gatewayv1.Session {
 	info, totals := s.Info(), s.Totals()
-	plans := plansSeen(info, user)
+	plans := v.plans(s)
 	did, pausedSince := s.Limits()
 	out := &gatewayv1.Session{
 		Name:          a.sessionName(info.Ref).String(),
@@ -50,7 +47,7 @@ func (a *API) toSession(s *session.Session, user identity.User) *gatewayv1.Sessi
 		PausedSinceTime: stamp(pausedSince),
 	}
 	for i := range did {
-		if did[i].Limit.Place != limits.Application || seesApplication(info, user) {
+		if v.seesLimit(s, did[i].Limit.Place) {
 			out.Limits = append(out.Limits, limitUsage(&did[i]))
 		}
 	}
@@ -59,21 +56,6 @@ func (a *API) toSession(s *session.Session, user identity.User) *gatewayv1.Sessi
 		out.ExpireTime = stamp(g.ExpireTime)
 	}
 	return out
-}
-
-// seesApplication reports whether a user may see the plan of a session's application, and
-// what its limits did: the application's owner and administrators.
-func seesApplication(info session.Info, user identity.User) bool {
-	return user.Has(identity.RoleAdmin) || user.Name != "" && grantOf(info).User == user.Name
-}
-
-// plansSeen returns those plans of a session that a user may see, who may see the session.
-func plansSeen(info session.Info, user identity.User) session.Plans {
-	plans := info.AllPlans()
-	if !seesApplication(info, user) {
-		plans.ApplicationPlan = ""
-	}
-	return plans
 }
 
 func traffic(c ending.Count) *usagev1.Traffic {

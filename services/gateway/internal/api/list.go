@@ -1,7 +1,6 @@
 package api
 
 import (
-	"math"
 	"slices"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -16,11 +15,11 @@ type entry struct {
 // oldest returns the n oldest sessions after a key that keep accepts, whether there are
 // more, and how many keep accepts in all. It looks at all sessions, which are in memory,
 // and remembers about a page of them.
-func (a *API) oldest(after sessionorder.Key, n int, keep func(session.Info) bool) (found []entry, more bool, total int) {
+func (a *API) oldest(after sessionorder.Key, n int, keep func(*session.Session) bool) (found []entry, more bool, total int) {
 	order := func() { slices.SortFunc(found, func(x, y entry) int { return x.key.Compare(y.key) }) }
-	a.sessions.List("", math.MaxInt, func(s *session.Session) bool {
-		if !keep(s.Info()) {
-			return false
+	a.sessions.Each(func(s *session.Session) {
+		if !keep(s) {
+			return
 		}
 		total++
 		if key := sessionorder.NewKey(s.Started(), a.sessionName(s.Ref())); key.Compare(after) > 0 {
@@ -31,7 +30,6 @@ func (a *API) oldest(after sessionorder.Key, n int, keep func(session.Info) bool
 			clear(found[n:])
 			found, more = found[:n], true
 		}
-		return false
 	})
 	if order(); len(found) > n {
 		found, more = found[:n], true

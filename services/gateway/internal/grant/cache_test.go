@@ -477,7 +477,7 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 		go func() { done <- r.Run(ctx) }()
 		begin := time.Now()
 		r.Reset(7)
-		for len(r.registry.List("", n, func(s *session.Session) bool { return s.Err() == nil })) > 0 {
+		for alive(r.registry) > 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
 		if fmt.Sprint(batches) != "[1000 1000 500]" {
@@ -494,6 +494,16 @@ func TestResetReadsLiveSessionsInBatches(t *testing.T) {
 			t.Errorf("Run = %v", err)
 		}
 	})
+}
+
+// alive returns how many sessions have not been ended.
+func alive(r *session.Registry) (n int) {
+	r.Each(func(s *session.Session) {
+		if s.Err() == nil {
+			n++
+		}
+	})
+	return n
 }
 
 func TestCloseEndsLookups(t *testing.T) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -147,14 +145,12 @@ func (r *Registry) all() []*Session {
 	return list
 }
 
-// List returns the first n sessions after the given reference that keep accepts,
-// ordered by reference. A nil keep accepts all.
-func (r *Registry) List(after string, n int, keep func(*Session) bool) []*Session {
-	list := slices.DeleteFunc(r.all(), func(s *Session) bool {
-		return s.Ref() <= after || keep != nil && !keep(s)
-	})
-	slices.SortFunc(list, func(a, b *Session) int { return strings.Compare(a.Ref(), b.Ref()) })
-	return slices.Clip(list[:min(n, len(list))])
+// Each calls fn for each session, in no order. Meanwhile sessions may come, which it
+// leaves out, and go.
+func (r *Registry) Each(fn func(*Session)) {
+	for _, s := range r.all() {
+		fn(s)
+	}
 }
 
 // RestingOn returns the sessions that rest on any of these names: those of their

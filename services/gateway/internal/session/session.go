@@ -115,6 +115,9 @@ var errOver = errors.New("the handshake is over")
 // Ref returns the session's reference, which is also its id.
 func (s *Session) Ref() string { return s.info.Ref }
 
+// Route returns the route that led to the session.
+func (s *Session) Route() *Route { return s.info.Route }
+
 // Info returns what is known about the session, with its newest grant.
 func (s *Session) Info() Info {
 	s.mu.Lock()

@@ -653,6 +653,210 @@ func (x *ListSessionsResponse) GetTotalSize() int32 {
 	return 0
 }
 
+// CountSessionsRequest asks how many sessions there are.
+type CountSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gateways/{gateway}, or gateways/- for all.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// What sessions are counted by: "version", "application", "subscription" or "gateway".
+	// Those that have none are left out.
+	GroupBy string `protobuf:"bytes,2,opt,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
+	// Only these, by their names, at most 1000; empty for all. Each that is named has a
+	// count, which may be 0.
+	Names []string `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty"`
+	// Restricts what is counted, as in ListSessions. At most 1024 characters.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Whether to leave out gateways that cannot be reached, and name them in
+	// unreachable (AIP-217). Only for gateways/-.
+	ReturnPartialSuccess bool `protobuf:"varint,5,opt,name=return_partial_success,json=returnPartialSuccess,proto3" json:"return_partial_success,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *CountSessionsRequest) Reset() {
+	*x = CountSessionsRequest{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountSessionsRequest) ProtoMessage() {}
+
+func (x *CountSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountSessionsRequest.ProtoReflect.Descriptor instead.
+func (*CountSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CountSessionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CountSessionsRequest) GetGroupBy() string {
+	if x != nil {
+		return x.GroupBy
+	}
+	return ""
+}
+
+func (x *CountSessionsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *CountSessionsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *CountSessionsRequest) GetReturnPartialSuccess() bool {
+	if x != nil {
+		return x.ReturnPartialSuccess
+	}
+	return false
+}
+
+// CountSessionsResponse has the counts, the greatest first, at most 1000.
+type CountSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The counts.
+	Counts []*SessionCount `protobuf:"bytes,1,rep,name=counts,proto3" json:"counts,omitempty"`
+	// Names of the gateways that could not be reached; their sessions are not counted.
+	Unreachable []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// How many sessions there are in all, with those that are not of one of the names.
+	Total         int64 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountSessionsResponse) Reset() {
+	*x = CountSessionsResponse{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountSessionsResponse) ProtoMessage() {}
+
+func (x *CountSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountSessionsResponse.ProtoReflect.Descriptor instead.
+func (*CountSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CountSessionsResponse) GetCounts() []*SessionCount {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *CountSessionsResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
+func (x *CountSessionsResponse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+// SessionCount is how many sessions are of something.
+type SessionCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of what they are of.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many.
+	Sessions      int64 `protobuf:"varint,2,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionCount) Reset() {
+	*x = SessionCount{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionCount) ProtoMessage() {}
+
+func (x *SessionCount) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionCount.ProtoReflect.Descriptor instead.
+func (*SessionCount) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SessionCount) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SessionCount) GetSessions() int64 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
 // GetSessionRequest names a session.
 type GetSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -664,7 +868,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +880,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[7]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +893,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetSessionRequest) GetName() string {
@@ -710,7 +914,7 @@ type CloseSessionRequest struct {
 
 func (x *CloseSessionRequest) Reset() {
 	*x = CloseSessionRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[8]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +926,7 @@ func (x *CloseSessionRequest) String() string {
 func (*CloseSessionRequest) ProtoMessage() {}
 
 func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[8]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +939,7 @@ func (x *CloseSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionRequest.ProtoReflect.Descriptor instead.
 func (*CloseSessionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CloseSessionRequest) GetName() string {
@@ -804,16 +1008,30 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
 	"\vunreachable\x18\x03 \x03(\tB\x03\xe0A\x06R\vunreachable\x12\x1d\n" +
 	"\n" +
-	"total_size\x18\x04 \x01(\x05R\ttotalSize\",\n" +
+	"total_size\x18\x04 \x01(\x05R\ttotalSize\"\xb7\x01\n" +
+	"\x14CountSessionsRequest\x12\x1b\n" +
+	"\x06parent\x18\x01 \x01(\tB\x03\xe0A\x02R\x06parent\x12\x1e\n" +
+	"\bgroup_by\x18\x02 \x01(\tB\x03\xe0A\x02R\agroupBy\x12\x14\n" +
+	"\x05names\x18\x03 \x03(\tR\x05names\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\x124\n" +
+	"\x16return_partial_success\x18\x05 \x01(\bR\x14returnPartialSuccess\"\x8f\x01\n" +
+	"\x15CountSessionsResponse\x129\n" +
+	"\x06counts\x18\x01 \x03(\v2!.tidegate.gateway.v1.SessionCountR\x06counts\x12%\n" +
+	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x03R\x05total\">\n" +
+	"\fSessionCount\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bsessions\x18\x02 \x01(\x03R\bsessions\",\n" +
 	"\x11GetSessionRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
 	"\x13CloseSessionRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\x92\x05\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\xab\x06\n" +
 	"\x0eSessionService\x12y\n" +
 	"\fListGateways\x12(.tidegate.gateway.v1.ListGatewaysRequest\x1a).tidegate.gateway.v1.ListGatewaysResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/gateways\x12q\n" +
 	"\n" +
 	"GetGateway\x12&.tidegate.gateway.v1.GetGatewayRequest\x1a\x1c.tidegate.gateway.v1.Gateway\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=gateways/*}\x12\x8d\x01\n" +
-	"\fListSessions\x12(.tidegate.gateway.v1.ListSessionsRequest\x1a).tidegate.gateway.v1.ListSessionsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=gateways/*}/sessions\x12|\n" +
+	"\fListSessions\x12(.tidegate.gateway.v1.ListSessionsRequest\x1a).tidegate.gateway.v1.ListSessionsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=gateways/*}/sessions\x12\x96\x01\n" +
+	"\rCountSessions\x12).tidegate.gateway.v1.CountSessionsRequest\x1a*.tidegate.gateway.v1.CountSessionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=gateways/*}/sessions:count\x12|\n" +
 	"\n" +
 	"GetSession\x12&.tidegate.gateway.v1.GetSessionRequest\x1a\x1c.tidegate.gateway.v1.Session\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=gateways/*/sessions/*}\x12\x83\x01\n" +
 	"\fCloseSession\x12(.tidegate.gateway.v1.CloseSessionRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=gateways/*/sessions/*}:closeB\xe1\x01\n" +
@@ -831,7 +1049,7 @@ func file_tidegate_gateway_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_gateway_v1_session_service_proto_rawDescData
 }
 
-var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*Gateway)(nil),               // 0: tidegate.gateway.v1.Gateway
 	(*Session)(nil),               // 1: tidegate.gateway.v1.Session
@@ -840,38 +1058,44 @@ var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*GetGatewayRequest)(nil),     // 4: tidegate.gateway.v1.GetGatewayRequest
 	(*ListSessionsRequest)(nil),   // 5: tidegate.gateway.v1.ListSessionsRequest
 	(*ListSessionsResponse)(nil),  // 6: tidegate.gateway.v1.ListSessionsResponse
-	(*GetSessionRequest)(nil),     // 7: tidegate.gateway.v1.GetSessionRequest
-	(*CloseSessionRequest)(nil),   // 8: tidegate.gateway.v1.CloseSessionRequest
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*v1.Traffic)(nil),            // 10: tidegate.usage.v1.Traffic
-	(*v1.LimitUsage)(nil),         // 11: tidegate.usage.v1.LimitUsage
-	(*emptypb.Empty)(nil),         // 12: google.protobuf.Empty
+	(*CountSessionsRequest)(nil),  // 7: tidegate.gateway.v1.CountSessionsRequest
+	(*CountSessionsResponse)(nil), // 8: tidegate.gateway.v1.CountSessionsResponse
+	(*SessionCount)(nil),          // 9: tidegate.gateway.v1.SessionCount
+	(*GetSessionRequest)(nil),     // 10: tidegate.gateway.v1.GetSessionRequest
+	(*CloseSessionRequest)(nil),   // 11: tidegate.gateway.v1.CloseSessionRequest
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*v1.Traffic)(nil),            // 13: tidegate.usage.v1.Traffic
+	(*v1.LimitUsage)(nil),         // 14: tidegate.usage.v1.LimitUsage
+	(*emptypb.Empty)(nil),         // 15: google.protobuf.Empty
 }
 var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
-	9,  // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	9,  // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
-	10, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
-	11, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
-	9,  // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
+	12, // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
+	12, // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	12, // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
+	13, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
+	14, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
+	12, // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
 	1,  // 8: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
-	2,  // 9: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
-	4,  // 10: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	5,  // 11: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	7,  // 12: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	8,  // 13: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
-	3,  // 14: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
-	0,  // 15: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	6,  // 16: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
-	1,  // 17: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
-	12, // 18: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	9,  // 9: tidegate.gateway.v1.CountSessionsResponse.counts:type_name -> tidegate.gateway.v1.SessionCount
+	2,  // 10: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
+	4,  // 11: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	5,  // 12: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	7,  // 13: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
+	10, // 14: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	11, // 15: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	3,  // 16: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
+	0,  // 17: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
+	6,  // 18: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	8,  // 19: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
+	1,  // 20: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
+	15, // 21: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_session_service_proto_init() }
@@ -885,7 +1109,7 @@ func file_tidegate_gateway_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_gateway_v1_session_service_proto_rawDesc), len(file_tidegate_gateway_v1_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,11 +23,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SessionService_ListGateways_FullMethodName = "/tidegate.gateway.v1.SessionService/ListGateways"
-	SessionService_GetGateway_FullMethodName   = "/tidegate.gateway.v1.SessionService/GetGateway"
-	SessionService_ListSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/ListSessions"
-	SessionService_GetSession_FullMethodName   = "/tidegate.gateway.v1.SessionService/GetSession"
-	SessionService_CloseSession_FullMethodName = "/tidegate.gateway.v1.SessionService/CloseSession"
+	SessionService_ListGateways_FullMethodName  = "/tidegate.gateway.v1.SessionService/ListGateways"
+	SessionService_GetGateway_FullMethodName    = "/tidegate.gateway.v1.SessionService/GetGateway"
+	SessionService_ListSessions_FullMethodName  = "/tidegate.gateway.v1.SessionService/ListSessions"
+	SessionService_CountSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/CountSessions"
+	SessionService_GetSession_FullMethodName    = "/tidegate.gateway.v1.SessionService/GetSession"
+	SessionService_CloseSession_FullMethodName  = "/tidegate.gateway.v1.SessionService/CloseSession"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -36,7 +37,7 @@ const (
 //
 // SessionService shows gateways, and shows and closes their live sessions.
 // Administrators see and close all sessions, other users those of versions that
-// they own.
+// they own; users also see those of their applications, and close them.
 //
 // The portal answers for all gateways: it asks those that are connected, or were
 // within the last 30 seconds, for 2 seconds each. A gateway that does not answer
@@ -52,6 +53,8 @@ type SessionServiceClient interface {
 	// Lists live sessions, oldest first: those of one gateway, or with gateways/-
 	// of all.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
+	// Counts live sessions by what they are of, on one gateway, or with gateways/- on all.
+	CountSessions(ctx context.Context, in *CountSessionsRequest, opts ...grpc.CallOption) (*CountSessionsResponse, error)
 	// Returns a live session. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*Session, error)
@@ -99,6 +102,16 @@ func (c *sessionServiceClient) ListSessions(ctx context.Context, in *ListSession
 	return out, nil
 }
 
+func (c *sessionServiceClient) CountSessions(ctx context.Context, in *CountSessionsRequest, opts ...grpc.CallOption) (*CountSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountSessionsResponse)
+	err := c.cc.Invoke(ctx, SessionService_CountSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sessionServiceClient) GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*Session, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Session)
@@ -125,7 +138,7 @@ func (c *sessionServiceClient) CloseSession(ctx context.Context, in *CloseSessio
 //
 // SessionService shows gateways, and shows and closes their live sessions.
 // Administrators see and close all sessions, other users those of versions that
-// they own.
+// they own; users also see those of their applications, and close them.
 //
 // The portal answers for all gateways: it asks those that are connected, or were
 // within the last 30 seconds, for 2 seconds each. A gateway that does not answer
@@ -141,6 +154,8 @@ type SessionServiceServer interface {
 	// Lists live sessions, oldest first: those of one gateway, or with gateways/-
 	// of all.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
+	// Counts live sessions by what they are of, on one gateway, or with gateways/- on all.
+	CountSessions(context.Context, *CountSessionsRequest) (*CountSessionsResponse, error)
 	// Returns a live session. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	GetSession(context.Context, *GetSessionRequest) (*Session, error)
@@ -166,6 +181,9 @@ func (UnimplementedSessionServiceServer) GetGateway(context.Context, *GetGateway
 }
 func (UnimplementedSessionServiceServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) CountSessions(context.Context, *CountSessionsRequest) (*CountSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountSessions not implemented")
 }
 func (UnimplementedSessionServiceServer) GetSession(context.Context, *GetSessionRequest) (*Session, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSession not implemented")
@@ -248,6 +266,24 @@ func _SessionService_ListSessions_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_CountSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).CountSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_CountSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).CountSessions(ctx, req.(*CountSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SessionService_GetSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetSessionRequest)
 	if err := dec(in); err != nil {
@@ -302,6 +338,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSessions",
 			Handler:    _SessionService_ListSessions_Handler,
+		},
+		{
+			MethodName: "CountSessions",
+			Handler:    _SessionService_CountSessions_Handler,
 		},
 		{
 			MethodName: "GetSession",

@@ -732,6 +732,212 @@ export declare type ListSessionsResponseJson = {
 export declare const ListSessionsResponseSchema: GenMessage<ListSessionsResponse, {jsonType: ListSessionsResponseJson}>;
 
 /**
+ * CountSessionsRequest asks how many sessions there are.
+ *
+ * @generated from message tidegate.gateway.v1.CountSessionsRequest
+ */
+export declare type CountSessionsRequest = Message<"tidegate.gateway.v1.CountSessionsRequest"> & {
+  /**
+   * gateways/{gateway}, or gateways/- for all.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * What sessions are counted by: "version", "application", "subscription" or "gateway".
+   * Those that have none are left out.
+   *
+   * @generated from field: string group_by = 2;
+   */
+  groupBy: string;
+
+  /**
+   * Only these, by their names, at most 1000; empty for all. Each that is named has a
+   * count, which may be 0.
+   *
+   * @generated from field: repeated string names = 3;
+   */
+  names: string[];
+
+  /**
+   * Restricts what is counted, as in ListSessions. At most 1024 characters.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+
+  /**
+   * Whether to leave out gateways that cannot be reached, and name them in
+   * unreachable (AIP-217). Only for gateways/-.
+   *
+   * @generated from field: bool return_partial_success = 5;
+   */
+  returnPartialSuccess: boolean;
+};
+
+/**
+ * CountSessionsRequest asks how many sessions there are.
+ *
+ * @generated from message tidegate.gateway.v1.CountSessionsRequest
+ */
+export declare type CountSessionsRequestJson = {
+  /**
+   * gateways/{gateway}, or gateways/- for all.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent?: string;
+
+  /**
+   * What sessions are counted by: "version", "application", "subscription" or "gateway".
+   * Those that have none are left out.
+   *
+   * @generated from field: string group_by = 2;
+   */
+  groupBy?: string;
+
+  /**
+   * Only these, by their names, at most 1000; empty for all. Each that is named has a
+   * count, which may be 0.
+   *
+   * @generated from field: repeated string names = 3;
+   */
+  names?: string[];
+
+  /**
+   * Restricts what is counted, as in ListSessions. At most 1024 characters.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter?: string;
+
+  /**
+   * Whether to leave out gateways that cannot be reached, and name them in
+   * unreachable (AIP-217). Only for gateways/-.
+   *
+   * @generated from field: bool return_partial_success = 5;
+   */
+  returnPartialSuccess?: boolean;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.CountSessionsRequest.
+ * Use `create(CountSessionsRequestSchema)` to create a new message.
+ */
+export declare const CountSessionsRequestSchema: GenMessage<CountSessionsRequest, {jsonType: CountSessionsRequestJson}>;
+
+/**
+ * CountSessionsResponse has the counts, the greatest first, at most 1000.
+ *
+ * @generated from message tidegate.gateway.v1.CountSessionsResponse
+ */
+export declare type CountSessionsResponse = Message<"tidegate.gateway.v1.CountSessionsResponse"> & {
+  /**
+   * The counts.
+   *
+   * @generated from field: repeated tidegate.gateway.v1.SessionCount counts = 1;
+   */
+  counts: SessionCount[];
+
+  /**
+   * Names of the gateways that could not be reached; their sessions are not counted.
+   *
+   * @generated from field: repeated string unreachable = 2;
+   */
+  unreachable: string[];
+
+  /**
+   * How many sessions there are in all, with those that are not of one of the names.
+   *
+   * @generated from field: int64 total = 3;
+   */
+  total: bigint;
+};
+
+/**
+ * CountSessionsResponse has the counts, the greatest first, at most 1000.
+ *
+ * @generated from message tidegate.gateway.v1.CountSessionsResponse
+ */
+export declare type CountSessionsResponseJson = {
+  /**
+   * The counts.
+   *
+   * @generated from field: repeated tidegate.gateway.v1.SessionCount counts = 1;
+   */
+  counts?: SessionCountJson[];
+
+  /**
+   * Names of the gateways that could not be reached; their sessions are not counted.
+   *
+   * @generated from field: repeated string unreachable = 2;
+   */
+  unreachable?: string[];
+
+  /**
+   * How many sessions there are in all, with those that are not of one of the names.
+   *
+   * @generated from field: int64 total = 3;
+   */
+  total?: string;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.CountSessionsResponse.
+ * Use `create(CountSessionsResponseSchema)` to create a new message.
+ */
+export declare const CountSessionsResponseSchema: GenMessage<CountSessionsResponse, {jsonType: CountSessionsResponseJson}>;
+
+/**
+ * SessionCount is how many sessions are of something.
+ *
+ * @generated from message tidegate.gateway.v1.SessionCount
+ */
+export declare type SessionCount = Message<"tidegate.gateway.v1.SessionCount"> & {
+  /**
+   * Name of what they are of.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 sessions = 2;
+   */
+  sessions: bigint;
+};
+
+/**
+ * SessionCount is how many sessions are of something.
+ *
+ * @generated from message tidegate.gateway.v1.SessionCount
+ */
+export declare type SessionCountJson = {
+  /**
+   * Name of what they are of.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 sessions = 2;
+   */
+  sessions?: string;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.SessionCount.
+ * Use `create(SessionCountSchema)` to create a new message.
+ */
+export declare const SessionCountSchema: GenMessage<SessionCount, {jsonType: SessionCountJson}>;
+
+/**
  * GetSessionRequest names a session.
  *
  * @generated from message tidegate.gateway.v1.GetSessionRequest
@@ -802,7 +1008,7 @@ export declare const CloseSessionRequestSchema: GenMessage<CloseSessionRequest, 
 /**
  * SessionService shows gateways, and shows and closes their live sessions.
  * Administrators see and close all sessions, other users those of versions that
- * they own.
+ * they own; users also see those of their applications, and close them.
  *
  * The portal answers for all gateways: it asks those that are connected, or were
  * within the last 30 seconds, for 2 seconds each. A gateway that does not answer
@@ -844,6 +1050,16 @@ export declare const SessionService: GenService<{
     methodKind: "unary";
     input: typeof ListSessionsRequestSchema;
     output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * Counts live sessions by what they are of, on one gateway, or with gateways/- on all.
+   *
+   * @generated from rpc tidegate.gateway.v1.SessionService.CountSessions
+   */
+  countSessions: {
+    methodKind: "unary";
+    input: typeof CountSessionsRequestSchema;
+    output: typeof CountSessionsResponseSchema;
   },
   /**
    * Returns a live session. gateways/-/sessions/{session} finds it on whichever
