@@ -16,7 +16,7 @@ export CGO_ENABLED := $(if $(RACE),1,0)
 # RACE=1 runs the tests under the race detector, which needs a C compiler. SQLite, which
 # is C translated to Go and does most of what tests wait for, is not watched itself: its
 # mutexes and database/sql's are, which order what our code does around it.
-UNWATCHED := modernc.org/sqlite/... modernc.org/libc/... golang.org/x/crypto/argon2/... golang.org/x/crypto/blake2b/...
+UNWATCHED := modernc.org/sqlite/... modernc.org/libc/... modernc.org/memory/... golang.org/x/crypto/argon2/... golang.org/x/crypto/blake2b/...
 TESTFLAGS := $(if $(RACE),-race $(foreach pkg,$(UNWATCHED),-gcflags=$(pkg)=-race=false)) -timeout 20m
 # $(call gotest,ARGUMENTS) is go test with a summary. With NOSKIP=1, as in CI, a
 # test that is skipped is a failure.

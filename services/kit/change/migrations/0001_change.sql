@@ -1,4 +1,7 @@
 -- +goose Up
+-- The engine takes the whole file at once: goose would look for the end of each statement,
+-- with 4 MiB for each line where its pool is empty.
+-- +goose StatementBegin
 -- One row. Whoever writes a change raises n first, and so holds the row until the
 -- commit. The epoch names this history; it is empty before the first change and the
 -- first watch.
@@ -45,3 +48,4 @@ CREATE TABLE change_watcher (
     connected       BOOLEAN NOT NULL,
     seen_us         BIGINT NOT NULL
 );
+-- +goose StatementEnd

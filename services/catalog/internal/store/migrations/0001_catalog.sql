@@ -1,4 +1,7 @@
 -- +goose Up
+-- The engine takes the whole file at once: goose would look for the end of each statement,
+-- with 4 MiB for each line where its pool is empty.
+-- +goose StatementBegin
 -- Times are microseconds since 1970 in UTC, lists are JSON, an empty text or a 0
 -- is "not set". Etags rise by one. Names that look alike have the same skeleton (package
 -- uniquename).
@@ -124,3 +127,4 @@ VALUES
 		'[{"name":"messages-per-day","kind":"quota","unit":"MESSAGES","amount":5000,"window":"DAY","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000008, 1793491200000008),
 	('async-default-subscriptionless', 'AsyncDefaultSubscriptionless', 'asyncdefaultsubscriptionless', 'asyncdefaultsubscriptionless', TRUE, '10000 messages a day for an application without a subscription.',
 		'[{"name":"messages-per-day","kind":"quota","unit":"MESSAGES","amount":10000,"window":"DAY","on_outage":"ALLOW","reaction":"DROP"}]', 'FREE', '', '[]', 1, 1793491200000009, 1793491200000009);
+-- +goose StatementEnd

@@ -1,4 +1,7 @@
 -- +goose Up
+-- The engine takes the whole file at once: goose would look for the end of each statement,
+-- with 4 MiB for each line where its pool is empty.
+-- +goose StatementBegin
 -- One row: what is fixed at the first start.
 CREATE TABLE installation (
     id         BIGINT PRIMARY KEY CHECK (id = 1),
@@ -575,3 +578,4 @@ CREATE INDEX quota_event_noted ON quota_event (noted_at);
 CREATE INDEX quota_event_application_owner ON quota_event (application_owner);
 CREATE INDEX quota_event_version ON quota_event (version);
 CREATE INDEX quota_event_application ON quota_event (application);
+-- +goose StatementEnd
