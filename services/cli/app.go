@@ -42,7 +42,10 @@ func (c *appCreateCmd) Run(ctx context.Context, s *shell) error {
 }
 
 // appListCmd lists applications.
-type appListCmd struct{}
+type appListCmd struct {
+	Query string `placeholder:"TEXT" help:"Show only those with this in their name."`
+	Order string `enum:"create_time,create_time desc,display_name,display_name desc," default:"" placeholder:"ORDER" help:"What to order by: create_time (the default) or display_name, or 'create_time desc' or 'display_name desc' for the reverse."`
+}
 
 // Run lists the applications.
 func (c *appListCmd) Run(ctx context.Context, s *shell) error {
@@ -51,7 +54,14 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	list := &subscriptionv1.ListApplicationsResponse{}
-	if list.Applications, err = cl.applications(ctx, ""); err != nil {
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{
+			Query: c.Query, OrderBy: c.Order, PageSize: pageSize, PageToken: token,
+		})
+		list.Applications = append(list.Applications, page.GetApplications()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
 		return err
 	}
 	if s.whole() {

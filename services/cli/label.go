@@ -93,7 +93,7 @@ func (l *labels) application(ctx context.Context, name string) string {
 
 // subscription says which application uses which version.
 func (l *labels) subscription(ctx context.Context, sub *subscriptionv1.Subscription) string {
-	return l.application(ctx, sub.GetApplication()) + " to " + l.version(ctx, sub.GetVersion())
+	return sub.GetApplicationDisplayName() + " to " + l.version(ctx, sub.GetVersion())
 }
 
 func (l *labels) user(ctx context.Context, name string) string {

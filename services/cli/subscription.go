@@ -133,11 +133,11 @@ func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
 	var rows [][]string
 	for _, sub := range subs {
 		rows = append(rows, []string{
-			label.application(ctx, sub.GetApplication()), label.version(ctx, sub.GetVersion()),
+			sub.GetApplicationDisplayName(), sub.GetApplicationOwnerUsername(), label.version(ctx, sub.GetVersion()),
 			label.plan(ctx, sub.GetPlan()), word(sub.GetState(), "STATE_"), sub.GetName(),
 		})
 	}
-	return s.printTable([]string{"APPLICATION", "VERSION", "PLAN", "STATE", "NAME"}, rows)
+	return s.printTable([]string{"APPLICATION", "OWNER", "VERSION", "PLAN", "STATE", "NAME"}, rows)
 }
 
 // subscriptionGetCmd shows a subscription.
@@ -159,8 +159,8 @@ func (c *subscriptionGetCmd) Run(ctx context.Context, s *shell) error {
 		return s.printWhole(sub)
 	}
 	label := cl.labels()
-	return s.printFields([2]string{"Subscription", sub.GetName()}, [2]string{"Application", label.application(ctx, sub.GetApplication())},
-		[2]string{"To", label.version(ctx, sub.GetVersion())}, [2]string{"Plan", label.plan(ctx, sub.GetPlan())},
+	return s.printFields([2]string{"Subscription", sub.GetName()}, [2]string{"Application", sub.GetApplicationDisplayName()},
+		[2]string{"Owner", sub.GetApplicationOwnerUsername()}, [2]string{"To", label.version(ctx, sub.GetVersion())}, [2]string{"Plan", label.plan(ctx, sub.GetPlan())},
 		[2]string{"State", word(sub.GetState(), "STATE_")}, [2]string{"Created", when(sub.GetCreateTime())})
 }
 

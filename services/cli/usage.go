@@ -18,7 +18,7 @@ import (
 // usageCmd shows usage.
 type usageCmd struct {
 	App     string         `placeholder:"APP" help:"Show only that of this application."`
-	API     string         `name:"api" placeholder:"VERSION" help:"Show only that of this version, such as EchoWebSocket/1.0.0."`
+	API     []string       `name:"api" sep:"none" placeholder:"VERSION" help:"Show only that of this version, such as EchoWebSocket/1.0.0; can be repeated."`
 	By      []string       `enum:"api,version,application,subscription,plan,all" placeholder:"WHAT" help:"What to sum by: api, version, application, subscription, plan, or all for one sum; can be repeated. Default: version and application."`
 	Step    *time.Duration `placeholder:"DURATION" help:"Length of the spans of time: minutes that divide an hour, hours that divide a day, or days, such as 5m, 1h or 7d; 0 for the whole time in one. Default: 1h, and with --by or --top the whole time."`
 	Top     int32          `placeholder:"N" help:"Show only the N that have the most of --order-by, 1 to 100."`
@@ -32,6 +32,9 @@ type usageCmd struct {
 func (c *usageCmd) request() (*usagev1.ListUsageRequest, error) {
 	if c.Top < 0 || c.Top > 100 {
 		return nil, usagef("--top: %d is not between 1 and 100", c.Top)
+	}
+	if len(c.API) > 100 {
+		return nil, usagef("--api: is given %d times, and may be 100 times", len(c.API))
 	}
 	if c.OrderBy != "" && c.Top == 0 {
 		return nil, usagef("--order-by: is for --top")
@@ -63,6 +66,28 @@ func (c *usageCmd) request() (*usagev1.ListUsageRequest, error) {
 	return req, nil
 }
 
+// restrict asks only for what --app and --api name. One version is in the filter, by which
+// the server says that there is no such thing.
+func (c *usageCmd) restrict(ctx context.Context, cl *client, req *usagev1.ListUsageRequest) (err error) {
+	one := ""
+	if len(c.API) == 1 {
+		one = c.API[0]
+	}
+	if req.Filter, err = cl.pastFilter(ctx, c.App, one); err != nil || len(c.API) < 2 {
+		return err
+	}
+	for _, text := range c.API {
+		version, err := cl.pastVersion(ctx, text)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(req.GetVersions(), version) {
+			req.Versions = append(req.Versions, version)
+		}
+	}
+	return nil
+}
+
 // Run lists the usage.
 func (c *usageCmd) Run(ctx context.Context, s *shell) error {
 	req, err := c.request()
@@ -73,7 +98,7 @@ func (c *usageCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	if req.Filter, err = cl.pastFilter(ctx, c.App, c.API); err != nil {
+	if err := c.restrict(ctx, cl, req); err != nil {
 		return err
 	}
 	list := &usagev1.ListUsageResponse{}

@@ -86,7 +86,8 @@ func TestUsageAsksFor(t *testing.T) {
 		"--top 5":                               `top:5 group_by:["version","application"]`,
 		"--top 5 --order-by dropped --step 7d":  `top:5 order_by:"dropped" step:{seconds:604800} group_by:["version","application"]`,
 		"--until 2026-01-02T03:04:05Z --by api": `end_time:{seconds:1767323045} group_by:"api"`,
-		"--app applications/7 --api apis/1/versions/2 --by all": `filter:"application = \"applications/7\" AND version = \"apis/1/versions/2\""`,
+		"--api apis/1/versions/2 --api apis/1/versions/3 --api apis/1/versions/2 --by all": `versions:["apis/1/versions/2","apis/1/versions/3"]`,
+		"--app applications/7 --api apis/1/versions/2 --by all":                            `filter:"application = \"applications/7\" AND version = \"apis/1/versions/2\""`,
 	} {
 		if _, stderr, code := c.run(t, append([]string{"usage"}, strings.Fields(args)...)...); code != 0 {
 			t.Errorf("tidegate usage %s = %q, %d", args, stderr, code)

@@ -1,6 +1,8 @@
 package sqldb
 
 import (
+	"strings"
+
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -19,4 +21,10 @@ func FoldFilter(name *string) *string {
 	}
 	folded := Fold(*name)
 	return &folded
+}
+
+// PartPattern returns the pattern of LIKE … ESCAPE '\' for folded names that have a text in
+// them, whatever its case.
+func PartPattern(text string) string {
+	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(Fold(text)) + "%"
 }

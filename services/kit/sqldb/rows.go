@@ -101,10 +101,18 @@ const listRows = 100
 // Between two rows the transaction can run other statements. An error ends the
 // list.
 func List[T any, K Key](ctx context.Context, q Querier, scan func(Row) (T, error), key func(T) K, after K, query string, args ...any) iter.Seq2[T, error] {
+	return Pages(key, after, func(after K, limit int) ([]T, error) {
+		return All(ctx, q, scan, query, append(append(after.Args(), limit), args...)...)
+	})
+}
+
+// Pages is List for a query that depends on the key, such as one without a condition for
+// the first row: read returns the first rows after a key, as many as limit or, if they are
+// the last, fewer.
+func Pages[T, K any](key func(T) K, after K, read func(after K, limit int) ([]T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
-			params := append(after.Args(), listRows)
-			rows, err := All(ctx, q, scan, query, append(params, args...)...)
+			rows, err := read(after, listRows)
 			if err != nil {
 				var none T
 				yield(none, err)

@@ -40,6 +40,10 @@ func isASCII(name string) bool {
 	return strings.IndexFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
+// maxFold is how many bytes the folded form of a name may have: some characters stand for
+// many, and lists that are ordered by names have the form in their page tokens.
+const maxFold = 400
+
 // Check returns a fault for what is wrong with a name that must be unique, in a field
 // of a request, or nil.
 func Check(field, name string) error {
@@ -50,6 +54,9 @@ func Check(field, name string) error {
 	}
 	if isASCII(name) {
 		return nil
+	}
+	if n := len(Of(name).Fold); n > maxFold {
+		return fault.Invalid(field, "must have at most %d bytes as it is compared, without case and in its Unicode normal form: it has %d", maxFold, n)
 	}
 	if r, mixed := otherScript(name); mixed {
 		return fault.Invalid(field, "must be in one script: %q, U+%04X, does not go with what comes before it", r, r)

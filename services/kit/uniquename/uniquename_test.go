@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 	"unicode"
 
@@ -19,19 +20,20 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		"Еcho":           `must be in one script: 'c', U+0063, does not go with what comes before it`,
-		"Погода API":     `must be in one script: 'A', U+0041, does not go with what comes before it`,
-		"Echо":           `must be in one script: 'о', U+043E, does not go with what comes before it`,
-		"天気 weather":     `must be in one script: 'w', U+0077, does not go with what comes before it`,
-		"ひらがな 한국어":       `must be in one script: '한', U+D55C, does not go with what comes before it`,
-		"αβгд":           `must be in one script: 'г', U+0433, does not go with what comes before it`,
-		"Echo\u200b":     "must have no invisible characters: it has U+200B",
-		"Ec\u00adho":     "must have no invisible characters: it has U+00AD",
-		"Echo\ufe0f":     "must have no invisible characters: it has U+FE0F",
-		"Echo\u3164":     "must have no invisible characters: it has U+3164",
-		"Echo\u034f":     "must have no invisible characters: it has U+034F",
-		"Echo\U000e0061": "must have no invisible characters: it has U+E0061",
-		"Echo\U0010fffd": `must be in one script: '\U0010fffd', U+10FFFD, does not go with what comes before it`,
+		"Еcho":                  `must be in one script: 'c', U+0063, does not go with what comes before it`,
+		"Погода API":            `must be in one script: 'A', U+0041, does not go with what comes before it`,
+		"Echо":                  `must be in one script: 'о', U+043E, does not go with what comes before it`,
+		"天気 weather":            `must be in one script: 'w', U+0077, does not go with what comes before it`,
+		"ひらがな 한국어":              `must be in one script: '한', U+D55C, does not go with what comes before it`,
+		"αβгд":                  `must be in one script: 'г', U+0433, does not go with what comes before it`,
+		"Echo\u200b":            "must have no invisible characters: it has U+200B",
+		"Ec\u00adho":            "must have no invisible characters: it has U+00AD",
+		"Echo\ufe0f":            "must have no invisible characters: it has U+FE0F",
+		"Echo\u3164":            "must have no invisible characters: it has U+3164",
+		"Echo\u034f":            "must have no invisible characters: it has U+034F",
+		"Echo\U000e0061":        "must have no invisible characters: it has U+E0061",
+		strings.Repeat("ﷺ", 13): "must have at most 400 bytes as it is compared, without case and in its Unicode normal form: it has 429",
+		"Echo\U0010fffd":        `must be in one script: '\U0010fffd', U+10FFFD, does not go with what comes before it`,
 	} {
 		if err := Check("f", bad); err == nil || err.Error() != "f: "+want {
 			t.Errorf("Check(%q) = %v, want %q", bad, err, want)

@@ -93,11 +93,13 @@ func TestAuditSaysWhatChanged(t *testing.T) {
 			`CreateOAuthClientSecret app (sandbox): secret is secret`,
 			`CreateOAuthClientSecret app (sandbox): expire_time >2027-01-02T03:04:05Z secret is secret`,
 			`DeleteOAuthClientSecret app (sandbox): expire_time 2027-01-02T03:04:05Z> secret is secret`,
-			`CreateSubscription app to Echo/1.0.0: application >` + app.GetName() + ` version >` + v1 + ` plan >` + gold + ` state >STATE_ACTIVE`,
+			`CreateSubscription app to Echo/1.0.0: application >` + app.GetName() + ` version >` + v1 + ` plan >` + gold + ` state >STATE_ACTIVE` +
+				` application_display_name >app application_owner >` + w.annName + ` application_owner_username >ann`,
 			`UpdateSubscription app to Echo/1.0.0: plan ` + gold + `>` + silver,
 			`BlockSubscription app to Echo/1.0.0: state STATE_ACTIVE>STATE_BLOCKED`,
 			`RestoreSubscription app to Echo/1.0.0: state STATE_BLOCKED>STATE_ACTIVE`,
-			`DeleteSubscription app to Echo/1.0.0: application ` + app.GetName() + `> version ` + v1 + `> plan ` + silver + `> state STATE_ACTIVE>`,
+			`DeleteSubscription app to Echo/1.0.0: application ` + app.GetName() + `> version ` + v1 + `> plan ` + silver + `> state STATE_ACTIVE>` +
+				` application_display_name app> application_owner ` + w.annName + `> application_owner_username ann>`,
 			`UpdateApplication app: plan >` + gold,
 			`UpdateApplication app: plan ` + gold + `>`,
 		}

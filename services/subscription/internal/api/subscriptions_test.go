@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -63,6 +64,43 @@ func TestApplications(t *testing.T) {
 			if diff := cmp.Diff(tt.want, names); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 			}
+		}
+		req := &subscriptionv1.ListApplicationsRequest{Query: "h", OrderBy: "display_name desc", PageSize: 1}
+		var pages []string
+		for {
+			list, err := w.apps.ListApplications(w.root, req)
+			w.must(err)
+			pages = append(pages, list.GetApplications()[0].GetDisplayName())
+			if req.PageToken = list.GetNextPageToken(); req.GetPageToken() == "" {
+				break
+			}
+			_, err = w.apps.ListApplications(w.root, &subscriptionv1.ListApplicationsRequest{Query: "h", PageToken: req.GetPageToken()})
+			refused(t, "ListApplications(another order)", err, codes.InvalidArgument, "page_token: belongs to another list or filter")
+		}
+		if diff := cmp.Diff([]string{"Other", "Chat"}, pages); diff != "" {
+			t.Errorf("pages (-want +got):\n%s", diff)
+		}
+		_, err = w.apps.ListApplications(w.root, &subscriptionv1.ListApplicationsRequest{OrderBy: "owner"})
+		refused(t, "ListApplications(order of nothing)", err, codes.InvalidArgument,
+			"order_by: must be in list [create_time, create_time desc, display_name, display_name desc]")
+		both := []string{other.GetName(), made.GetName()}
+		batch, err := w.apps.BatchGetApplications(w.root, &subscriptionv1.BatchGetApplicationsRequest{Names: both})
+		if diff := cmp.Diff([]*subscriptionv1.Application{other, updated}, batch.GetApplications(), protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("BatchGetApplications() = %v (-want +got):\n%s", err, diff)
+		}
+		_, err = w.apps.BatchGetApplications(w.ann, &subscriptionv1.BatchGetApplicationsRequest{Names: both})
+		refused(t, "BatchGetApplications(another's)", err, codes.NotFound, other.GetName()+" not found")
+		batch, err = w.apps.BatchGetApplications(w.ann, &subscriptionv1.BatchGetApplicationsRequest{Names: both, AllowMissing: true})
+		if diff := cmp.Diff([]*subscriptionv1.Application{updated}, batch.GetApplications(), protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("BatchGetApplications(allow_missing) = %v (-want +got):\n%s", err, diff)
+		}
+		for text, names := range map[string][]string{
+			"names: must contain at least 1 item(s)":       nil,
+			"names: must not have the same value twice":    {made.GetName(), made.GetName()},
+			"names[0]: must be applications/{application}": {"x"},
+		} {
+			_, err = w.apps.BatchGetApplications(w.ann, &subscriptionv1.BatchGetApplicationsRequest{Names: names})
+			refused(t, "BatchGetApplications(bad names)", err, codes.InvalidArgument, text)
 		}
 		_, err = w.apps.DeleteApplication(w.ann, &subscriptionv1.DeleteApplicationRequest{Name: made.GetName(), Etag: "2"})
 		w.must(err)
@@ -121,10 +159,21 @@ func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
 		w.publish(v1)
 		app := w.application(w.ann, "Chat")
 		sub := w.subscribe(w.ann, app.GetName(), v1)
+		if sub.GetApplicationDisplayName() != "Chat" || sub.GetApplicationOwner() != w.annName || sub.GetApplicationOwnerUsername() != "ann" {
+			t.Errorf("CreateSubscription() = %v, want names of Chat and its owner", sub)
+		}
 		for _, as := range []context.Context{w.ann, w.bob, w.root} {
 			got, err := w.subs.GetSubscription(as, &subscriptionv1.GetSubscriptionRequest{Name: sub.GetName()})
 			if diff := cmp.Diff(sub, got, protocmp.Transform()); err != nil || diff != "" {
 				t.Errorf("GetSubscription() = %v (-made +got):\n%s", err, diff)
+			}
+		}
+		for filter, want := range map[string]int{
+			`version_owner = "users/me"`: 1, `application_owner = "users/me"`: 0, `application_owner = "` + w.annName + `" AND state = "ACTIVE"`: 1,
+		} {
+			list, err := w.subs.ListSubscriptions(w.bob, &subscriptionv1.ListSubscriptionsRequest{Filter: filter})
+			if err != nil || len(list.GetSubscriptions()) != want || want == 1 && !proto.Equal(list.GetSubscriptions()[0], sub) {
+				t.Errorf("ListSubscriptions(%s) = %v, %v, want %d", filter, list, err, want)
 			}
 		}
 		_, err := w.subs.GetSubscription(w.guest, &subscriptionv1.GetSubscriptionRequest{Name: sub.GetName()})

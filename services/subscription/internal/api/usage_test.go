@@ -118,6 +118,13 @@ func TestUsage(t *testing.T) {
 				t.Errorf("%s: ListSessionRecords() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
 		}
+		for as, rows := range map[context.Context]int{w.bob: 1, w.root: 2, w.guest: 0} { // v2 is not Bob's
+			req := everything("")
+			req.Versions = []string{v1, v2, "apis/none/versions/none"}
+			if usage, err := w.usage.ListUsage(as, req); err != nil || len(usage.GetUsage()) != rows {
+				t.Errorf("ListUsage() of some versions = %v, %v, want %d rows", usage, err, rows)
+			}
+		}
 		usage, err := w.usage.ListUsage(w.ann, everything(""))
 		w.must(err)
 		sum := &usagev1.Usage{

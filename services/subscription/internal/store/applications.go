@@ -32,9 +32,14 @@ type Application struct {
 // Label returns what users call the application.
 func (a Application) Label() string { return a.DisplayName }
 
-// ListKey returns the application's key in lists.
-func (a Application) ListKey() sqldb.TimeKey {
-	return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID}
+// ApplicationKey is an application's key in lists, in any order; the zero value is before
+// all of them.
+type ApplicationKey struct {
+	// Time is when it was created, in microseconds since 1970.
+	Time int64
+	// Name is the folded display name; empty where the order is that of times.
+	Name string `json:",omitempty"`
+	ID   string
 }
 
 const selectApplication = `
@@ -132,17 +137,55 @@ type ApplicationFilter struct {
 	DisplayName *string
 	// Owner is the id of a user.
 	Owner *string
+	// Part is a part of the display name, without regard to case.
+	Part *string
 }
 
-// Applications returns the applications after a key that v may see, oldest first.
-func (s *Store) Applications(ctx context.Context, v identity.Viewer, f ApplicationFilter, after sqldb.TimeKey) iter.Seq2[Application, error] {
-	return sqldb.List(ctx, s.db, scanApplication, Application.ListKey, after, selectApplication+`
-		WHERE (created_at, id) > ($1, $2)
-			AND (CAST($4 AS TEXT) IS NULL OR owner = $4)
-			AND (CAST($5 AS TEXT) IS NULL OR name_fold = $5)
-			AND (CAST($6 AS TEXT) IS NULL OR owner = $6)
-		ORDER BY created_at, id LIMIT $3`,
-		v.Owner(), sqldb.FoldFilter(f.DisplayName), f.Owner)
+// ApplicationOrder is what applications are ordered by; the zero value is the oldest first.
+type ApplicationOrder struct {
+	// ByName says that it is the display name, without regard to case, and not the time.
+	ByName bool
+	// Descending says that the order is reversed.
+	Descending bool
+}
+
+// Key returns an application's key in lists of this order.
+func (o ApplicationOrder) Key(a Application) ApplicationKey {
+	k := ApplicationKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID}
+	if o.ByName {
+		k.Name = sqldb.Fold(a.DisplayName)
+	}
+	return k
+}
+
+// Applications returns the applications after a key that v may see.
+func (s *Store) Applications(ctx context.Context, v identity.Viewer, f ApplicationFilter, order ApplicationOrder, after ApplicationKey) iter.Seq2[Application, error] {
+	return sqldb.Pages(order.Key, after, func(after ApplicationKey, limit int) ([]Application, error) {
+		var w conditions
+		w.is("owner", v.Owner())
+		w.is("owner", f.Owner)
+		w.is("name_fold", sqldb.FoldFilter(f.DisplayName))
+		if f.Part != nil {
+			w.add(`name_fold LIKE `, w.param(sqldb.PartPattern(*f.Part)), ` ESCAPE '\'`)
+		}
+		column, value := "created_at", any(after.Time)
+		if order.ByName {
+			column, value = "name_fold", after.Name
+		}
+		if after != (ApplicationKey{}) {
+			w.after(column, value, "id", after.ID, order.Descending)
+		}
+		return sqldb.All(ctx, s.db, scanApplication, selectApplication+w.where()+orderBy(column, "id", order.Descending)+" LIMIT "+w.param(limit), w.args...)
+	})
+}
+
+// ApplicationsNamed returns those of the applications with these ids that v may see, in any
+// order.
+func (s *Store) ApplicationsNamed(ctx context.Context, v identity.Viewer, ids []string) ([]Application, error) {
+	var w conditions
+	w.is("owner", v.Owner())
+	w.oneOf("id", ids)
+	return sqldb.All(ctx, s.db, scanApplication, selectApplication+w.where(), w.args...)
 }
 
 // UpdateApplication writes an application that v may see as edit returns it; edit

@@ -1,16 +1,19 @@
 package store_test
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -40,7 +43,7 @@ func TestApplication(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		made := b.application(b.ann, "My Übung")
 		got, err := b.Application(t.Context(), b.ann, made.ID)
-		if diff := cmp.Diff(made, got); err != nil || diff != "" {
+		if diff := gocmp.Diff(made, got); err != nil || diff != "" {
 			t.Errorf("Application() = %v (-made +got):\n%s", err, diff)
 		}
 		_, err = b.Application(t.Context(), b.admin, made.ID)
@@ -74,7 +77,7 @@ func TestApplication(t *testing.T) {
 		refused(t, "DeleteApplication(of another)", b.DeleteApplication(t.Context(), b.bob, other.ID, at("")), codes.NotFound, "not found")
 		refused(t, "DeleteApplication(stale)", b.DeleteApplication(t.Context(), b.ann, other.ID, at("2")), codes.Aborted, "etag")
 		got, err = b.Application(t.Context(), b.ann, other.ID)
-		if diff := cmp.Diff(other, got); err != nil || diff != "" {
+		if diff := gocmp.Diff(other, got); err != nil || diff != "" {
 			t.Errorf("after the refusals: %v (-before +after):\n%s", err, diff)
 		}
 	})
@@ -90,7 +93,7 @@ func TestDeleteApplicationIsOneEvent(t *testing.T) {
 		b.subscribe(b.ann, app.ID, "apis/a/versions/w")
 		before := b.head()
 		ok(t, b.DeleteApplication(t.Context(), b.admin, app.ID, allow[store.Application]))
-		if diff := cmp.Diff([]string{"APPLICATION_DELETED applications/" + app.ID}, b.events(before)); diff != "" {
+		if diff := gocmp.Diff([]string{"APPLICATION_DELETED applications/" + app.ID}, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		if n := b.count("oauth_client") + b.count("oauth_client_secret") + b.count("subscription"); n != 0 {
@@ -115,11 +118,57 @@ func TestApplicationsList(t *testing.T) {
 			{b.ann, store.ApplicationFilter{Owner: &b.bob.User}, nil},
 		} {
 			var got []string
-			for _, a := range list(t, b.Applications(t.Context(), tt.viewer, tt.filter, sqldb.TimeKey{})) {
+			for _, a := range list(t, b.Applications(t.Context(), tt.viewer, tt.filter, store.ApplicationOrder{}, store.ApplicationKey{})) {
 				got = append(got, a.ID)
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := gocmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("Applications(%v, %v) (-want +got):\n%s", tt.viewer, tt.filter, diff)
+			}
+		}
+	})
+}
+
+// TestApplicationsInOrder lists applications of equal names and times in each order, whole
+// and after each of them, and looks for parts of their names.
+func TestApplicationsInOrder(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		var made []store.Application
+		for i, name := range []string{"b", "Ü_1", "a%", "B", "ab", "Ü11", `a\c`} {
+			if i%3 == 0 {
+				b.add(time.Second)
+			}
+			made = append(made, b.application([]identity.Viewer{b.ann, b.bob}[i%2], name))
+		}
+		for _, order := range []store.ApplicationOrder{{}, {Descending: true}, {ByName: true}, {ByName: true, Descending: true}} {
+			want := slices.SortedFunc(slices.Values(made), func(x, y store.Application) int {
+				n := cmp.Or(x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID))
+				if order.ByName {
+					n = cmp.Or(cmp.Compare(strings.ToLower(x.DisplayName), strings.ToLower(y.DisplayName)), cmp.Compare(x.ID, y.ID))
+				}
+				if order.Descending {
+					n = -n
+				}
+				return n
+			})
+			after := store.ApplicationKey{}
+			for i := range len(want) + 1 {
+				got := list(t, b.Applications(t.Context(), b.admin, store.ApplicationFilter{}, order, after))
+				if diff := gocmp.Diff(want[i:], got, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("%+v after %+v (-want +got):\n%s", order, after, diff)
+				}
+				if i < len(want) {
+					after = order.Key(want[i])
+				}
+			}
+		}
+		for part, want := range map[string]string{"B": "b B ab", "ü": "Ü_1 Ü11", "_": "Ü_1", "%": "a%", `\`: `a\c`, "1": "Ü_1 Ü11", "x": ""} {
+			var got []string
+			for _, a := range list(t, b.Applications(t.Context(), b.admin, store.ApplicationFilter{Part: &part}, store.ApplicationOrder{}, store.ApplicationKey{})) {
+				got = append(got, a.DisplayName)
+			}
+			slices.Sort(got)
+			if diff := gocmp.Diff(slices.Sorted(slices.Values(strings.Fields(want))), got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("names with %q (-want +got):\n%s", part, diff)
 			}
 		}
 	})
@@ -133,7 +182,7 @@ func TestRaces(t *testing.T) {
 			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "same"})
 			return err
 		}), codes.AlreadyExists)
-		app := list(t, b.Applications(t.Context(), b.ann, store.ApplicationFilter{}, sqldb.TimeKey{}))[0].ID
+		app := list(t, b.Applications(t.Context(), b.ann, store.ApplicationFilter{}, store.ApplicationOrder{}, store.ApplicationKey{}))[0].ID
 		one(t, "CreateOAuthClient", race(func(i int) error {
 			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))}, allow[store.Application])
 			return err

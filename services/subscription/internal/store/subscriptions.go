@@ -26,6 +26,8 @@ type Subscription struct {
 	// Owner is the id of the user who owns the application, VersionOwner of the one who
 	// owns the version.
 	Owner, VersionOwner string
+	// OwnerLabel is the username of the user who owns the application.
+	OwnerLabel string
 	// ApplicationLabel and VersionLabel are what users call the two.
 	ApplicationLabel, VersionLabel string
 	CreatedAt                      time.Time
@@ -42,13 +44,14 @@ func (s Subscription) ListKey() sqldb.TimeKey {
 }
 
 const selectSubscription = `
-	SELECT s.id, s.application, s.version, s.plan, s.blocked, a.owner, v.owner, a.display_name, v.api_name || '/' || v.version, s.created_at, s.updated_at, s.etag
-	FROM subscription s JOIN application a ON a.id = s.application JOIN version v ON v.name = s.version `
+	SELECT s.id, s.application, s.version, s.plan, s.blocked, a.owner, v.owner, u.username, a.display_name, v.api_name || '/' || v.version, s.created_at, s.updated_at, s.etag
+	FROM subscription s JOIN application a ON a.id = s.application JOIN users u ON u.id = a.owner
+		JOIN version v ON v.name = s.version `
 
 func scanSubscription(row sqldb.Row) (Subscription, error) {
 	var s Subscription
 	var created, updated int64
-	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Blocked, &s.Owner, &s.VersionOwner, &s.ApplicationLabel, &s.VersionLabel, &created, &updated, &s.Etag)
+	err := row.Scan(&s.ID, &s.Application, &s.Version, &s.Plan, &s.Blocked, &s.Owner, &s.VersionOwner, &s.OwnerLabel, &s.ApplicationLabel, &s.VersionLabel, &created, &updated, &s.Etag)
 	s.CreatedAt, s.UpdatedAt = sqldb.Time(created), sqldb.Time(updated)
 	return s, err
 }
@@ -111,15 +114,18 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 		if err := checkOffer(version, sub.Plan); err != nil {
 			return change.Record{}, err
 		}
-		sub.Owner, sub.VersionOwner = app.Owner, version.Owner
-		sub.CreatedAt, sub.UpdatedAt = tx.Time, tx.Time
-		sub.ApplicationLabel, sub.VersionLabel = app.DisplayName, version.Label()
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO subscription (id, application, version, plan, blocked, created_at, updated_at, etag)
 			VALUES ($1, $2, $3, $4, FALSE, $5, $6, $7)`,
-			sub.ID, sub.Application, sub.Version, sub.Plan, sub.CreatedAt.UnixMicro(), sub.UpdatedAt.UnixMicro(), sub.Etag)
+			sub.ID, sub.Application, sub.Version, sub.Plan, tx.Time.UnixMicro(), tx.Time.UnixMicro(), sub.Etag)
 		if sqldb.IsUnique(err) {
 			return change.Record{}, fault.AlreadyExists("%s is subscribed to %s already", ApplicationName(sub.Application), sub.Version)
+		}
+		if err != nil {
+			return change.Record{}, err
+		}
+		if sub, err = readSubscription(ctx, tx, v, sub.ID); err != nil {
+			return change.Record{}, err
 		}
 		pair := PairName(sub.Application, sub.Version)
 		return change.Record{Resource: SubscriptionName(sub.ID), After: sub, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, err
@@ -153,20 +159,31 @@ type SubscriptionFilter struct {
 	Version, Plan *string
 	// State is ACTIVE or BLOCKED.
 	State *string
+	// Owner is the id of the user who owns the application, VersionOwner of the one who
+	// owns the version.
+	Owner, VersionOwner *string
 }
 
 // Subscriptions returns the subscriptions after a key whose application or version
 // v may see, oldest first.
 func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f SubscriptionFilter, after sqldb.TimeKey) iter.Seq2[Subscription, error] {
-	return sqldb.List(ctx, s.db, scanSubscription, Subscription.ListKey, after, selectSubscription+`
-		WHERE (s.created_at, s.id) > ($1, $2)
-			AND (CAST($4 AS TEXT) IS NULL OR a.owner = $4 OR v.owner = $4)
-			AND (CAST($5 AS TEXT) IS NULL OR s.application = $5)
-			AND (CAST($6 AS TEXT) IS NULL OR s.version = $6)
-			AND (CAST($7 AS TEXT) IS NULL OR s.plan = $7)
-			AND (CAST($8 AS TEXT) IS NULL OR CASE WHEN s.blocked THEN 'BLOCKED' ELSE 'ACTIVE' END = $8)
-		ORDER BY s.created_at, s.id LIMIT $3`,
-		v.Owner(), f.Application, f.Version, f.Plan, f.State)
+	return sqldb.Pages(Subscription.ListKey, after, func(after sqldb.TimeKey, limit int) ([]Subscription, error) {
+		var w conditions
+		if owner := v.Owner(); owner != nil {
+			viewer := w.param(*owner)
+			w.add("(a.owner = ", viewer, " OR v.owner = ", viewer, ")")
+		}
+		w.is("s.application", f.Application)
+		w.is("s.version", f.Version)
+		w.is("s.plan", f.Plan)
+		w.is("CASE WHEN s.blocked THEN 'BLOCKED' ELSE 'ACTIVE' END", f.State)
+		w.is("a.owner", f.Owner)
+		w.is("v.owner", f.VersionOwner)
+		if after != (sqldb.TimeKey{}) {
+			w.after("s.created_at", after.Time, "s.id", after.ID, false)
+		}
+		return sqldb.All(ctx, s.db, scanSubscription, selectSubscription+w.where()+orderBy("s.created_at", "s.id", false)+" LIMIT "+w.param(limit), w.args...)
+	})
 }
 
 // UpdateSubscription writes a subscription that v may see as edit returns it; edit

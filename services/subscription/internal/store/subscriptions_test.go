@@ -84,6 +84,10 @@ func TestSubscriptionIsSeenByBothOwners(t *testing.T) {
 			{"stranger", carol, store.SubscriptionFilter{}, nil},
 			{"by version", b.ann, store.SubscriptionFilter{Version: new(v2)}, []string{s2.ID}},
 			{"by application and plan", b.admin, store.SubscriptionFilter{Application: &app.ID, Plan: new(gold)}, []string{s1.ID, s2.ID}},
+			{"by application's owner", b.admin, store.SubscriptionFilter{Owner: &b.ann.User}, []string{s1.ID, s2.ID}},
+			{"by another application's owner", b.ann, store.SubscriptionFilter{Owner: &b.bob.User}, nil},
+			{"by version's owner", b.ann, store.SubscriptionFilter{VersionOwner: &b.bob.User}, []string{s1.ID}},
+			{"of all others", b.bob, store.SubscriptionFilter{Owner: &b.ann.User, VersionOwner: new("someone")}, nil},
 			{"by plan", b.admin, store.SubscriptionFilter{Plan: new(silver)}, nil},
 		} {
 			var got []string

@@ -19,6 +19,8 @@ type UsageFilter struct {
 	API, Version, Plan *string
 	// Subscription and Application are ids.
 	Subscription, Application *string
+	// Versions are the names of some versions; empty is all.
+	Versions []string
 }
 
 // UsageQuery says which usage is read, and how it is summed.
@@ -367,6 +369,15 @@ func (s *statement) param(value any) string {
 	return "$" + strconv.Itoa(len(s.args))
 }
 
+// params adds parameters, and returns how the text lists them.
+func (s *statement) params(values []string) string {
+	names := make([]string, len(values))
+	for i, value := range values {
+		names[i] = s.param(value)
+	}
+	return strings.Join(names, ", ")
+}
+
 // key returns a row with the values of a key; see reading.key.
 func (s *statement) key(r *reading, k UsageKey) string {
 	values := []string{s.param(k.Start)}
@@ -463,6 +474,9 @@ func (r *reading) conditions(s *statement, of table) []string {
 		if value != nil {
 			all = append(all, seriesColumns[i]+" = "+s.param(*value))
 		}
+	}
+	if len(f.Versions) > 0 {
+		all = append(all, "s.version IN ("+s.params(f.Versions)+")")
 	}
 	if r.top == nil || len(r.query.GroupBy) == 0 {
 		return all

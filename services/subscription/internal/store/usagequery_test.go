@@ -159,6 +159,7 @@ func TestUsageIsAsReported(t *testing.T) {
 		}{
 			{store.UsageFilter{}, func(store.Usage) bool { return true }},
 			{store.UsageFilter{Version: new(v1)}, func(u store.Usage) bool { return u.Version == v1 }},
+			{store.UsageFilter{Versions: []string{v1, "apis/b/versions/1", "apis/none/versions/1"}}, func(u store.Usage) bool { return u.Version != v2 }},
 			{store.UsageFilter{API: new("apis/b")}, func(u store.Usage) bool { return strings.HasPrefix(u.Version, "apis/b/") }},
 			{store.UsageFilter{Application: new("a"), Plan: new(gold)}, func(u store.Usage) bool { return u.Application == "a" && u.Plan == gold }},
 			{store.UsageFilter{Subscription: new("s-a1")}, func(u store.Usage) bool { return u.Subscription == "s-a1" }},

@@ -118,26 +118,134 @@ func (x *GetApplicationRequest) GetName() string {
 	return ""
 }
 
+// BatchGetApplicationsRequest names applications.
+type BatchGetApplicationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names, 1 to 1000, each once.
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// Whether to leave out what is not there, or not for the caller to see. Without it that
+	// is NOT_FOUND.
+	AllowMissing  bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetApplicationsRequest) Reset() {
+	*x = BatchGetApplicationsRequest{}
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetApplicationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetApplicationsRequest) ProtoMessage() {}
+
+func (x *BatchGetApplicationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetApplicationsRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetApplicationsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BatchGetApplicationsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchGetApplicationsRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// BatchGetApplicationsResponse has applications, in the order of their names in the request.
+type BatchGetApplicationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The applications.
+	Applications  []*Application `protobuf:"bytes,1,rep,name=applications,proto3" json:"applications,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetApplicationsResponse) Reset() {
+	*x = BatchGetApplicationsResponse{}
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetApplicationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetApplicationsResponse) ProtoMessage() {}
+
+func (x *BatchGetApplicationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetApplicationsResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetApplicationsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BatchGetApplicationsResponse) GetApplications() []*Application {
+	if x != nil {
+		return x.Applications
+	}
+	return nil
+}
+
 // ListApplicationsRequest asks for a page of applications.
 type ListApplicationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Applications per page: 0 means 50, more than 1000 means 1000, a negative
 	// number is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The filter
-	// must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter, the query
+	// and the order must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on display_name
 	// (without regard to case) and owner (users/{user}, or users/me for the
 	// caller). At most 1024 characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only those with this in the display name, without regard to case; empty for all. At
+	// most 100 characters.
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// The order (AIP-132): create_time or display_name, each with " desc" for the reverse; empty means
+	// create_time.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListApplicationsRequest) Reset() {
 	*x = ListApplicationsRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[2]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -149,7 +257,7 @@ func (x *ListApplicationsRequest) String() string {
 func (*ListApplicationsRequest) ProtoMessage() {}
 
 func (x *ListApplicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[2]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -162,7 +270,7 @@ func (x *ListApplicationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApplicationsRequest.ProtoReflect.Descriptor instead.
 func (*ListApplicationsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListApplicationsRequest) GetPageSize() int32 {
@@ -186,6 +294,20 @@ func (x *ListApplicationsRequest) GetFilter() string {
 	return ""
 }
 
+func (x *ListApplicationsRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ListApplicationsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListApplicationsResponse is a page of applications.
 type ListApplicationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -199,7 +321,7 @@ type ListApplicationsResponse struct {
 
 func (x *ListApplicationsResponse) Reset() {
 	*x = ListApplicationsResponse{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[3]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +333,7 @@ func (x *ListApplicationsResponse) String() string {
 func (*ListApplicationsResponse) ProtoMessage() {}
 
 func (x *ListApplicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[3]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +346,7 @@ func (x *ListApplicationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApplicationsResponse.ProtoReflect.Descriptor instead.
 func (*ListApplicationsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListApplicationsResponse) GetApplications() []*Application {
@@ -256,7 +378,7 @@ type UpdateApplicationRequest struct {
 
 func (x *UpdateApplicationRequest) Reset() {
 	*x = UpdateApplicationRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[4]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -268,7 +390,7 @@ func (x *UpdateApplicationRequest) String() string {
 func (*UpdateApplicationRequest) ProtoMessage() {}
 
 func (x *UpdateApplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[4]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -281,7 +403,7 @@ func (x *UpdateApplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateApplicationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateApplicationRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UpdateApplicationRequest) GetApplication() *Application {
@@ -311,7 +433,7 @@ type DeleteApplicationRequest struct {
 
 func (x *DeleteApplicationRequest) Reset() {
 	*x = DeleteApplicationRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[5]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +445,7 @@ func (x *DeleteApplicationRequest) String() string {
 func (*DeleteApplicationRequest) ProtoMessage() {}
 
 func (x *DeleteApplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[5]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +458,7 @@ func (x *DeleteApplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApplicationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteApplicationRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteApplicationRequest) GetName() string {
@@ -366,7 +488,7 @@ type CreateOAuthClientRequest struct {
 
 func (x *CreateOAuthClientRequest) Reset() {
 	*x = CreateOAuthClientRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[6]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +500,7 @@ func (x *CreateOAuthClientRequest) String() string {
 func (*CreateOAuthClientRequest) ProtoMessage() {}
 
 func (x *CreateOAuthClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[6]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +513,7 @@ func (x *CreateOAuthClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOAuthClientRequest.ProtoReflect.Descriptor instead.
 func (*CreateOAuthClientRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateOAuthClientRequest) GetParent() string {
@@ -419,7 +541,7 @@ type GetOAuthClientRequest struct {
 
 func (x *GetOAuthClientRequest) Reset() {
 	*x = GetOAuthClientRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[7]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +553,7 @@ func (x *GetOAuthClientRequest) String() string {
 func (*GetOAuthClientRequest) ProtoMessage() {}
 
 func (x *GetOAuthClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[7]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +566,7 @@ func (x *GetOAuthClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOAuthClientRequest.ProtoReflect.Descriptor instead.
 func (*GetOAuthClientRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetOAuthClientRequest) GetName() string {
@@ -471,7 +593,7 @@ type ListOAuthClientsRequest struct {
 
 func (x *ListOAuthClientsRequest) Reset() {
 	*x = ListOAuthClientsRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[8]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +605,7 @@ func (x *ListOAuthClientsRequest) String() string {
 func (*ListOAuthClientsRequest) ProtoMessage() {}
 
 func (x *ListOAuthClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[8]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +618,7 @@ func (x *ListOAuthClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOAuthClientsRequest.ProtoReflect.Descriptor instead.
 func (*ListOAuthClientsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListOAuthClientsRequest) GetParent() string {
@@ -533,7 +655,7 @@ type ListOAuthClientsResponse struct {
 
 func (x *ListOAuthClientsResponse) Reset() {
 	*x = ListOAuthClientsResponse{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[9]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +667,7 @@ func (x *ListOAuthClientsResponse) String() string {
 func (*ListOAuthClientsResponse) ProtoMessage() {}
 
 func (x *ListOAuthClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[9]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +680,7 @@ func (x *ListOAuthClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOAuthClientsResponse.ProtoReflect.Descriptor instead.
 func (*ListOAuthClientsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListOAuthClientsResponse) GetOauthClients() []*OAuthClient {
@@ -588,7 +710,7 @@ type DeleteOAuthClientRequest struct {
 
 func (x *DeleteOAuthClientRequest) Reset() {
 	*x = DeleteOAuthClientRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[10]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +722,7 @@ func (x *DeleteOAuthClientRequest) String() string {
 func (*DeleteOAuthClientRequest) ProtoMessage() {}
 
 func (x *DeleteOAuthClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[10]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +735,7 @@ func (x *DeleteOAuthClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOAuthClientRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOAuthClientRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{10}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteOAuthClientRequest) GetName() string {
@@ -643,7 +765,7 @@ type CreateOAuthClientSecretRequest struct {
 
 func (x *CreateOAuthClientSecretRequest) Reset() {
 	*x = CreateOAuthClientSecretRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[11]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +777,7 @@ func (x *CreateOAuthClientSecretRequest) String() string {
 func (*CreateOAuthClientSecretRequest) ProtoMessage() {}
 
 func (x *CreateOAuthClientSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[11]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +790,7 @@ func (x *CreateOAuthClientSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOAuthClientSecretRequest.ProtoReflect.Descriptor instead.
 func (*CreateOAuthClientSecretRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{11}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateOAuthClientSecretRequest) GetParent() string {
@@ -696,7 +818,7 @@ type GetOAuthClientSecretRequest struct {
 
 func (x *GetOAuthClientSecretRequest) Reset() {
 	*x = GetOAuthClientSecretRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[12]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +830,7 @@ func (x *GetOAuthClientSecretRequest) String() string {
 func (*GetOAuthClientSecretRequest) ProtoMessage() {}
 
 func (x *GetOAuthClientSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[12]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +843,7 @@ func (x *GetOAuthClientSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOAuthClientSecretRequest.ProtoReflect.Descriptor instead.
 func (*GetOAuthClientSecretRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{12}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetOAuthClientSecretRequest) GetName() string {
@@ -748,7 +870,7 @@ type ListOAuthClientSecretsRequest struct {
 
 func (x *ListOAuthClientSecretsRequest) Reset() {
 	*x = ListOAuthClientSecretsRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[13]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +882,7 @@ func (x *ListOAuthClientSecretsRequest) String() string {
 func (*ListOAuthClientSecretsRequest) ProtoMessage() {}
 
 func (x *ListOAuthClientSecretsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[13]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +895,7 @@ func (x *ListOAuthClientSecretsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOAuthClientSecretsRequest.ProtoReflect.Descriptor instead.
 func (*ListOAuthClientSecretsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListOAuthClientSecretsRequest) GetParent() string {
@@ -810,7 +932,7 @@ type ListOAuthClientSecretsResponse struct {
 
 func (x *ListOAuthClientSecretsResponse) Reset() {
 	*x = ListOAuthClientSecretsResponse{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[14]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +944,7 @@ func (x *ListOAuthClientSecretsResponse) String() string {
 func (*ListOAuthClientSecretsResponse) ProtoMessage() {}
 
 func (x *ListOAuthClientSecretsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[14]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +957,7 @@ func (x *ListOAuthClientSecretsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOAuthClientSecretsResponse.ProtoReflect.Descriptor instead.
 func (*ListOAuthClientSecretsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{14}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListOAuthClientSecretsResponse) GetOauthClientSecrets() []*OAuthClientSecret {
@@ -863,7 +985,7 @@ type DeleteOAuthClientSecretRequest struct {
 
 func (x *DeleteOAuthClientSecretRequest) Reset() {
 	*x = DeleteOAuthClientSecretRequest{}
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[15]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +997,7 @@ func (x *DeleteOAuthClientSecretRequest) String() string {
 func (*DeleteOAuthClientSecretRequest) ProtoMessage() {}
 
 func (x *DeleteOAuthClientSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[15]
+	mi := &file_tidegate_subscription_v1_application_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1010,7 @@ func (x *DeleteOAuthClientSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteOAuthClientSecretRequest.ProtoReflect.Descriptor instead.
 func (*DeleteOAuthClientSecretRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{15}
+	return file_tidegate_subscription_v1_application_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteOAuthClientSecretRequest) GetName() string {
@@ -906,12 +1028,19 @@ const file_tidegate_subscription_v1_application_service_proto_rawDesc = "" +
 	"\x18CreateApplicationRequest\x12R\n" +
 	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"9\n" +
 	"\x15GetApplicationRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\"\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\"r\n" +
+	"\x1bBatchGetApplicationsRequest\x12.\n" +
+	"\x05names\x18\x01 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\x18\x01\"\x06r\x04\xa8\xea0\x01R\x05names\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\"i\n" +
+	"\x1cBatchGetApplicationsResponse\x12I\n" +
+	"\fapplications\x18\x01 \x03(\v2%.tidegate.subscription.v1.ApplicationR\fapplications\"\x85\x02\n" +
 	"\x17ListApplicationsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"\x8d\x01\n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\x1d\n" +
+	"\x05query\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05query\x12c\n" +
+	"\border_by\x18\x05 \x01(\tBH\xbaHE\xd8\x01\x01r@R\vcreate_timeR\x10create_time descR\fdisplay_nameR\x11display_name descR\aorderBy\"\x8d\x01\n" +
 	"\x18ListApplicationsResponse\x12I\n" +
 	"\fapplications\x18\x01 \x03(\v2%.tidegate.subscription.v1.ApplicationR\fapplications\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n" +
@@ -952,10 +1081,11 @@ const file_tidegate_subscription_v1_application_service_proto_rawDesc = "" +
 	"\x14oauth_client_secrets\x18\x01 \x03(\v2+.tidegate.subscription.v1.OAuthClientSecretR\x12oauthClientSecrets\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"B\n" +
 	"\x1eDeleteOAuthClientSecretRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xb8\xea0\x01R\x04name2\x93\x11\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xb8\xea0\x01R\x04name2\xbe\x12\n" +
 	"\x12ApplicationService\x12\x95\x01\n" +
 	"\x11CreateApplication\x122.tidegate.subscription.v1.CreateApplicationRequest\x1a%.tidegate.subscription.v1.Application\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x8b\x01\n" +
-	"\x0eGetApplication\x12/.tidegate.subscription.v1.GetApplicationRequest\x1a%.tidegate.subscription.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\x93\x01\n" +
+	"\x0eGetApplication\x12/.tidegate.subscription.v1.GetApplicationRequest\x1a%.tidegate.subscription.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\xa8\x01\n" +
+	"\x14BatchGetApplications\x125.tidegate.subscription.v1.BatchGetApplicationsRequest\x1a6.tidegate.subscription.v1.BatchGetApplicationsResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/applications:batchGet\x12\x93\x01\n" +
 	"\x10ListApplications\x121.tidegate.subscription.v1.ListApplicationsRequest\x1a2.tidegate.subscription.v1.ListApplicationsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/applications\x12\xaa\x01\n" +
 	"\x11UpdateApplication\x122.tidegate.subscription.v1.UpdateApplicationRequest\x1a%.tidegate.subscription.v1.Application\":\x82\xd3\xe4\x93\x024:\vapplication2%/v1/{application.name=applications/*}\x12\x82\x01\n" +
 	"\x11DeleteApplication\x122.tidegate.subscription.v1.DeleteApplicationRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=applications/*}\x12\xae\x01\n" +
@@ -981,70 +1111,75 @@ func file_tidegate_subscription_v1_application_service_proto_rawDescGZIP() []byt
 	return file_tidegate_subscription_v1_application_service_proto_rawDescData
 }
 
-var file_tidegate_subscription_v1_application_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_tidegate_subscription_v1_application_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_tidegate_subscription_v1_application_service_proto_goTypes = []any{
 	(*CreateApplicationRequest)(nil),       // 0: tidegate.subscription.v1.CreateApplicationRequest
 	(*GetApplicationRequest)(nil),          // 1: tidegate.subscription.v1.GetApplicationRequest
-	(*ListApplicationsRequest)(nil),        // 2: tidegate.subscription.v1.ListApplicationsRequest
-	(*ListApplicationsResponse)(nil),       // 3: tidegate.subscription.v1.ListApplicationsResponse
-	(*UpdateApplicationRequest)(nil),       // 4: tidegate.subscription.v1.UpdateApplicationRequest
-	(*DeleteApplicationRequest)(nil),       // 5: tidegate.subscription.v1.DeleteApplicationRequest
-	(*CreateOAuthClientRequest)(nil),       // 6: tidegate.subscription.v1.CreateOAuthClientRequest
-	(*GetOAuthClientRequest)(nil),          // 7: tidegate.subscription.v1.GetOAuthClientRequest
-	(*ListOAuthClientsRequest)(nil),        // 8: tidegate.subscription.v1.ListOAuthClientsRequest
-	(*ListOAuthClientsResponse)(nil),       // 9: tidegate.subscription.v1.ListOAuthClientsResponse
-	(*DeleteOAuthClientRequest)(nil),       // 10: tidegate.subscription.v1.DeleteOAuthClientRequest
-	(*CreateOAuthClientSecretRequest)(nil), // 11: tidegate.subscription.v1.CreateOAuthClientSecretRequest
-	(*GetOAuthClientSecretRequest)(nil),    // 12: tidegate.subscription.v1.GetOAuthClientSecretRequest
-	(*ListOAuthClientSecretsRequest)(nil),  // 13: tidegate.subscription.v1.ListOAuthClientSecretsRequest
-	(*ListOAuthClientSecretsResponse)(nil), // 14: tidegate.subscription.v1.ListOAuthClientSecretsResponse
-	(*DeleteOAuthClientSecretRequest)(nil), // 15: tidegate.subscription.v1.DeleteOAuthClientSecretRequest
-	(*Application)(nil),                    // 16: tidegate.subscription.v1.Application
-	(*fieldmaskpb.FieldMask)(nil),          // 17: google.protobuf.FieldMask
-	(*OAuthClient)(nil),                    // 18: tidegate.subscription.v1.OAuthClient
-	(*OAuthClientSecret)(nil),              // 19: tidegate.subscription.v1.OAuthClientSecret
-	(*emptypb.Empty)(nil),                  // 20: google.protobuf.Empty
+	(*BatchGetApplicationsRequest)(nil),    // 2: tidegate.subscription.v1.BatchGetApplicationsRequest
+	(*BatchGetApplicationsResponse)(nil),   // 3: tidegate.subscription.v1.BatchGetApplicationsResponse
+	(*ListApplicationsRequest)(nil),        // 4: tidegate.subscription.v1.ListApplicationsRequest
+	(*ListApplicationsResponse)(nil),       // 5: tidegate.subscription.v1.ListApplicationsResponse
+	(*UpdateApplicationRequest)(nil),       // 6: tidegate.subscription.v1.UpdateApplicationRequest
+	(*DeleteApplicationRequest)(nil),       // 7: tidegate.subscription.v1.DeleteApplicationRequest
+	(*CreateOAuthClientRequest)(nil),       // 8: tidegate.subscription.v1.CreateOAuthClientRequest
+	(*GetOAuthClientRequest)(nil),          // 9: tidegate.subscription.v1.GetOAuthClientRequest
+	(*ListOAuthClientsRequest)(nil),        // 10: tidegate.subscription.v1.ListOAuthClientsRequest
+	(*ListOAuthClientsResponse)(nil),       // 11: tidegate.subscription.v1.ListOAuthClientsResponse
+	(*DeleteOAuthClientRequest)(nil),       // 12: tidegate.subscription.v1.DeleteOAuthClientRequest
+	(*CreateOAuthClientSecretRequest)(nil), // 13: tidegate.subscription.v1.CreateOAuthClientSecretRequest
+	(*GetOAuthClientSecretRequest)(nil),    // 14: tidegate.subscription.v1.GetOAuthClientSecretRequest
+	(*ListOAuthClientSecretsRequest)(nil),  // 15: tidegate.subscription.v1.ListOAuthClientSecretsRequest
+	(*ListOAuthClientSecretsResponse)(nil), // 16: tidegate.subscription.v1.ListOAuthClientSecretsResponse
+	(*DeleteOAuthClientSecretRequest)(nil), // 17: tidegate.subscription.v1.DeleteOAuthClientSecretRequest
+	(*Application)(nil),                    // 18: tidegate.subscription.v1.Application
+	(*fieldmaskpb.FieldMask)(nil),          // 19: google.protobuf.FieldMask
+	(*OAuthClient)(nil),                    // 20: tidegate.subscription.v1.OAuthClient
+	(*OAuthClientSecret)(nil),              // 21: tidegate.subscription.v1.OAuthClientSecret
+	(*emptypb.Empty)(nil),                  // 22: google.protobuf.Empty
 }
 var file_tidegate_subscription_v1_application_service_proto_depIdxs = []int32{
-	16, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	16, // 1: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
-	16, // 2: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
-	17, // 3: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	18, // 4: tidegate.subscription.v1.CreateOAuthClientRequest.oauth_client:type_name -> tidegate.subscription.v1.OAuthClient
-	18, // 5: tidegate.subscription.v1.ListOAuthClientsResponse.oauth_clients:type_name -> tidegate.subscription.v1.OAuthClient
-	19, // 6: tidegate.subscription.v1.CreateOAuthClientSecretRequest.oauth_client_secret:type_name -> tidegate.subscription.v1.OAuthClientSecret
-	19, // 7: tidegate.subscription.v1.ListOAuthClientSecretsResponse.oauth_client_secrets:type_name -> tidegate.subscription.v1.OAuthClientSecret
-	0,  // 8: tidegate.subscription.v1.ApplicationService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
-	1,  // 9: tidegate.subscription.v1.ApplicationService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
-	2,  // 10: tidegate.subscription.v1.ApplicationService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
-	4,  // 11: tidegate.subscription.v1.ApplicationService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
-	5,  // 12: tidegate.subscription.v1.ApplicationService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
-	6,  // 13: tidegate.subscription.v1.ApplicationService.CreateOAuthClient:input_type -> tidegate.subscription.v1.CreateOAuthClientRequest
-	7,  // 14: tidegate.subscription.v1.ApplicationService.GetOAuthClient:input_type -> tidegate.subscription.v1.GetOAuthClientRequest
-	8,  // 15: tidegate.subscription.v1.ApplicationService.ListOAuthClients:input_type -> tidegate.subscription.v1.ListOAuthClientsRequest
-	10, // 16: tidegate.subscription.v1.ApplicationService.DeleteOAuthClient:input_type -> tidegate.subscription.v1.DeleteOAuthClientRequest
-	11, // 17: tidegate.subscription.v1.ApplicationService.CreateOAuthClientSecret:input_type -> tidegate.subscription.v1.CreateOAuthClientSecretRequest
-	12, // 18: tidegate.subscription.v1.ApplicationService.GetOAuthClientSecret:input_type -> tidegate.subscription.v1.GetOAuthClientSecretRequest
-	13, // 19: tidegate.subscription.v1.ApplicationService.ListOAuthClientSecrets:input_type -> tidegate.subscription.v1.ListOAuthClientSecretsRequest
-	15, // 20: tidegate.subscription.v1.ApplicationService.DeleteOAuthClientSecret:input_type -> tidegate.subscription.v1.DeleteOAuthClientSecretRequest
-	16, // 21: tidegate.subscription.v1.ApplicationService.CreateApplication:output_type -> tidegate.subscription.v1.Application
-	16, // 22: tidegate.subscription.v1.ApplicationService.GetApplication:output_type -> tidegate.subscription.v1.Application
-	3,  // 23: tidegate.subscription.v1.ApplicationService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
-	16, // 24: tidegate.subscription.v1.ApplicationService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
-	20, // 25: tidegate.subscription.v1.ApplicationService.DeleteApplication:output_type -> google.protobuf.Empty
-	18, // 26: tidegate.subscription.v1.ApplicationService.CreateOAuthClient:output_type -> tidegate.subscription.v1.OAuthClient
-	18, // 27: tidegate.subscription.v1.ApplicationService.GetOAuthClient:output_type -> tidegate.subscription.v1.OAuthClient
-	9,  // 28: tidegate.subscription.v1.ApplicationService.ListOAuthClients:output_type -> tidegate.subscription.v1.ListOAuthClientsResponse
-	20, // 29: tidegate.subscription.v1.ApplicationService.DeleteOAuthClient:output_type -> google.protobuf.Empty
-	19, // 30: tidegate.subscription.v1.ApplicationService.CreateOAuthClientSecret:output_type -> tidegate.subscription.v1.OAuthClientSecret
-	19, // 31: tidegate.subscription.v1.ApplicationService.GetOAuthClientSecret:output_type -> tidegate.subscription.v1.OAuthClientSecret
-	14, // 32: tidegate.subscription.v1.ApplicationService.ListOAuthClientSecrets:output_type -> tidegate.subscription.v1.ListOAuthClientSecretsResponse
-	20, // 33: tidegate.subscription.v1.ApplicationService.DeleteOAuthClientSecret:output_type -> google.protobuf.Empty
-	21, // [21:34] is the sub-list for method output_type
-	8,  // [8:21] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	18, // 0: tidegate.subscription.v1.CreateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
+	18, // 1: tidegate.subscription.v1.BatchGetApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
+	18, // 2: tidegate.subscription.v1.ListApplicationsResponse.applications:type_name -> tidegate.subscription.v1.Application
+	18, // 3: tidegate.subscription.v1.UpdateApplicationRequest.application:type_name -> tidegate.subscription.v1.Application
+	19, // 4: tidegate.subscription.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	20, // 5: tidegate.subscription.v1.CreateOAuthClientRequest.oauth_client:type_name -> tidegate.subscription.v1.OAuthClient
+	20, // 6: tidegate.subscription.v1.ListOAuthClientsResponse.oauth_clients:type_name -> tidegate.subscription.v1.OAuthClient
+	21, // 7: tidegate.subscription.v1.CreateOAuthClientSecretRequest.oauth_client_secret:type_name -> tidegate.subscription.v1.OAuthClientSecret
+	21, // 8: tidegate.subscription.v1.ListOAuthClientSecretsResponse.oauth_client_secrets:type_name -> tidegate.subscription.v1.OAuthClientSecret
+	0,  // 9: tidegate.subscription.v1.ApplicationService.CreateApplication:input_type -> tidegate.subscription.v1.CreateApplicationRequest
+	1,  // 10: tidegate.subscription.v1.ApplicationService.GetApplication:input_type -> tidegate.subscription.v1.GetApplicationRequest
+	2,  // 11: tidegate.subscription.v1.ApplicationService.BatchGetApplications:input_type -> tidegate.subscription.v1.BatchGetApplicationsRequest
+	4,  // 12: tidegate.subscription.v1.ApplicationService.ListApplications:input_type -> tidegate.subscription.v1.ListApplicationsRequest
+	6,  // 13: tidegate.subscription.v1.ApplicationService.UpdateApplication:input_type -> tidegate.subscription.v1.UpdateApplicationRequest
+	7,  // 14: tidegate.subscription.v1.ApplicationService.DeleteApplication:input_type -> tidegate.subscription.v1.DeleteApplicationRequest
+	8,  // 15: tidegate.subscription.v1.ApplicationService.CreateOAuthClient:input_type -> tidegate.subscription.v1.CreateOAuthClientRequest
+	9,  // 16: tidegate.subscription.v1.ApplicationService.GetOAuthClient:input_type -> tidegate.subscription.v1.GetOAuthClientRequest
+	10, // 17: tidegate.subscription.v1.ApplicationService.ListOAuthClients:input_type -> tidegate.subscription.v1.ListOAuthClientsRequest
+	12, // 18: tidegate.subscription.v1.ApplicationService.DeleteOAuthClient:input_type -> tidegate.subscription.v1.DeleteOAuthClientRequest
+	13, // 19: tidegate.subscription.v1.ApplicationService.CreateOAuthClientSecret:input_type -> tidegate.subscription.v1.CreateOAuthClientSecretRequest
+	14, // 20: tidegate.subscription.v1.ApplicationService.GetOAuthClientSecret:input_type -> tidegate.subscription.v1.GetOAuthClientSecretRequest
+	15, // 21: tidegate.subscription.v1.ApplicationService.ListOAuthClientSecrets:input_type -> tidegate.subscription.v1.ListOAuthClientSecretsRequest
+	17, // 22: tidegate.subscription.v1.ApplicationService.DeleteOAuthClientSecret:input_type -> tidegate.subscription.v1.DeleteOAuthClientSecretRequest
+	18, // 23: tidegate.subscription.v1.ApplicationService.CreateApplication:output_type -> tidegate.subscription.v1.Application
+	18, // 24: tidegate.subscription.v1.ApplicationService.GetApplication:output_type -> tidegate.subscription.v1.Application
+	3,  // 25: tidegate.subscription.v1.ApplicationService.BatchGetApplications:output_type -> tidegate.subscription.v1.BatchGetApplicationsResponse
+	5,  // 26: tidegate.subscription.v1.ApplicationService.ListApplications:output_type -> tidegate.subscription.v1.ListApplicationsResponse
+	18, // 27: tidegate.subscription.v1.ApplicationService.UpdateApplication:output_type -> tidegate.subscription.v1.Application
+	22, // 28: tidegate.subscription.v1.ApplicationService.DeleteApplication:output_type -> google.protobuf.Empty
+	20, // 29: tidegate.subscription.v1.ApplicationService.CreateOAuthClient:output_type -> tidegate.subscription.v1.OAuthClient
+	20, // 30: tidegate.subscription.v1.ApplicationService.GetOAuthClient:output_type -> tidegate.subscription.v1.OAuthClient
+	11, // 31: tidegate.subscription.v1.ApplicationService.ListOAuthClients:output_type -> tidegate.subscription.v1.ListOAuthClientsResponse
+	22, // 32: tidegate.subscription.v1.ApplicationService.DeleteOAuthClient:output_type -> google.protobuf.Empty
+	21, // 33: tidegate.subscription.v1.ApplicationService.CreateOAuthClientSecret:output_type -> tidegate.subscription.v1.OAuthClientSecret
+	21, // 34: tidegate.subscription.v1.ApplicationService.GetOAuthClientSecret:output_type -> tidegate.subscription.v1.OAuthClientSecret
+	16, // 35: tidegate.subscription.v1.ApplicationService.ListOAuthClientSecrets:output_type -> tidegate.subscription.v1.ListOAuthClientSecretsResponse
+	22, // 36: tidegate.subscription.v1.ApplicationService.DeleteOAuthClientSecret:output_type -> google.protobuf.Empty
+	23, // [23:37] is the sub-list for method output_type
+	9,  // [9:23] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_application_service_proto_init() }
@@ -1060,7 +1195,7 @@ func file_tidegate_subscription_v1_application_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_application_service_proto_rawDesc), len(file_tidegate_subscription_v1_application_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ApplicationService_CreateApplication_FullMethodName       = "/tidegate.subscription.v1.ApplicationService/CreateApplication"
 	ApplicationService_GetApplication_FullMethodName          = "/tidegate.subscription.v1.ApplicationService/GetApplication"
+	ApplicationService_BatchGetApplications_FullMethodName    = "/tidegate.subscription.v1.ApplicationService/BatchGetApplications"
 	ApplicationService_ListApplications_FullMethodName        = "/tidegate.subscription.v1.ApplicationService/ListApplications"
 	ApplicationService_UpdateApplication_FullMethodName       = "/tidegate.subscription.v1.ApplicationService/UpdateApplication"
 	ApplicationService_DeleteApplication_FullMethodName       = "/tidegate.subscription.v1.ApplicationService/DeleteApplication"
@@ -54,7 +55,9 @@ type ApplicationServiceClient interface {
 	CreateApplication(ctx context.Context, in *CreateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
 	// Returns an application.
 	GetApplication(ctx context.Context, in *GetApplicationRequest, opts ...grpc.CallOption) (*Application, error)
-	// Lists applications, oldest first.
+	// Returns several applications at once (AIP-231).
+	BatchGetApplications(ctx context.Context, in *BatchGetApplicationsRequest, opts ...grpc.CallOption) (*BatchGetApplicationsResponse, error)
+	// Lists applications.
 	ListApplications(ctx context.Context, in *ListApplicationsRequest, opts ...grpc.CallOption) (*ListApplicationsResponse, error)
 	// Changes an application.
 	UpdateApplication(ctx context.Context, in *UpdateApplicationRequest, opts ...grpc.CallOption) (*Application, error)
@@ -107,6 +110,16 @@ func (c *applicationServiceClient) GetApplication(ctx context.Context, in *GetAp
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Application)
 	err := c.cc.Invoke(ctx, ApplicationService_GetApplication_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *applicationServiceClient) BatchGetApplications(ctx context.Context, in *BatchGetApplicationsRequest, opts ...grpc.CallOption) (*BatchGetApplicationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetApplicationsResponse)
+	err := c.cc.Invoke(ctx, ApplicationService_BatchGetApplications_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +255,9 @@ type ApplicationServiceServer interface {
 	CreateApplication(context.Context, *CreateApplicationRequest) (*Application, error)
 	// Returns an application.
 	GetApplication(context.Context, *GetApplicationRequest) (*Application, error)
-	// Lists applications, oldest first.
+	// Returns several applications at once (AIP-231).
+	BatchGetApplications(context.Context, *BatchGetApplicationsRequest) (*BatchGetApplicationsResponse, error)
+	// Lists applications.
 	ListApplications(context.Context, *ListApplicationsRequest) (*ListApplicationsResponse, error)
 	// Changes an application.
 	UpdateApplication(context.Context, *UpdateApplicationRequest) (*Application, error)
@@ -286,6 +301,9 @@ func (UnimplementedApplicationServiceServer) CreateApplication(context.Context, 
 }
 func (UnimplementedApplicationServiceServer) GetApplication(context.Context, *GetApplicationRequest) (*Application, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetApplication not implemented")
+}
+func (UnimplementedApplicationServiceServer) BatchGetApplications(context.Context, *BatchGetApplicationsRequest) (*BatchGetApplicationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetApplications not implemented")
 }
 func (UnimplementedApplicationServiceServer) ListApplications(context.Context, *ListApplicationsRequest) (*ListApplicationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListApplications not implemented")
@@ -373,6 +391,24 @@ func _ApplicationService_GetApplication_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ApplicationServiceServer).GetApplication(ctx, req.(*GetApplicationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ApplicationService_BatchGetApplications_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetApplicationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApplicationServiceServer).BatchGetApplications(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApplicationService_BatchGetApplications_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApplicationServiceServer).BatchGetApplications(ctx, req.(*BatchGetApplicationsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -589,6 +625,10 @@ var ApplicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetApplication",
 			Handler:    _ApplicationService_GetApplication_Handler,
+		},
+		{
+			MethodName: "BatchGetApplications",
+			Handler:    _ApplicationService_BatchGetApplications_Handler,
 		},
 		{
 			MethodName: "ListApplications",

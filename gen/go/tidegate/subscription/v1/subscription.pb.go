@@ -101,9 +101,15 @@ type Subscription struct {
 	// At most 64 characters.
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	// The state; changed only by BlockSubscription and RestoreSubscription.
-	State         Subscription_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.subscription.v1.Subscription_State" json:"state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	State Subscription_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.subscription.v1.Subscription_State" json:"state,omitempty"`
+	// The application's display name.
+	ApplicationDisplayName string `protobuf:"bytes,9,opt,name=application_display_name,json=applicationDisplayName,proto3" json:"application_display_name,omitempty"`
+	// The user who owns the application, users/{user}.
+	ApplicationOwner string `protobuf:"bytes,10,opt,name=application_owner,json=applicationOwner,proto3" json:"application_owner,omitempty"`
+	// That user's username.
+	ApplicationOwnerUsername string `protobuf:"bytes,11,opt,name=application_owner_username,json=applicationOwnerUsername,proto3" json:"application_owner_username,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Subscription) Reset() {
@@ -192,11 +198,32 @@ func (x *Subscription) GetState() Subscription_State {
 	return Subscription_STATE_UNSPECIFIED
 }
 
+func (x *Subscription) GetApplicationDisplayName() string {
+	if x != nil {
+		return x.ApplicationDisplayName
+	}
+	return ""
+}
+
+func (x *Subscription) GetApplicationOwner() string {
+	if x != nil {
+		return x.ApplicationOwner
+	}
+	return ""
+}
+
+func (x *Subscription) GetApplicationOwnerUsername() string {
+	if x != nil {
+		return x.ApplicationOwnerUsername
+	}
+	return ""
+}
+
 var File_tidegate_subscription_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_tidegate_subscription_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"+tidegate/subscription/v1/subscription.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb4\x04\n" +
+	"+tidegate/subscription/v1/subscription.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xe8\x05\n" +
 	"\fSubscription\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x121\n" +
@@ -208,7 +235,11 @@ const file_tidegate_subscription_v1_subscription_proto_rawDesc = "" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x1b\n" +
 	"\x04etag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12G\n" +
-	"\x05state\x18\b \x01(\x0e2,.tidegate.subscription.v1.Subscription.StateB\x03\xe0A\x03R\x05state\"C\n" +
+	"\x05state\x18\b \x01(\x0e2,.tidegate.subscription.v1.Subscription.StateB\x03\xe0A\x03R\x05state\x12=\n" +
+	"\x18application_display_name\x18\t \x01(\tB\x03\xe0A\x03R\x16applicationDisplayName\x120\n" +
+	"\x11application_owner\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\x10applicationOwner\x12A\n" +
+	"\x1aapplication_owner_username\x18\v \x01(\tB\x03\xe0A\x03R\x18applicationOwnerUsername\"C\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x11\n" +

@@ -128,7 +128,8 @@ type ListSubscriptionsRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on application,
-	// version, plan and state (ACTIVE or BLOCKED). At most 1024 characters.
+	// version, plan, state (ACTIVE or BLOCKED), and application_owner and version_owner
+	// (users/{user}, or users/me for the caller). At most 1024 characters.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

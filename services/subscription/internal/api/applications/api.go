@@ -60,6 +60,7 @@ func Rules() identity.Rules {
 	return identity.Rules{
 		subscriptionv1.ApplicationService_CreateApplication_FullMethodName:       {Roles: []string{identity.RoleSubscriber}},
 		subscriptionv1.ApplicationService_GetApplication_FullMethodName:          {},
+		subscriptionv1.ApplicationService_BatchGetApplications_FullMethodName:    {},
 		subscriptionv1.ApplicationService_ListApplications_FullMethodName:        {},
 		subscriptionv1.ApplicationService_UpdateApplication_FullMethodName:       owner,
 		subscriptionv1.ApplicationService_DeleteApplication_FullMethodName:       {},

@@ -2,6 +2,7 @@ package applications
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -11,7 +12,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -51,6 +51,37 @@ func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplica
 	return applicationProto(app), nil
 }
 
+// BatchGetApplications returns applications in the order of their names.
+func (a *API) BatchGetApplications(ctx context.Context, req *subscriptionv1.BatchGetApplicationsRequest) (*subscriptionv1.BatchGetApplicationsResponse, error) {
+	ids := make([]string, len(req.GetNames()))
+	for i, text := range req.GetNames() {
+		name, err := resourcename.ParseApplication("names", text)
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = name.Application
+	}
+	rows, err := a.store.ApplicationsNamed(ctx, identity.From(ctx).Viewer(), ids)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]store.Application, len(rows))
+	for _, row := range rows {
+		found[row.ID] = row
+	}
+	res := &subscriptionv1.BatchGetApplicationsResponse{}
+	for i, id := range ids {
+		row, ok := found[id]
+		switch {
+		case ok:
+			res.Applications = append(res.Applications, applicationProto(row))
+		case !req.GetAllowMissing():
+			return nil, fault.NotFound("%s", req.GetNames()[i])
+		}
+	}
+	return res, nil
+}
+
 // ListApplications returns a page of applications.
 func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListApplicationsRequest) (*subscriptionv1.ListApplicationsResponse, error) {
 	v := identity.From(ctx).Viewer()
@@ -58,25 +89,35 @@ func (a *API) ListApplications(ctx context.Context, req *subscriptionv1.ListAppl
 	if err != nil {
 		return nil, err
 	}
-	owner, err := page.Name(terms, "owner", resourcename.ParseUser, func(n resourcename.User) string {
+	filter := store.ApplicationFilter{DisplayName: terms.Value("display_name")}
+	if filter.Owner, err = userTerm(terms, "owner", v); err != nil {
+		return nil, err
+	}
+	if req.GetQuery() != "" {
+		filter.Part = &req.Query
+	}
+	column, descending := strings.CutSuffix(req.GetOrderBy(), " desc")
+	order := store.ApplicationOrder{ByName: column == "display_name", Descending: descending}
+	p, err := page.New[store.ApplicationKey](req)
+	if err != nil {
+		return nil, err
+	}
+	apps, next, err := page.Collect(p, a.store.Applications(ctx, v, filter, order, p.After), order.Key, applicationProto)
+	if err != nil {
+		return nil, err
+	}
+	return &subscriptionv1.ListApplicationsResponse{Applications: apps, NextPageToken: next}, nil
+}
+
+// userTerm reads a field of a filter that is a user, users/me for the viewer: it returns
+// the id, nil when the filter does not have the field.
+func userTerm(terms page.Terms, field string, v identity.Viewer) (*string, error) {
+	return page.Name(terms, field, resourcename.ParseUser, func(n resourcename.User) string {
 		if n.User == resourcename.Me {
 			return v.User
 		}
 		return n.User
 	})
-	if err != nil {
-		return nil, err
-	}
-	p, err := page.New[sqldb.TimeKey](req)
-	if err != nil {
-		return nil, err
-	}
-	filter := store.ApplicationFilter{DisplayName: terms.Value("display_name"), Owner: owner}
-	apps, next, err := page.Collect(p, a.store.Applications(ctx, v, filter, p.After), store.Application.ListKey, applicationProto)
-	if err != nil {
-		return nil, err
-	}
-	return &subscriptionv1.ListApplicationsResponse{Applications: apps, NextPageToken: next}, nil
 }
 
 // UpdateApplication changes an application.

@@ -67,6 +67,7 @@ func subscriptionProto(s store.Subscription) *subscriptionv1.Subscription {
 	}
 	return &subscriptionv1.Subscription{
 		Name: store.SubscriptionName(s.ID), Application: store.ApplicationName(s.Application), Version: s.Version, Plan: s.Plan, State: state,
+		ApplicationDisplayName: s.ApplicationLabel, ApplicationOwner: store.UserName(s.Owner), ApplicationOwnerUsername: s.OwnerLabel,
 		CreateTime: timestamppb.New(s.CreatedAt), UpdateTime: timestamppb.New(s.UpdatedAt), Etag: page.Etag(s.Etag),
 	}
 }

@@ -48,7 +48,8 @@ func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscr
 
 // ListSubscriptions returns a page of subscriptions.
 func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSubscriptionsRequest) (*subscriptionv1.ListSubscriptionsResponse, error) {
-	filter, err := subscriptionFilter(req.GetFilter())
+	v := identity.From(ctx).Viewer()
+	filter, err := subscriptionFilter(req.GetFilter(), v)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +57,10 @@ func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSub
 	if err != nil {
 		return nil, err
 	}
-	rows := a.store.Subscriptions(ctx, identity.From(ctx).Viewer(), filter, p.After)
+	rows := a.store.Subscriptions(ctx, v, filter, p.After)
 	subs, next, err := page.Collect(p, rows, store.Subscription.ListKey, subscriptionProto)
 	if err == nil && len(subs) == 0 {
-		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{
+		err = a.catalog.CheckNamed(ctx, v, store.Named{
 			Application: filter.Application, Version: filter.Version, Plan: filter.Plan,
 		})
 	}
@@ -70,8 +71,8 @@ func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSub
 }
 
 // subscriptionFilter reads the filter of a list of subscriptions.
-func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
-	terms, err := page.Filter(text, "application", "version", "plan", "state")
+func subscriptionFilter(text string, v identity.Viewer) (f store.SubscriptionFilter, err error) {
+	terms, err := page.Filter(text, "application", "version", "plan", "state", "application_owner", "version_owner")
 	if err != nil {
 		return f, err
 	}
@@ -85,7 +86,13 @@ func subscriptionFilter(text string) (f store.SubscriptionFilter, err error) {
 	if f.Version, err = page.Name(terms, "version", resourcename.ParseVersion, resourcename.Version.String); err != nil {
 		return f, err
 	}
-	f.Plan, err = page.Name(terms, "plan", resourcename.ParsePlan, resourcename.Plan.String)
+	if f.Plan, err = page.Name(terms, "plan", resourcename.ParsePlan, resourcename.Plan.String); err != nil {
+		return f, err
+	}
+	if f.Owner, err = userTerm(terms, "application_owner", v); err != nil {
+		return f, err
+	}
+	f.VersionOwner, err = userTerm(terms, "version_owner", v)
 	return f, err
 }
 

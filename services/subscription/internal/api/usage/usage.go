@@ -80,6 +80,7 @@ func usageQuery(req *usagev1.ListUsageRequest) (q store.UsageQuery, err error) {
 	if f.Plan, err = page.Name(terms, "plan", resourcename.ParsePlan, resourcename.Plan.String); err != nil {
 		return q, err
 	}
+	f.Versions = req.GetVersions()
 	begun, err := page.NewTimeRange(req)
 	if err != nil {
 		return q, err

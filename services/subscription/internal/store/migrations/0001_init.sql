@@ -104,6 +104,8 @@ CREATE TABLE application (
     UNIQUE (owner, name_fold)
 );
 CREATE INDEX application_created ON application (created_at, id);
+CREATE INDEX application_name ON application (name_fold, id);
+CREATE INDEX application_owner ON application (owner, created_at, id);
 CREATE INDEX application_plan ON application (plan) WHERE plan <> '';
 
 CREATE TABLE oauth_client (
@@ -178,7 +180,7 @@ CREATE TABLE subscription (
 );
 CREATE INDEX subscription_plan ON subscription (plan);
 CREATE INDEX subscription_created ON subscription (created_at, id);
-CREATE INDEX subscription_version ON subscription (version);
+CREATE INDEX subscription_version ON subscription (version, created_at, id);
 
 -- Tokens taken back before their end.
 CREATE TABLE revocation (

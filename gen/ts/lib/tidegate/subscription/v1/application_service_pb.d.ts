@@ -82,6 +82,90 @@ export declare type GetApplicationRequestJson = {
 export declare const GetApplicationRequestSchema: GenMessage<GetApplicationRequest, {jsonType: GetApplicationRequestJson}>;
 
 /**
+ * BatchGetApplicationsRequest names applications.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetApplicationsRequest
+ */
+export declare type BatchGetApplicationsRequest = Message<"tidegate.subscription.v1.BatchGetApplicationsRequest"> & {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+
+  /**
+   * Whether to leave out what is not there, or not for the caller to see. Without it that
+   * is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing: boolean;
+};
+
+/**
+ * BatchGetApplicationsRequest names applications.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetApplicationsRequest
+ */
+export declare type BatchGetApplicationsRequestJson = {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names?: string[];
+
+  /**
+   * Whether to leave out what is not there, or not for the caller to see. Without it that
+   * is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing?: boolean;
+};
+
+/**
+ * Describes the message tidegate.subscription.v1.BatchGetApplicationsRequest.
+ * Use `create(BatchGetApplicationsRequestSchema)` to create a new message.
+ */
+export declare const BatchGetApplicationsRequestSchema: GenMessage<BatchGetApplicationsRequest, {jsonType: BatchGetApplicationsRequestJson}>;
+
+/**
+ * BatchGetApplicationsResponse has applications, in the order of their names in the request.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetApplicationsResponse
+ */
+export declare type BatchGetApplicationsResponse = Message<"tidegate.subscription.v1.BatchGetApplicationsResponse"> & {
+  /**
+   * The applications.
+   *
+   * @generated from field: repeated tidegate.subscription.v1.Application applications = 1;
+   */
+  applications: Application[];
+};
+
+/**
+ * BatchGetApplicationsResponse has applications, in the order of their names in the request.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetApplicationsResponse
+ */
+export declare type BatchGetApplicationsResponseJson = {
+  /**
+   * The applications.
+   *
+   * @generated from field: repeated tidegate.subscription.v1.Application applications = 1;
+   */
+  applications?: ApplicationJson[];
+};
+
+/**
+ * Describes the message tidegate.subscription.v1.BatchGetApplicationsResponse.
+ * Use `create(BatchGetApplicationsResponseSchema)` to create a new message.
+ */
+export declare const BatchGetApplicationsResponseSchema: GenMessage<BatchGetApplicationsResponse, {jsonType: BatchGetApplicationsResponseJson}>;
+
+/**
  * ListApplicationsRequest asks for a page of applications.
  *
  * @generated from message tidegate.subscription.v1.ListApplicationsRequest
@@ -96,8 +180,8 @@ export declare type ListApplicationsRequest = Message<"tidegate.subscription.v1.
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter, the query
+   * and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
@@ -111,6 +195,22 @@ export declare type ListApplicationsRequest = Message<"tidegate.subscription.v1.
    * @generated from field: string filter = 3;
    */
   filter: string;
+
+  /**
+   * Only those with this in the display name, without regard to case; empty for all. At
+   * most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query: string;
+
+  /**
+   * The order (AIP-132): create_time or display_name, each with " desc" for the reverse; empty means
+   * create_time.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
 };
 
 /**
@@ -128,8 +228,8 @@ export declare type ListApplicationsRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter, the query
+   * and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
@@ -143,6 +243,22 @@ export declare type ListApplicationsRequestJson = {
    * @generated from field: string filter = 3;
    */
   filter?: string;
+
+  /**
+   * Only those with this in the display name, without regard to case; empty for all. At
+   * most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query?: string;
+
+  /**
+   * The order (AIP-132): create_time or display_name, each with " desc" for the reverse; empty means
+   * create_time.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy?: string;
 };
 
 /**
@@ -809,7 +925,17 @@ export declare const ApplicationService: GenService<{
     output: typeof ApplicationSchema;
   },
   /**
-   * Lists applications, oldest first.
+   * Returns several applications at once (AIP-231).
+   *
+   * @generated from rpc tidegate.subscription.v1.ApplicationService.BatchGetApplications
+   */
+  batchGetApplications: {
+    methodKind: "unary";
+    input: typeof BatchGetApplicationsRequestSchema;
+    output: typeof BatchGetApplicationsResponseSchema;
+  },
+  /**
+   * Lists applications.
    *
    * @generated from rpc tidegate.subscription.v1.ApplicationService.ListApplications
    */

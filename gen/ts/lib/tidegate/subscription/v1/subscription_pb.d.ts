@@ -77,6 +77,27 @@ export declare type Subscription = Message<"tidegate.subscription.v1.Subscriptio
    * @generated from field: tidegate.subscription.v1.Subscription.State state = 8;
    */
   state: Subscription_State;
+
+  /**
+   * The application's display name.
+   *
+   * @generated from field: string application_display_name = 9;
+   */
+  applicationDisplayName: string;
+
+  /**
+   * The user who owns the application, users/{user}.
+   *
+   * @generated from field: string application_owner = 10;
+   */
+  applicationOwner: string;
+
+  /**
+   * That user's username.
+   *
+   * @generated from field: string application_owner_username = 11;
+   */
+  applicationOwnerUsername: string;
 };
 
 /**
@@ -145,6 +166,27 @@ export declare type SubscriptionJson = {
    * @generated from field: tidegate.subscription.v1.Subscription.State state = 8;
    */
   state?: Subscription_StateJson;
+
+  /**
+   * The application's display name.
+   *
+   * @generated from field: string application_display_name = 9;
+   */
+  applicationDisplayName?: string;
+
+  /**
+   * The user who owns the application, users/{user}.
+   *
+   * @generated from field: string application_owner = 10;
+   */
+  applicationOwner?: string;
+
+  /**
+   * That user's username.
+   *
+   * @generated from field: string application_owner_username = 11;
+   */
+  applicationOwnerUsername?: string;
 };
 
 /**

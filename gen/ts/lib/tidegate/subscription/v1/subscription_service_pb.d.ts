@@ -104,7 +104,8 @@ export declare type ListSubscriptionsRequest = Message<"tidegate.subscription.v1
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on application,
-   * version, plan and state (ACTIVE or BLOCKED). At most 1024 characters.
+   * version, plan, state (ACTIVE or BLOCKED), and application_owner and version_owner
+   * (users/{user}, or users/me for the caller). At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */
@@ -135,7 +136,8 @@ export declare type ListSubscriptionsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on application,
-   * version, plan and state (ACTIVE or BLOCKED). At most 1024 characters.
+   * version, plan, state (ACTIVE or BLOCKED), and application_owner and version_owner
+   * (users/{user}, or users/me for the caller). At most 1024 characters.
    *
    * @generated from field: string filter = 3;
    */

@@ -96,6 +96,14 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
    * @generated from field: string order_by = 9;
    */
   orderBy: string;
+
+  /**
+   * Only usage of these versions, apis/{api}/versions/{version}, at most 100; empty for all.
+   * Those that the caller may not see have none.
+   *
+   * @generated from field: repeated string versions = 10;
+   */
+  versions: string[];
 };
 
 /**
@@ -181,6 +189,14 @@ export declare type ListUsageRequestJson = {
    * @generated from field: string order_by = 9;
    */
   orderBy?: string;
+
+  /**
+   * Only usage of these versions, apis/{api}/versions/{version}, at most 100; empty for all.
+   * Those that the caller may not see have none.
+   *
+   * @generated from field: repeated string versions = 10;
+   */
+  versions?: string[];
 };
 
 /**
