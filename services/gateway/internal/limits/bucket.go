@@ -62,10 +62,13 @@ func (r Rate) token() int64 {
 // Bucket holds a rate: a token bucket whose level is one number, the time at which it
 // is full again (the generic cell rate algorithm, ITU-T I.371). It begins full. Any
 // number of goroutines may use it.
+//
+// It is one cache line, until the rate is changed.
 type Bucket struct {
-	mu    sync.Mutex // of those who replace the level
-	level atomic.Pointer[level]
-	first level // until the rate is changed: then both are one cache line
+	mu      sync.Mutex // of those who replace the level
+	level   atomic.Pointer[level]
+	waiting atomic.Int32 // how many are in the lines of its limits
+	first   level
 }
 
 // level is a bucket's word with what it must be read by.
@@ -73,7 +76,6 @@ type level struct {
 	full   atomic.Int64
 	origin int64 // nanoseconds; ticks count from here
 	token  int64 // ticks of one token
-	burst  int64 // tokens
 	depth  int64 // ticks of a whole burst
 	rate   *Rate
 }
@@ -91,8 +93,8 @@ func (l *level) init(now int64, rate Rate) {
 		panic("limits: " + err.Error())
 	}
 	l.rate, l.origin = &rate, now
-	l.token, l.burst = rate.token(), rate.Burst
-	l.depth = l.token * l.burst
+	l.token = rate.token()
+	l.depth = l.token * rate.Burst
 }
 
 // Rearm gives the bucket another rate. What was taken stays taken: a bucket that lacks
@@ -120,7 +122,7 @@ func (b *Bucket) replace(now int64, rate Rate) {
 	lack := max(old.full.Swap(replaced)-at, 0)
 	if *old.rate != rate {
 		tokens := (lack + old.token - 1) / old.token
-		debt := max(tokens-old.burst, 0)
+		debt := max(tokens-old.rate.Burst, 0)
 		tokens = min(tokens-debt, rate.Burst) + debt
 		lack = next.cost(tokens)
 	}
@@ -155,19 +157,19 @@ func (b *Bucket) renew(now int64) (*level, int64) {
 
 func (l *level) ticks(now int64) int64 { return (now - l.origin) << fraction }
 
-// cost is how many ticks n tokens take, at most latest.
+// cost is how many ticks n tokens take, at most latest, which is more than any depth.
 func (l *level) cost(n int64) int64 {
-	if n > l.burst && n > latest/l.token {
-		return latest
+	if high, low := bits.Mul64(uint64(n), uint64(l.token)); high == 0 && low < latest {
+		return int64(low)
 	}
-	return n * l.token
+	return latest
 }
 
 // fits tells whether n tokens can be taken, where the word is full.
 func (l *level) fits(now, full, n int64, whole bool) bool {
-	at := l.ticks(now)
-	if n <= l.burst {
-		return max(full, at)-at <= l.depth-n*l.token
+	at, cost := l.ticks(now), l.cost(n)
+	if cost <= l.depth {
+		return max(full, at)-at <= l.depth-cost
 	}
 	return whole && full <= at
 }
@@ -252,8 +254,8 @@ func (l *level) room(now, full int64) int64 {
 func (b *Bucket) free(now, n int64) int64 {
 	l, full := b.current(now)
 	ticks := full
-	if n <= l.burst {
-		ticks -= l.depth - n*l.token
+	if cost := l.cost(n); cost <= l.depth {
+		ticks -= l.depth - cost
 	}
 	at := l.origin + (ticks+1<<fraction-1)>>fraction
 	return max(at, now)

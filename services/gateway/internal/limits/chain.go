@@ -1,9 +1,6 @@
 package limits
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Verdict is what a decision says.
 type Verdict uint8
@@ -38,43 +35,74 @@ const MostLimits = 64
 // not change: other limits are another Chain, of which those that stay are part. Any
 // number of goroutines may use it.
 type Chain struct {
-	holding   []*Limit // from narrow to wide
-	observing []*Limit
+	own       []step   // that hold for one connection; the first ones
+	shared    []step   // the others that hold, from narrow to wide
+	observing []*Limit // in the same order
 }
 
-// NewChain returns the chain of limits, which are given from narrow to wide. It may keep
-// them, so they do not change.
+// NewChain returns the chain of limits, which are given from narrow to wide.
 func NewChain(limits ...*Limit) (*Chain, error) {
 	if len(limits) > MostLimits {
 		return nil, fmt.Errorf("limits: at most %d apply at once", MostLimits)
 	}
 	c := &Chain{}
-	observes := 0
 	for i, l := range limits {
 		if i > 0 && l.Place < limits[i-1].Place {
 			return nil, fmt.Errorf("limits[%d]: must not be narrower than the one before", i)
 		}
+	}
+	c.shared, c.observing = divide(limits)
+	return c, nil
+}
+
+// With returns the chain of a connection that has limits of its own, which come before those
+// of c, all of which it shares. c may be nil.
+func (c *Chain) With(own ...*Limit) (*Chain, error) {
+	with, err := NewChain(own...)
+	if err != nil || c == nil {
+		return with, err
+	}
+	if len(own)+len(c.own)+len(c.shared)+len(c.observing) > MostLimits {
+		return nil, fmt.Errorf("limits: at most %d apply at once", MostLimits)
+	}
+	return &Chain{own: append(with.shared, c.own...), shared: c.shared, observing: append(with.observing, c.observing...)}, nil
+}
+
+// divide parts limits into those that hold and those on observe.
+func divide(limits []*Limit) (holding []step, observing []*Limit) {
+	observes := 0
+	for _, l := range limits {
 		if l.Observe {
 			observes++
 		}
 	}
-	if observes == 0 {
-		c.holding = slices.Clip(limits)
-		return c, nil
-	}
+	holding = make([]step, 0, len(limits)-observes)
 	for _, l := range limits {
 		if l.Observe {
-			c.observing = append(c.observing, l)
+			observing = append(observing, l)
 		} else {
-			c.holding = append(c.holding, l)
+			holding = append(holding, newStep(l))
 		}
 	}
-	return c, nil
+	return holding, observing
+}
+
+// Observes tells whether some limits are on observe.
+func (c *Chain) Observes() bool { return len(c.observing) > 0 }
+
+// holding is how many limits hold, at the one of a number.
+func (c *Chain) holding() int { return len(c.own) + len(c.shared) }
+
+func (c *Chain) at(i int) *step {
+	if i < len(c.own) {
+		return &c.own[i]
+	}
+	return &c.shared[i-len(c.own)]
 }
 
 // Ask decides d: all of it or nothing. Where it must wait, w is put into the line of
 // the limit that is free last, and must not ask again before its turn. A handshake has
-// no w, and neither has who does not wait in line.
+// no w, and neither has who does not wait in line: where others wait it is Wait too.
 //
 // What guards w is held by the caller. Ask does not wait and does not allocate.
 func (c *Chain) Ask(now int64, d Demand, w *Waiter) Decision {
@@ -116,22 +144,20 @@ const mostClaims = 16
 // it looks at each limit once. Where it returns false nothing is taken, and nothing decided.
 func (c *Chain) takeQuick(now int64, d *Demand) bool {
 	var claims [mostClaims]claim
-	if len(c.holding) > mostClaims {
+	n := c.holding()
+	if n > mostClaims {
 		return false
 	}
 	single := d.Messages <= 1
-	for i, l := range c.holding {
-		n := l.want(d)
-		if n == 0 {
-			continue
-		}
-		if l.waiting.Load() > 0 || !l.claim(&claims[i], now, n, single) {
+	for i := range n {
+		s := c.at(i)
+		if n := d.of(s.unit, s.direction); n != 0 && !s.claim(&claims[i], now, n, single) {
 			return false
 		}
 	}
-	for i := range c.holding {
+	for i := range n {
 		if x := &claims[i]; x.word != nil && !x.word.CompareAndSwap(x.from, x.to) {
-			giveBack(c.holding[:i], now, now, d) // another was quicker
+			c.giveBack(i, now, now, d) // another was quicker
 			return false
 		}
 	}
@@ -142,9 +168,9 @@ func (c *Chain) takeQuick(now int64, d *Demand) bool {
 // debt if need be. The owner of w, where there is one, is told of hits.
 func (c *Chain) Charge(now int64, direction Direction, bytes int64, w *Waiter) {
 	d := Demand{Direction: direction, Bytes: bytes}
-	for _, l := range c.holding {
-		if n := l.want(&d); n > 0 {
-			l.charge(now, n)
+	for i := range c.holding() {
+		if l := c.at(i).limit; l.want(&d) > 0 {
+			l.charge(now, l.want(&d))
 		}
 	}
 	for _, l := range c.observing {
@@ -156,12 +182,13 @@ func (c *Chain) Charge(now int64, direction Direction, bytes int64, w *Waiter) {
 
 // Return gives back what passed at the time taken and then did not go on. What limits on
 // observe took of it stays taken.
-func (c *Chain) Return(taken, now int64, d Demand) { giveBack(c.holding, taken, now, &d) }
+func (c *Chain) Return(taken, now int64, d Demand) { c.giveBack(c.holding(), taken, now, &d) }
 
-func giveBack(to []*Limit, taken, now int64, d *Demand) {
-	for _, l := range to {
-		if n := l.want(d); n > 0 {
-			l.giveBack(taken, now, n)
+// giveBack gives back to the first limits, of which there are so many.
+func (c *Chain) giveBack(first int, taken, now int64, d *Demand) {
+	for i := range first {
+		if l := c.at(i).limit; l.want(d) > 0 {
+			l.giveBack(taken, now, l.want(d))
 		}
 	}
 }
@@ -170,7 +197,8 @@ func giveBack(to []*Limit, taken, now int64, d *Demand) {
 func (c *Chain) look(now int64, d *Demand, w *Waiter) Decision {
 	single := d.Messages <= 1
 	best := Decision{Messages: d.Messages, Bytes: d.Bytes}
-	for i, l := range c.holding {
+	for i := range c.holding() {
+		l := c.at(i).limit
 		n := l.want(d)
 		if n == 0 {
 			continue
@@ -216,12 +244,13 @@ func (c *Chain) split(now int64, best *Decision, l *Limit, i int, w *Waiter) {
 // take takes d from every limit, or from none.
 func (c *Chain) take(now int64, d *Demand) bool {
 	single := d.Messages <= 1
-	for i, l := range c.holding {
+	for i := range c.holding() {
+		l := c.at(i).limit
 		n := l.want(d)
 		if n == 0 || l.take(now, n, single) {
 			continue
 		}
-		giveBack(c.holding[:i], now, now, d)
+		c.giveBack(i, now, now, d)
 		return false
 	}
 	return true

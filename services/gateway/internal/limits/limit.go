@@ -97,17 +97,14 @@ type Terms struct {
 
 // Limit is a rate or a quota of a plan at a place. All sessions that share it share the
 // Limit; a limit per connection is the session's own.
-//
-// What every decision looks at comes first, and fits into one cache line: between two
-// decisions the kernel has had the caches, and what they cost is lines to be fetched.
 type Limit struct {
-	bucket  *Bucket // one of the two
-	quota   *Quota
-	waiting atomic.Int32 // how many are in line
-	kind    Kind         // where it is neither
+	bucket *Bucket // one of the two
+	quota  *Quota
 	Terms
-	hits atomic.Int64
-	line line
+	kind    Kind         // where it is neither
+	waiting atomic.Int32 // how many are in line; they are also counted by bucket or quota
+	hits    atomic.Int64
+	line    line
 }
 
 // NewRate returns a limit on a rate. Other terms for the same rate are another Limit
@@ -154,6 +151,9 @@ func (l *Limit) Kind() Kind {
 	return l.kind
 }
 
+// Bucket returns the bucket of a rate, nil for a quota.
+func (l *Limit) Bucket() *Bucket { return l.bucket }
+
 // Hits returns how often a limit on observe lacked what it would have taken: one for
 // each message of a limit on messages, one for each demand of another. It is a lower
 // bound of what the limit would have refused.
@@ -169,11 +169,14 @@ type Demand struct {
 }
 
 // want is how much of d the limit counts.
-func (l *Limit) want(d *Demand) int64 {
-	if l.Direction != Both && l.Direction != d.Direction {
+func (l *Limit) want(d *Demand) int64 { return d.of(l.Unit, l.Direction) }
+
+// of is how much of d a limit counts.
+func (d *Demand) of(unit Unit, direction Direction) int64 {
+	if direction != Both && direction != d.Direction {
 		return 0
 	}
-	switch l.Unit {
+	switch unit {
 	case Messages:
 		return d.Messages
 	case Bytes:
@@ -195,25 +198,6 @@ func (l *Limit) look(now, n int64, whole bool) (answer Verdict, at int64) {
 		return Wait, l.bucket.free(now, n)
 	}
 	return Refuse, l.bucket.free(now, n)
-}
-
-// claim is what to swap to take something: the word of a bucket or a slice.
-type claim struct {
-	word     *atomic.Int64
-	from, to int64
-}
-
-// claim sets x to what takes n, where there is room and nothing else is to be done.
-func (l *Limit) claim(x *claim, now, n int64, whole bool) bool {
-	if l.quota != nil {
-		s := l.quota.current(now)
-		left := s.left.Load()
-		x.word, x.from, x.to = &s.left, left, left-n
-		return left >= n && left-n > s.low.Load()
-	}
-	v, full := l.bucket.current(now)
-	x.word, x.from, x.to = &v.full, full, v.after(now, full, n)
-	return v.fits(now, full, n, whole)
 }
 
 func (l *Limit) take(now, n int64, whole bool) bool {

@@ -3,6 +3,8 @@ package limits
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -361,16 +363,27 @@ func TestHit(t *testing.T) {
 
 // fourPlaces returns a chain with rates of messages and of bytes that each connection has
 // for itself, and rates of both and a quota of messages at each place.
-func fourPlaces(t testing.TB) *Chain {
+func fourPlaces(t testing.TB) *Chain { return sessions(t, 1)[0] }
+
+// sessions returns such chains of so many connections, which share all but their own.
+func sessions(t testing.TB, n int) (all []*Chain) {
 	rates := func(at Place) []*Limit {
 		rate := Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
 		return []*Limit{rateLimit(t, Terms{Place: at}, rate), rateLimit(t, Terms{Place: at, Unit: Bytes}, rate)}
 	}
-	all := rates(Subscription)
+	var shared []*Limit
 	for at := Subscription; at <= Version; at++ {
-		all = append(append(all, rates(at)...), bigQuota(t, at))
+		shared = append(append(shared, rates(at)...), bigQuota(t, at))
 	}
-	return chain(t, all...)
+	others := chain(t, shared...)
+	for range n {
+		c, err := others.With(rates(Subscription)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // bigQuota returns a limit on a quota with a slice that no benchmark spends.
@@ -408,4 +421,38 @@ func BenchmarkAsk(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkAskCold asks for messages of 50 sessions that share their places, each time after
+// the caches were filled with other things, as they are by the kernel between two messages,
+// with one worker and with two. ns/ask is the median: others may have the core for a while.
+func BenchmarkAskCold(b *testing.B) {
+	chains := sessions(b, 50)
+	for name, workers := range map[string]int{"One": 1, "Two": 2} {
+		b.Run(name, func(b *testing.B) {
+			took := make([][]time.Duration, workers)
+			var all sync.WaitGroup
+			for i := range took {
+				all.Go(func() { took[i] = askCold(chains[25*i:][:25], b.N) })
+			}
+			all.Wait()
+			sorted := slices.Sorted(slices.Values(slices.Concat(took...)))
+			b.ReportMetric(float64(sorted[len(sorted)/2]), "ns/ask")
+		})
+	}
+}
+
+func askCold(chains []*Chain, n int) (took []time.Duration) {
+	junk := make([]int64, 1<<17) // 1 MiB
+	var w Waiter
+	for i := range n {
+		for j := 0; j < len(junk); j += 8 {
+			junk[j]++
+		}
+		c, now := chains[i%len(chains)], int64(i)*1000
+		began := time.Now()
+		c.Ask(now, Demand{Direction: Inbound, Messages: 1, Bytes: 128}, &w)
+		took = append(took, time.Since(began))
+	}
+	return took
 }

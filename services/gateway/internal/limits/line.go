@@ -44,7 +44,7 @@ type Waiter struct {
 // turn there, and in its turn no more than its part. Having had its turn it is not sent
 // back, else two at the heads of two lines could send each other back for ever.
 func (w *Waiter) inLine(c *Chain, i int, n int64, answer Verdict, at int64) (Verdict, int64) {
-	l := c.holding[i]
+	l := c.at(i).limit
 	switch {
 	case w == nil:
 		return Wait, at
@@ -97,8 +97,8 @@ func (w *Waiter) wait(now int64, c *Chain, d *Demand, answer *Decision) {
 	w.unhold()
 	to, from := answer.Limit, w.turn
 	again := false
-	for i, l := range c.holding {
-		again = again || l == to && w.chain == c && w.had&(1<<i) != 0
+	for i := range c.holding() {
+		again = again || c.at(i).limit == to && w.chain == c && w.had&(1<<i) != 0
 	}
 	if from != nil && from != to && again && from.bucket != nil {
 		n := from.want(d)
@@ -127,8 +127,8 @@ func (q *line) hold(w *Waiter, to int64) {
 	q.mu.Unlock()
 }
 
-// Waits tells whether w is in a line.
-func (w *Waiter) Waits() bool { return w.in.Load() != nil }
+// Waits tells whether w, which may be nil, is in a line.
+func (w *Waiter) Waits() bool { return w != nil && w.in.Load() != nil }
 
 // End ends the turn that w was given, when nothing more is there to ask for.
 func (w *Waiter) End() {
@@ -163,7 +163,7 @@ func (l *Limit) wait(w *Waiter, want int64, front bool) {
 	w.turn, w.want = nil, want
 	q.greatest = max(q.greatest, want)
 	w.in.Store(l)
-	l.waiting.Add(1)
+	l.addWaiting(1)
 	switch {
 	case q.first == nil:
 		q.first, q.last = w, w
@@ -174,6 +174,16 @@ func (l *Limit) wait(w *Waiter, want int64, front bool) {
 		w.prev, q.last.next = q.last, w
 		q.last = w
 	}
+}
+
+// addWaiting counts who waits, also where a step looks, and returns how many do at l.
+func (l *Limit) addWaiting(n int32) int32 {
+	if l.quota != nil {
+		l.quota.waiting.Add(n)
+	} else {
+		l.bucket.waiting.Add(n)
+	}
+	return l.waiting.Add(n)
 }
 
 // leave takes w out of the line, whose lock is held.
@@ -191,7 +201,7 @@ func (l *Limit) leave(w *Waiter) {
 	}
 	w.next, w.prev = nil, nil
 	w.in.Store(nil)
-	if l.waiting.Add(-1) == 0 {
+	if l.addWaiting(-1) == 0 {
 		q.greatest = 0
 	}
 }

@@ -35,8 +35,9 @@ const (
 // next. Its owner, the service that gives slices, is asked by the caller. Any number
 // of goroutines may use it.
 type Quota struct {
-	lack  atomic.Uint32
-	slice atomic.Pointer[slice]
+	lack    atomic.Uint32
+	waiting atomic.Int32 // how many are in the lines of its limits
+	slice   atomic.Pointer[slice]
 
 	needed func()         // see OnNeed
 	told   [2]atomic.Bool // it was called since Watch for the low mark, and for a demand

@@ -87,12 +87,12 @@ func (r *Relay) askWhole(c *chunk, src *leg, left, now int64) (d limits.Decision
 	switch {
 	case c.count.Messages == 0:
 		if begun > 0 {
-			q.chain.Charge(now, src.direction(), begun, &in.waiter)
+			q.chain.Charge(now, src.direction(), begun, in.waiter)
 		}
 	case c.count.Messages == 1 && c.count.Frames > 1:
 		d.Verdict = limits.Split
 	default:
-		d = q.chain.Ask(now, limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: begun}, &in.waiter)
+		d = src.ask(q.chain, now, limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: begun})
 	}
 	return d
 }
@@ -184,7 +184,7 @@ func (r *Relay) decideNext(c *chunk, src *leg, d *division, first *limits.Decisi
 	}
 	if h.Opcode == frame.Continuation {
 		if !in.dropping && c.chain != nil {
-			c.chain.Charge(c.at, src.direction(), h.Length, &in.waiter)
+			c.chain.Charge(c.at, src.direction(), h.Length, in.waiter)
 		}
 	} else if answer := r.ask(c, src, first, 1, h.Length); answer.Verdict != limits.Go {
 		if !r.react(c, src, &answer) {
@@ -219,7 +219,7 @@ func (r *Relay) ask(c *chunk, src *leg, first *limits.Decision, messages, bytes 
 		return answer
 	}
 	demand := limits.Demand{Direction: src.direction(), Messages: messages, Bytes: bytes}
-	return c.chain.Ask(c.at, demand, &r.limited.of(src).waiter)
+	return src.ask(c.chain, c.at, demand)
 }
 
 // react does what a limit says about a message that does not pass. It returns true where

@@ -32,20 +32,20 @@ type limited struct {
 
 // intake is what limits do to what comes from a leg.
 type intake struct {
-	waiter   limits.Waiter
-	limit    *limits.Limit // at which it is paused; nil: it is not
-	since    int64         // when something passed last while it is paused, or the pause began
-	until    int64         // end of the pause: then the session ends
-	retryAt  int64         // when the limit is free, as far as that was known
-	goneBy   int64         // end of a paused leg whose peer has ended the stream; 0: it has not
-	dropping bool          // the message that has begun is left out
-	rearm    bool          // the next message is bound by another greatest message
-
-	under   *limits.Chain // that the frame which has begun was charged to; nil: to none
-	underAt int64         // when
+	// What every read looks at.
+	waiter   *limits.Waiter // nil: it never had to wait, and no limit is on observe
+	limit    *limits.Limit  // at which it is paused; nil: it is not
+	since    int64          // when something passed last while it is paused, or the pause began
+	under    *limits.Chain  // that the frame which has begun was charged to; nil: to none
+	underAt  int64          // when
+	dropping bool           // the message that has begun is left out
+	rearm    bool           // the next message is bound by another greatest message
 
 	drops      int32 // since dropsSince
 	dropsSince int64
+	until      int64 // end of the pause: then the session ends
+	retryAt    int64 // when the limit is free, as far as that was known
+	goneBy     int64 // end of a paused leg whose peer has ended the stream; 0: it has not
 }
 
 const (
@@ -101,7 +101,7 @@ func (r *Relay) SetLimits(l ending.Limits) {
 	if r.limited == nil && l.Chain == nil || r.limited != nil && r.limited.chain == l.Chain {
 		return
 	}
-	r.makeLimited().chain = l.Chain
+	r.setChain(l.Chain)
 	for _, l := range r.legs() {
 		r.leaveLine(l)
 	}
@@ -112,11 +112,36 @@ func (r *Relay) makeLimited() *limited {
 		return r.limited
 	}
 	q := &limited{midMessage: r.backend.in.frames.MidMessage() || r.client.out.stalled != 0}
-	hit := r.hit
-	q.client.waiter = limits.Waiter{Owner: &r.client, Hit: hit}
-	q.backend.waiter = limits.Waiter{Owner: &r.backend, Hit: hit}
 	r.limited = q
 	return q
+}
+
+// setChain sets the limits that hold from now on, nil for none.
+func (r *Relay) setChain(c *limits.Chain) {
+	r.makeLimited().chain = c
+	if c != nil && c.Observes() { // and tells the waiters of hits
+		r.client.makeWaiter()
+		r.backend.makeWaiter()
+	}
+}
+
+// makeWaiter makes what the leg waits with. Most sessions never need it.
+func (l *leg) makeWaiter() *limits.Waiter {
+	in := l.relay.limited.of(l)
+	if in.waiter == nil {
+		in.waiter = &limits.Waiter{Owner: l, Hit: l.relay.hit}
+	}
+	return in.waiter
+}
+
+// ask asks a chain for what comes from the leg. Where that has to wait, it is in a line.
+func (l *leg) ask(c *limits.Chain, now int64, d limits.Demand) limits.Decision {
+	in := l.relay.limited.of(l)
+	answer := c.Ask(now, d, in.waiter)
+	if answer.Verdict == limits.Wait && in.waiter == nil {
+		answer = c.Ask(now, d, l.makeWaiter())
+	}
+	return answer
 }
 
 // hit notes what a limit on observe would have refused.

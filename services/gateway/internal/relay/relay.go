@@ -108,7 +108,7 @@ func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 	r.setMaxMessage(t.Limits.MaxMessage)
 	r.setMaxAge(t.Limits.MaxAge)
 	if t.Limits.Chain != nil {
-		r.makeLimited().chain = t.Limits.Chain
+		r.setChain(t.Limits.Chain)
 	}
 	r.setExpiry(t.Expires)
 	if t.Ended != nil {

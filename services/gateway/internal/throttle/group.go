@@ -19,9 +19,8 @@ type group struct {
 	holds  []*Hold
 
 	handshakes chain         // what a handshake must pass
-	messages   chain         // what messages must pass, where no session has its own
-	perMessage int           // how many limits messages must pass
-	own        int           // how many of them each session has for itself: then it has a chain of its own
+	messages   chain         // what messages must pass, besides the limits that each session has for itself
+	own        int           // how many those are
 	maxMessage int64         // of plans
 	maxAge     time.Duration // of plans
 	plans      *Plans        // nil: none
@@ -30,7 +29,7 @@ type group struct {
 // arrange makes the chains from what its places hold.
 func (g *group) arrange() {
 	var handshakes, messages []*limits.Limit
-	g.perMessage, g.own, g.maxMessage, g.maxAge = 0, 0, 0, 0
+	g.own, g.maxMessage, g.maxAge = 0, 0, 0
 	var plans Plans
 	for _, p := range g.places {
 		if p.plan == nil {
@@ -51,9 +50,6 @@ func (g *group) arrange() {
 	}
 	if g.plans = nil; plans != (Plans{}) {
 		g.plans = &plans
-	}
-	if g.perMessage = g.own + len(messages); g.own > 0 {
-		messages = nil
 	}
 	g.handshakes.set(handshakes)
 	g.messages.set(messages)
@@ -89,7 +85,10 @@ func newChain(list []*limits.Limit) *limits.Chain {
 	if len(list) == 0 {
 		return nil
 	}
-	chain, err := limits.NewChain(list...)
+	return must(limits.NewChain(list...))
+}
+
+func must(chain *limits.Chain, err error) *limits.Chain {
 	if err != nil {
 		panic("throttle: " + err.Error()) // the places are in order, and plans bounded by maxLimits
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,8 +63,7 @@ type Hold struct {
 	index   int
 	sat     int64 // its number among those who sat down; 0: not yet
 	seats   [3][2]*limits.Seat
-	own     []ownRate // the limits that each connection has for itself
-	chain   chain
+	own     ownChain
 	session Session
 	opened  int64          // when quotas of sessions counted it; 0: none did
 	why     *ending.Ending // it was ended before it had a session
@@ -74,10 +74,11 @@ type Hold struct {
 	given     ending.Limits
 }
 
-// ownRate is a limit of a rate that a connection has for itself.
-type ownRate struct {
-	made   *limits.Limit
-	bucket *limits.Bucket
+// ownChain is the chain of a connection that has limits for itself.
+type ownChain struct {
+	*limits.Chain
+	limits []*limits.Limit // its own
+	shared *limits.Chain   // with the others
 }
 
 // UnknownError says that a plan cannot be held, or that it is not known what is left of a
@@ -442,16 +443,10 @@ func (h *Hold) read() (now ending.Limits, replaced, serve []*limits.Limit) {
 	}
 	now.MaxMessage = h.maxMessage()
 	now.MaxAge = h.maxAge()
-	if g.own == 0 {
-		for i := range h.own {
-			replaced = append(replaced, h.own[i].made)
-		}
-		h.own, h.chain, now.Chain = nil, chain{}, g.messages.Chain
-		return now, replaced, nil
+	replaced, serve = h.makeOwn(g)
+	if now.Chain = h.own.Chain; now.Chain == nil {
+		now.Chain = g.messages.Chain
 	}
-	all, replaced, serve := h.makeOwn(g)
-	h.chain.set(all)
-	now.Chain = h.chain.Chain
 	return now, replaced, serve
 }
 
@@ -503,53 +498,57 @@ func (h *Hold) MaxAge() time.Duration {
 	return h.maxAge()
 }
 
-// makeOwn makes the limits that the session has for itself, and returns them with those
-// that it shares, in the order of a chain.
-func (h *Hold) makeOwn(g *group) (all, replaced, serve []*limits.Limit) {
-	before := h.own
-	h.own = make([]ownRate, 0, g.own)
-	all = make([]*limits.Limit, 0, g.perMessage)
+// makeOwn makes the limits that the session has for itself, and their chain.
+func (h *Hold) makeOwn(g *group) (replaced, serve []*limits.Limit) {
+	before, own := slices.Clone(h.own.limits), make([]*limits.Limit, 0, g.own)
 	at := h.c.engine.Now()
 	for _, p := range g.places {
 		for i := range p.held {
 			def := &p.held[i]
-			switch {
-			case def.terms.Unit == limits.Handshakes || def.terms.Unit == limits.Sessions:
-			case def.perConnection:
-				var own ownRate
-				for j := range before {
-					old := &before[j]
-					if old.made == nil || old.made.Place != def.terms.Place || old.made.Name != def.terms.Name || old.made.Unit != def.terms.Unit {
-						continue
-					}
-					own.bucket = old.bucket
-					if own.bucket.Rate() != def.rate {
-						own.bucket.Rearm(at, def.rate)
-						serve = append(serve, old.made)
-					}
-					if old.made.Terms == def.terms {
-						own.made, old.made = old.made, nil
-					}
-				}
-				if own.bucket == nil {
-					own.bucket = limits.NewBucket(at, def.rate)
-				}
-				if own.made == nil {
-					own.made, _ = limits.NewRate(def.terms, own.bucket)
-				}
-				h.own = append(h.own, own)
-				all = append(all, own.made)
-			default:
-				all = append(all, def.made)
+			if !def.perConnection {
+				continue
+			}
+			made, changed := def.makeOwn(before, at)
+			if own = append(own, made); changed != nil {
+				serve = append(serve, changed)
 			}
 		}
 	}
-	for j := range before {
-		if before[j].made != nil {
-			replaced = append(replaced, before[j].made)
+	for _, old := range before {
+		if old != nil {
+			replaced = append(replaced, old)
 		}
 	}
-	return all, replaced, serve
+	switch {
+	case len(own) == 0:
+		h.own = ownChain{}
+	case h.own.shared != g.messages.Chain || !slices.Equal(h.own.limits, own):
+		h.own = ownChain{must(g.messages.With(own...)), own, g.messages.Chain}
+	}
+	return replaced, serve
+}
+
+// makeOwn makes a limit that a connection has for itself. It goes on where it was among those
+// before, which it is taken out of if it stays the same. Where its rate changes there may be
+// room for who waits at the one before.
+func (h *held) makeOwn(before []*limits.Limit, at int64) (made, changed *limits.Limit) {
+	for i, old := range before {
+		if old == nil || old.Place != h.terms.Place || old.Name != h.terms.Name || old.Unit != h.terms.Unit {
+			continue
+		}
+		if old.Bucket().Rate() != h.rate {
+			old.Bucket().Rearm(at, h.rate)
+			changed = old
+		}
+		if old.Terms == h.terms {
+			before[i] = nil
+			return old, changed
+		}
+		made, _ = limits.NewRate(h.terms, old.Bucket())
+		return made, changed
+	}
+	made, _ = limits.NewRate(h.terms, limits.NewBucket(at, h.rate))
+	return made, nil
 }
 
 // SetGrant says that the session's grant is another one: it may have other plans.
