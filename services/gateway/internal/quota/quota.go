@@ -349,7 +349,7 @@ func (l *Ledger) Flush(ctx context.Context) error {
 			return fmt.Errorf("give back what is not spent of %d quotas: %w", open, cmp.Or(context.Cause(ctx), ctx.Err()))
 		}
 		if busy || notUntil != 0 || demands == nil {
-			l.wait(ctx, cmp.Or(notUntil, l.cfg.Now()+int64(time.Millisecond)))
+			l.wait(ctx, max(notUntil, l.cfg.Now()+int64(time.Millisecond)))
 		}
 	}
 }
