@@ -53,6 +53,10 @@ type Config struct {
 	// Paused is how many sessions are paused at once, and Changed how many a change of a
 	// plan touches.
 	Paused, Changed int
+
+	// services is a folder that keeps the built services from one run to the next; empty
+	// for a run that builds its own.
+	services string
 }
 
 // Default returns the default configuration.
@@ -156,19 +160,20 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	defer backend.stop()
 
 	r := &runner{cfg: cfg, log: log, dir: dir, backend: backend.addr}
+	services := cmp.Or(cfg.services, dir)
 	switch {
 	case cfg.Limits:
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
 		r.starters = []starter{
-			{limited, stackStarter(self, "", dir, armed)},
-			{unlimited, stackStarter(self, "", dir, none)},
+			{limited, stackStarter(self, "", services, armed)},
+			{unlimited, stackStarter(self, "", services, none)},
 		}
 	case cfg.Against != "":
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
-		r.starters, err = sides(ctx, cfg.Against, self, dir)
+		r.starters, err = sides(ctx, cfg.Against, self, dir, services)
 	default:
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 5)
-		r.starters, err = proxies(ctx, cfg, log, self, dir)
+		r.starters, err = proxies(ctx, cfg, log, self, dir, services)
 	}
 	if err != nil {
 		return err
@@ -181,7 +186,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	}
 	switch {
 	case cfg.Limits:
-		return r.underLimits(ctx, starter{limited, stackStarter(self, "", dir, tight)}, out)
+		return r.underLimits(ctx, starter{limited, stackStarter(self, "", services, tight)}, out)
 	case cfg.Against != "" || cfg.skips("flood"):
 		return nil
 	}
@@ -190,12 +195,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 
 // proxies returns what is measured without -against: the backend alone, Tidegate,
 // and the peers that are installed.
-func proxies(ctx context.Context, cfg Config, log *slog.Logger, self, dir string) ([]starter, error) {
+func proxies(ctx context.Context, cfg Config, log *slog.Logger, self, dir, services string) ([]starter, error) {
 	all := []starter{
 		{alone, func(_ context.Context, _ shape, _, backend string) (*target, func(), error) {
 			return &target{addr: backend, path: "/"}, func() {}, nil
 		}},
-		{tidegate, stackStarter(self, "", dir, none)},
+		{tidegate, stackStarter(self, "", services, none)},
 	}
 	for _, p := range peers() {
 		if !has(cfg.Peers, p.name) {
@@ -215,13 +220,13 @@ func proxies(ctx context.Context, cfg Config, log *slog.Logger, self, dir string
 }
 
 // sides returns what is measured with -against.
-func sides(ctx context.Context, checkout, self, dir string) ([]starter, error) {
+func sides(ctx context.Context, checkout, self, dir, services string) ([]starter, error) {
 	other, err := buildBench(ctx, checkout, dir)
 	if err != nil {
 		return nil, err
 	}
 	return []starter{
-		{newSide, stackStarter(self, "", dir, none)},
+		{newSide, stackStarter(self, "", services, none)},
 		{oldSide, stackStarter(other, checkout, dir, none)},
 	}, nil
 }

@@ -43,15 +43,27 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 6 && os.Args[1] == "-stack":
 		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], os.Args[4], os.Args[5], os.Stdout) })
 	default:
-		goleak.VerifyTestMain(m)
+		var err error
+		if services, err = os.MkdirTemp("", "tidegate-bench-test-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+			os.RemoveAll(services)
+			os.Exit(code)
+		}))
 	}
 }
+
+// services is the folder that all tests' runs share, so that the services are built once.
+// TestMain sets it.
+var services string
 
 // quick is as short as a run can be.
 func quick() Config {
 	cfg := Default()
 	cfg.Rounds, cfg.Span, cfg.Conns, cfg.Dialers = 1, 100*time.Millisecond, 4, 2
-	cfg.Idle, cfg.Settle = 50, time.Millisecond
+	cfg.Turns, cfg.Idle, cfg.Settle, cfg.services = 2, 50, time.Millisecond, services
 	return cfg
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +140,18 @@ func addUp(sum *store.Usage, u store.Usage) {
 // sameRows compares rows of usage but for their labels.
 var sameRows = gocmp.Options{cmpopts.IgnoreFields(store.Usage{}, "Labels"), cmpopts.IgnoreUnexported(store.Usage{}), cmpopts.EquateEmpty()}
 
+// diffRows returns how rows differ but for their labels. Most do not, and are equal to
+// the letter, which is seen in a fraction of the time that Diff takes.
+func diffRows(want, got []store.Usage) string {
+	for i := range got {
+		got[i].Labels = store.Labels{}
+	}
+	if reflect.DeepEqual(want, got) {
+		return ""
+	}
+	return gocmp.Diff(want, got, sameRows)
+}
+
 // TestUsageIsAsReported sums random reports in many ways, each like a model that adds
 // them up: steps, groups, filters, and times that are read from the tables of all spans;
 // in one page and in small ones.
@@ -189,7 +202,7 @@ func TestUsageIsAsReported(t *testing.T) {
 				if len(want) > 200 && size < 30 {
 					size = 100
 				}
-				if diff := gocmp.Diff(want, b.read(b.admin, q, size), sameRows); diff != "" {
+				if diff := diffRows(want, b.read(b.admin, q, size)); diff != "" {
 					t.Fatalf("Usage(%+v) in pages of %d (-want +got):\n%s", q, size, diff)
 				}
 			}
