@@ -76,6 +76,8 @@ func ceil(at, length int64) int64 {
 type piece struct {
 	span       span
 	start, end int64
+	// less says that it is taken from the sums of the others, not added to them.
+	less bool
 }
 
 // split divides a range of time into pieces, each of the longest spans that fit.
@@ -92,11 +94,37 @@ func splitAt(start, end int64, at int) []piece {
 	}
 	switch {
 	case at == minutes:
-		return []piece{{spans[at], start, end}}
+		return []piece{{span: spans[at], start: start, end: end}}
 	case from >= to:
 		return splitAt(start, end, at-1)
 	}
-	return slices.Concat(splitAt(start, from, at-1), []piece{{spans[at], from, to}}, splitAt(to, end, at-1))
+	return slices.Concat(splitAt(start, from, at-1), []piece{{span: spans[at], start: from, end: to}}, splitAt(to, end, at-1))
+}
+
+// forSums returns what is read for sums instead of pieces that split made, of which fewer
+// rows are read: most of the days of one of the longest spans are all of it less the others.
+// Days are kept since that time.
+func forSums(pieces []piece, since int64) []piece {
+	longest := spans[len(spans)-1]
+	var added, less []piece
+	for _, p := range pieces {
+		start := floor(p.start, longest.length)
+		end := start + longest.length
+		if p.span == spans[days] && p.end <= end && p.end-p.start > longest.length/2 && start >= since {
+			for _, other := range []piece{{p.span, start, p.start, true}, {p.span, p.end, end, true}} {
+				if other.start < other.end {
+					less = append(less, other)
+				}
+			}
+			p = piece{span: longest, start: start, end: end}
+		}
+		if last := len(added) - 1; last >= 0 && added[last].span == p.span && added[last].end == p.start {
+			added[last].end = p.end
+		} else {
+			added = append(added, p)
+		}
+	}
+	return append(added, less...)
 }
 
 // pieces returns what a query reads, and the start of the first of its spans of time; 0
@@ -126,7 +154,7 @@ func (q UsageQuery) pieces(keep Retention, now time.Time) ([]piece, int64, error
 		return nil, 0, fault.Invalid("step", "%s is too short for a time that long ago: by the %s, usage is kept for %s, here from %s on; set a start_time not before it, or a step of at least %s",
 			words(q.Step), spans[at].name, words(keep.keeps(at)), time.UnixMicro(since).UTC().Format(time.RFC3339), words(longer))
 	}
-	return []piece{{spans[at], start, end}}, start, nil
+	return []piece{{span: spans[at], start: start, end: end}}, start, nil
 }
 
 // words says a length of time as users write it, such as 90m or 2d.

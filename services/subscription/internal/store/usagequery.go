@@ -81,7 +81,8 @@ func (s *Store) Usage(ctx context.Context, v identity.Viewer, q UsageQuery, afte
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{db: s.db, viewer: v, query: q, pieces: pieces, start: start, now: s.now()}
+	now := s.now()
+	r := &reading{db: s.db, viewer: v, query: q, pieces: pieces, start: start, now: now, daysSince: s.keep.keptSince(now, days)}
 	rows, err := r.rows(ctx, after, limit)
 	if err == nil && len(rows) > 0 {
 		err = cmp.Or(r.addLimits(ctx, rows), r.addRefused(ctx, rows))
@@ -101,6 +102,8 @@ type reading struct {
 	// start is the start of the first span, now the time.
 	start int64
 	now   time.Time
+	// daysSince is from when on days are kept.
+	daysSince int64
 	// top are the groups with the most, nil for all.
 	top []ranked
 }
@@ -209,6 +212,12 @@ func scanUsage(row sqldb.Row) (Usage, error) {
 func (r *reading) rank(ctx context.Context) error {
 	whole := *r
 	whole.query.Step = 0
+	if r.query.Step > 0 {
+		if one := r.pieces[0]; one.start > 0 || one.span == spans[days] { // all of it is kept
+			whole.pieces = split(one.start, one.end)
+		}
+	}
+	whole.pieces = forSums(whole.pieces, r.daysSince)
 	s := r.statement()
 	text := "SELECT api, version, application, subscription, plan, amount FROM (" + whole.sums(s, orders[r.query.OrderBy], stretch{0, endless}, "") + `) r
 		WHERE amount > 0
@@ -449,7 +458,11 @@ func (r *reading) bySeries(s *statement, of table, in stretch) string {
 			columns, by = append(columns, c.of+" AS "+c.name), append(by, c.of)
 		}
 		for _, c := range of.sums {
-			columns = append(columns, c.in(c.of))
+			value := c.of
+			if p.less {
+				value = "-(" + value + ")"
+			}
+			columns = append(columns, c.in(value))
 		}
 		// SQLite reads the tables of a CROSS JOIN in this order; Postgres as it likes.
 		all = append(all, `

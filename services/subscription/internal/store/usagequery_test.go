@@ -206,8 +206,31 @@ func TestUsageIsAsReported(t *testing.T) {
 					t.Fatalf("Usage(%+v) in pages of %d (-want +got):\n%s", q, size, diff)
 				}
 			}
+			q.Top, q.OrderBy = 2, "messages"
+			want = most(want, summed(reports, start, end, 0, groupBy, filter.keep), q)
+			if diff := gocmp.Diff(want, b.read(b.admin, q, 100), sameRows); diff != "" {
+				t.Fatalf("Usage(%+v) (-want +got):\n%s", q, diff)
+			}
 		}
 	})
+}
+
+// most returns the rows of the groups that have the most messages in all the time.
+func most(rows, groups []store.Usage, q store.UsageQuery) (top []store.Usage) {
+	messages := func(u store.Usage) int64 { return u.In.Messages + u.Out.Messages }
+	slices.SortStableFunc(groups, func(a, b store.Usage) int { return int(messages(b) - messages(a)) })
+	groups = slices.DeleteFunc(groups, func(u store.Usage) bool { return messages(u) == 0 })
+	if groups = groups[:min(q.Top, len(groups))]; q.Step == 0 {
+		return groups
+	}
+	for _, u := range rows {
+		if slices.ContainsFunc(groups, func(g store.Usage) bool {
+			return g.API == u.API && g.Version == u.Version && g.Application == u.Application && g.Subscription == u.Subscription && g.Plan == u.Plan
+		}) {
+			top = append(top, u)
+		}
+	}
+	return top
 }
 
 // TestUsageWithoutTimes reads all that there is in one row, which has no start.
