@@ -159,6 +159,8 @@ type apiListCmd struct {
 	Name  string `arg:"" optional:"" help:"Show only the API of this name."`
 	State string `enum:"created,published," default:"" placeholder:"STATE" help:"Show only APIs with a version in this state: created or published."`
 	Tag   string `placeholder:"WORD" help:"Show only APIs with a version that has this tag, and is in the state."`
+	Query string `placeholder:"TEXT" help:"Show only APIs with this in their name or context."`
+	Order string `enum:"oldest,newest,name,name-desc,context,context-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, name, name-desc, context or context-desc. Default: oldest."`
 }
 
 // Run lists the APIs.
@@ -173,7 +175,9 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 	}
 	list := &catalogv1.ListApisResponse{}
 	err = everyPage(func(token string) (string, error) {
-		page, err := cl.catalog.ListApis(ctx, &catalogv1.ListApisRequest{Filter: only, PageSize: pageSize, PageToken: token})
+		page, err := cl.catalog.ListApis(ctx, &catalogv1.ListApisRequest{
+			Filter: only, Query: c.Query, OrderBy: orderBy(c.Order), PageSize: pageSize, PageToken: token,
+		})
 		list.Apis = append(list.Apis, page.GetApis()...)
 		return page.GetNextPageToken(), err
 	})
@@ -196,6 +200,23 @@ func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
 		rows = append(rows, []string{a.GetDisplayName(), a.GetContext(), strings.Join(of[a.GetName()], ", "), a.GetName()})
 	}
 	return s.printTable([]string{"API", "CONTEXT", "VERSIONS", "NAME"}, rows)
+}
+
+// orderBy returns the order_by of a list in an order.
+func orderBy(order string) string {
+	field, desc := strings.CutSuffix(order, "-desc")
+	switch field {
+	case "oldest":
+		return "create_time"
+	case "newest":
+		return "create_time desc"
+	case "name":
+		field = "display_name"
+	}
+	if desc {
+		field += " desc"
+	}
+	return field
 }
 
 // filter returns the filter of the list. An API of another name than any is refused.

@@ -17,11 +17,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -240,11 +243,14 @@ func open(method string) bool {
 }
 
 // intercept adds the sign-in's token to a call and notes the change that it made. A
-// token that the server no longer accepts is renewed once.
+// token that the server no longer accepts is renewed once. A call that creates something is
+// given a request_id: when it is sent again because its answer was lost, it makes nothing
+// more.
 func (c *client) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if open(method) {
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
+	identified := identify(req)
 	var stale string
 	for {
 		token, err := c.token(ctx, stale)
@@ -258,11 +264,29 @@ func (c *client) intercept(ctx context.Context, method string, req, reply any, c
 			stale = token
 			continue
 		}
+		if status.Code(err) == codes.Unavailable && identified {
+			identified = false
+			continue
+		}
 		if err == nil {
 			c.noteChange(header)
 		}
 		return err
 	}
+}
+
+// identify gives a request a request_id (AIP-155), and reports whether it can have one.
+func identify(req any) bool {
+	m, ok := req.(proto.Message)
+	if !ok {
+		return false
+	}
+	fd := m.ProtoReflect().Descriptor().Fields().ByName("request_id")
+	if fd == nil {
+		return false
+	}
+	m.ProtoReflect().Set(fd, protoreflect.ValueOfString(uuid.NewString()))
+	return true
 }
 
 // noteChange notes the change that a call has made. The calls of a command are made

@@ -154,7 +154,10 @@ func limitFields(p *catalogv1.Plan) [][2]string {
 }
 
 // planListCmd lists plans.
-type planListCmd struct{}
+type planListCmd struct {
+	Query string `placeholder:"TEXT" help:"Show only plans with this in their name."`
+	Order string `enum:"oldest,newest,name,name-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, name or name-desc. Default: oldest."`
+}
 
 // Run lists the plans.
 func (c *planListCmd) Run(ctx context.Context, s *shell) error {
@@ -163,7 +166,14 @@ func (c *planListCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	list := &catalogv1.ListPlansResponse{}
-	if list.Plans, err = cl.plans(ctx); err != nil {
+	err = everyPage(func(token string) (string, error) {
+		page, err := cl.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{
+			Query: c.Query, OrderBy: orderBy(c.Order), PageSize: pageSize, PageToken: token,
+		})
+		list.Plans = append(list.Plans, page.GetPlans()...)
+		return page.GetNextPageToken(), err
+	})
+	if err != nil {
 		return err
 	}
 	if s.whole() {
@@ -174,16 +184,6 @@ func (c *planListCmd) Run(ctx context.Context, s *shell) error {
 		rows = append(rows, []string{p.GetDisplayName(), planWords(p), price(p), p.GetDescription(), p.GetName()})
 	}
 	return s.printTable([]string{"PLAN", "LIMITS", "PRICE", "DESCRIPTION", "NAME"}, rows)
-}
-
-// plans returns all plans.
-func (c *client) plans(ctx context.Context) (all []*catalogv1.Plan, err error) {
-	err = everyPage(func(token string) (string, error) {
-		page, err := c.catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: pageSize, PageToken: token})
-		all = append(all, page.GetPlans()...)
-		return page.GetNextPageToken(), err
-	})
-	return all, err
 }
 
 // price is what a plan costs, in words.

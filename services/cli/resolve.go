@@ -104,11 +104,15 @@ func (c *client) findAPI(ctx context.Context, text string) (*catalogv1.Api, erro
 
 // versions returns the versions of an API, or of all for apis/-.
 func (c *client) versions(ctx context.Context, parent, filter string) ([]*catalogv1.Version, error) {
-	var all []*catalogv1.Version
-	err := everyPage(func(token string) (string, error) {
-		page, err := c.catalog.ListVersions(ctx, &catalogv1.ListVersionsRequest{
-			Parent: parent, Filter: filter, PageSize: pageSize, PageToken: token,
-		})
+	return c.listVersions(ctx, &catalogv1.ListVersionsRequest{Parent: parent, Filter: filter})
+}
+
+// listVersions returns all pages of a list.
+func (c *client) listVersions(ctx context.Context, req *catalogv1.ListVersionsRequest) (all []*catalogv1.Version, err error) {
+	req.PageSize = pageSize
+	err = everyPage(func(token string) (string, error) {
+		req.PageToken = token
+		page, err := c.catalog.ListVersions(ctx, req)
 		all = append(all, page.GetVersions()...)
 		return page.GetNextPageToken(), err
 	})

@@ -25,6 +25,7 @@ type versionCmds struct {
 type versionCreateCmd struct {
 	API          string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
 	Version      string `arg:"" help:"The version, such as 1.1.0."`
+	From         string `placeholder:"VERSION" help:"Version of the API whose settings it takes over, but for those that are given, such as 1.0.0."`
 	versionFlags `embed:""`
 	Default      bool `help:"Make it the version that the address without a version leads to."`
 	Publish      bool `help:"Publish it at once."`
@@ -32,8 +33,10 @@ type versionCreateCmd struct {
 
 // Run creates the version, and publishes it: all of it, or nothing.
 func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
-	if err := c.check(c.Publish); err != nil {
-		return err
+	if c.From == "" {
+		if err := c.check(c.Publish); err != nil {
+			return err
+		}
 	}
 	cl, err := s.dial()
 	if err != nil {
@@ -43,16 +46,24 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.message(ctx, cl, c.Version)
-	if err != nil {
+	req := &catalogv1.CreateVersionRequest{Parent: api.GetName()}
+	if c.From != "" {
+		source, err := cl.versionOf(ctx, "--from", api, c.From)
+		if err != nil {
+			return err
+		}
+		req.SourceVersion = source.GetName()
+	}
+	if req.Version, err = c.message(ctx, cl, c.Version); err != nil {
 		return err
 	}
-	made, err := cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
+	made, err := cl.catalog.CreateVersion(ctx, req)
 	if err != nil {
 		return err
 	}
 	label := api.GetDisplayName() + "/" + made.GetVersion()
-	if v, err = cl.finishVersion(ctx, made, c.Default, c.Publish); err != nil {
+	v, err := cl.finishVersion(ctx, made, c.Default, c.Publish)
+	if err != nil {
 		return s.undo(ctx, err, label, func(ctx context.Context) error {
 			cl.takeBack(ctx, made)
 			_, err := cl.catalog.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName()})
@@ -67,6 +78,8 @@ type versionListCmd struct {
 	API   string `arg:"" name:"api" optional:"" help:"The API. Default: all."`
 	State string `enum:"created,published," default:"" placeholder:"STATE" help:"Show only versions in this state: created or published."`
 	Tag   string `placeholder:"WORD" help:"Show only versions with this tag."`
+	Query string `placeholder:"TEXT" help:"Show only versions with this in their description, or in the name or context of their API."`
+	Order string `enum:"oldest,newest,api,api-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, api (by its name) or api-desc. Default: oldest."`
 }
 
 // Run lists the versions.
@@ -90,7 +103,9 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	if c.Tag != "" {
 		tag = filter("tags", c.Tag)
 	}
-	versions, err := cl.versions(ctx, parentName, join(state, tag))
+	versions, err := cl.listVersions(ctx, &catalogv1.ListVersionsRequest{
+		Parent: parentName, Filter: join(state, tag), Query: c.Query, OrderBy: orderBy(c.Order),
+	})
 	if err != nil && !absent(err) {
 		return err
 	}

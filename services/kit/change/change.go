@@ -52,6 +52,17 @@ type Tx struct {
 	Time time.Time
 }
 
+// Count returns how many changes an actor, users/{id} or services/{service}, has made by
+// an action since a time, within Retention.
+func (t *Tx) Count(ctx context.Context, actor, action string, since time.Time) (n int, err error) {
+	err = t.QueryRowContext(ctx, `SELECT count(*) FROM change WHERE actor = $1 AND action = $2 AND time_us > $3`,
+		actor, action, since.UnixMicro()).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count changes: %w", err)
+	}
+	return n, nil
+}
+
 // Record describes a change.
 type Record struct {
 	// Actor is who made it: users/{id} or services/{service}. Empty means the

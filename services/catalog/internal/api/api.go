@@ -1,5 +1,5 @@
 // Package api serves the catalog: CatalogService and ChangeService for users,
-// RouteService for services. Checks of requests are in check.go, conversions in
+// RouteService, DirectoryService and EndpointCheckService for services. Checks of requests are in check.go, conversions in
 // convert.go. Package store has the rows and what must be unique in them.
 package api
 
@@ -14,11 +14,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
 
-// API serves CatalogService and RouteService.
+// API serves all of them but ChangeService.
 type API struct {
 	catalogv1.UnsafeCatalogServiceServer
 	backplanev1.UnsafeRouteServiceServer
 	backplanev1.UnsafeDirectoryServiceServer
+	backplanev1.UnsafeEndpointCheckServiceServer
 
 	store    *store.Store
 	log      *change.Log
@@ -30,9 +31,10 @@ type API struct {
 }
 
 var (
-	_ catalogv1.CatalogServiceServer     = (*API)(nil)
-	_ backplanev1.RouteServiceServer     = (*API)(nil)
-	_ backplanev1.DirectoryServiceServer = (*API)(nil)
+	_ catalogv1.CatalogServiceServer         = (*API)(nil)
+	_ backplanev1.RouteServiceServer         = (*API)(nil)
+	_ backplanev1.DirectoryServiceServer     = (*API)(nil)
+	_ backplanev1.EndpointCheckServiceServer = (*API)(nil)
 )
 
 // New returns the API of the catalog in a store, whose changes are in log. users knows
@@ -53,6 +55,7 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(services, a)
 	backplanev1.RegisterRouteServiceServer(services, a)
 	backplanev1.RegisterDirectoryServiceServer(services, a)
+	backplanev1.RegisterEndpointCheckServiceServer(services, a)
 	change.Register(a.log, users, services)
 }
 
@@ -84,5 +87,6 @@ func Rules() identity.Rules {
 	rules[backplanev1.RouteService_GetRoute_FullMethodName] = services
 	rules[backplanev1.RouteService_FetchPlan_FullMethodName] = services
 	rules[backplanev1.DirectoryService_ListGateways_FullMethodName] = identity.Rule{Services: []string{identity.Portal}}
+	rules[backplanev1.EndpointCheckService_AllowEndpointCheck_FullMethodName] = identity.Rule{Services: []string{identity.Portal}}
 	return rules
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // CreateApi adds an API that the caller owns.
@@ -49,6 +48,18 @@ func (a *API) GetApi(ctx context.Context, req *catalogv1.GetApiRequest) (*catalo
 	return apiProto(row, v), nil
 }
 
+// BatchGetApis returns APIs that the caller may see.
+func (a *API) BatchGetApis(ctx context.Context, req *catalogv1.BatchGetApisRequest) (*catalogv1.BatchGetApisResponse, error) {
+	v := identity.From(ctx).Viewer()
+	apis, err := batch(req, resourcename.ParseAPI, func(n resourcename.API) string { return n.API },
+		func(ids []string) (map[string]store.API, error) { return a.store.APIsByID(ctx, v, ids) },
+		func(row store.API) *catalogv1.Api { return apiProto(row, v) })
+	if err != nil {
+		return nil, err
+	}
+	return &catalogv1.BatchGetApisResponse{Apis: apis}, nil
+}
+
 // ListApis returns a page of the APIs that the caller may see.
 func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
 	v := identity.From(ctx).Viewer()
@@ -60,18 +71,20 @@ func (a *API) ListApis(ctx context.Context, req *catalogv1.ListApisRequest) (*ca
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.TimeKey](req)
+	p, err := page.New[store.ListPlace](req)
 	if err != nil {
 		return nil, err
 	}
 	filter := store.APIFilter{
 		DisplayName: terms.Value("display_name"), Context: terms.Value("context"), Owner: owner,
-		State: terms.Value("state"), Tag: terms.Value("tags"),
+		State: terms.Value("state"), Tag: terms.Value("tags"), Query: req.GetQuery(),
 	}
 	if err := checkState(filter.State); err != nil {
 		return nil, err
 	}
-	apis, next, err := page.Collect(p, a.store.APIs(ctx, v, filter, p.After), store.API.ListKey,
+	order := orderOf(req.GetOrderBy())
+	apis, next, err := page.Collect(p, a.store.APIs(ctx, v, filter, order, p.After),
+		func(row store.API) store.ListPlace { return row.ListPlace(order) },
 		func(row store.API) *catalogv1.Api { return apiProto(row, v) })
 	if err != nil {
 		return nil, err

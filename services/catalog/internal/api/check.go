@@ -45,6 +45,9 @@ func checkVersion(v *catalogv1.Version) error {
 			add(fmt.Sprintf("endpoints.%s[%d].url", stage, i), checkEndpoint(e.GetUrl()))
 		}
 	}
+	if v.GetEndpoints() == nil {
+		add("endpoints", errors.New("is required"))
+	}
 	size := 0
 	for i, origin := range v.GetAllowedOrigins() {
 		size += len(origin)

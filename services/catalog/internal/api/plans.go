@@ -12,7 +12,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // CreatePlan adds a plan.
@@ -40,18 +39,29 @@ func (a *API) GetPlan(ctx context.Context, req *catalogv1.GetPlanRequest) (*cata
 	return p.Message(), nil
 }
 
+// BatchGetPlans returns plans.
+func (a *API) BatchGetPlans(ctx context.Context, req *catalogv1.BatchGetPlansRequest) (*catalogv1.BatchGetPlansResponse, error) {
+	plans, err := batch(req, resourcename.ParsePlan, func(n resourcename.Plan) string { return n.Plan },
+		func(ids []string) (map[string]store.Plan, error) { return a.store.PlansByID(ctx, ids) }, store.Plan.Message)
+	if err != nil {
+		return nil, err
+	}
+	return &catalogv1.BatchGetPlansResponse{Plans: plans}, nil
+}
+
 // ListPlans returns a page of plans.
 func (a *API) ListPlans(ctx context.Context, req *catalogv1.ListPlansRequest) (*catalogv1.ListPlansResponse, error) {
 	terms, err := page.Filter(req.GetFilter(), "display_name")
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.TimeKey](req)
+	p, err := page.New[store.ListPlace](req)
 	if err != nil {
 		return nil, err
 	}
-	rows := a.store.Plans(ctx, store.PlanFilter{DisplayName: terms.Value("display_name")}, p.After)
-	plans, next, err := page.Collect(p, rows, store.Plan.ListKey, store.Plan.Message)
+	order := orderOf(req.GetOrderBy())
+	rows := a.store.Plans(ctx, store.PlanFilter{DisplayName: terms.Value("display_name"), Query: req.GetQuery()}, order, p.After)
+	plans, next, err := page.Collect(p, rows, func(row store.Plan) store.ListPlace { return row.ListPlace(order) }, store.Plan.Message)
 	if err != nil {
 		return nil, err
 	}

@@ -246,7 +246,7 @@ func TestReadsOfVersionsRefuse(t *testing.T) {
 		{"List with a negative size", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageSize: -1}, w.ann), codes.InvalidArgument, badSize},
 		{"List with a token that is none", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageToken: "e30"}, w.ann), codes.InvalidArgument, badToken},
 		{"List with the token of another parent", list(&catalogv1.ListVersionsRequest{Parent: "apis/-", PageToken: first.GetNextPageToken()}, w.ann), codes.InvalidArgument, "page_token: belongs to another list or filter"},
-		{"List with an unknown field", filter(`plans = "plans/gold"`), codes.InvalidArgument, `filter: no field "plans": there are version, state, tags`},
+		{"List with an unknown field", filter(`plans = "plans/gold"`), codes.InvalidArgument, `filter: no field "plans": there are version, state, tags, owner`},
 		{"List with an unknown state", filter(`state = "RETIRED"`), codes.InvalidArgument, `filter: no state "RETIRED": there are CREATED, PUBLISHED`},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -15,7 +16,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 )
 
@@ -26,21 +26,85 @@ func (a *API) CreateVersion(ctx context.Context, req *catalogv1.CreateVersionReq
 	if err != nil {
 		return nil, err
 	}
-	if err := checkVersion(req.GetVersion()); err != nil {
+	create := a.newVersion
+	if req.GetSourceVersion() != "" {
+		create = a.copyVersion
+	}
+	row, err := create(ctx, c, parent, req)
+	if err != nil {
 		return nil, err
+	}
+	return a.versionProto(row, c.Viewer()), nil
+}
+
+// newVersion adds a version that has what the request says.
+func (a *API) newVersion(ctx context.Context, c identity.Caller, parent resourcename.API, req *catalogv1.CreateVersionRequest) (store.Version, error) {
+	if err := checkVersion(req.GetVersion()); err != nil {
+		return store.Version{}, err
 	}
 	row := store.Version{APIID: parent.API, Version: req.GetVersion().GetVersion()}
 	next := withVersion(row, req.GetVersion())
-	row, err = a.store.CreateVersion(ctx, requestid.Of(ctx, req), c.Viewer(), next, func(api store.API) error {
+	return a.store.CreateVersion(ctx, requestid.Of(ctx, req), c.Viewer(), next, func(api store.API) error {
 		if err := c.MayChange(api.Owner); err != nil {
 			return err
 		}
 		return mayPromise(c, row, next)
 	})
+}
+
+// copyVersion adds a version that has what the request says, and for the rest what its
+// source version has. A promise of a publisher may be taken over by others: the version is
+// published by a publisher.
+func (a *API) copyVersion(ctx context.Context, c identity.Caller, parent resourcename.API, req *catalogv1.CreateVersionRequest) (store.Version, error) {
+	source, err := resourcename.ParseVersion("source_version", req.GetSourceVersion())
 	if err != nil {
-		return nil, err
+		return store.Version{}, err
 	}
-	return a.versionProto(row, c.Viewer()), nil
+	if source.Parent() != parent {
+		return store.Version{}, fault.Invalid("source_version", "must be a version of %s", parent)
+	}
+	return a.store.CopyVersion(ctx, requestid.Of(ctx, req), c.Viewer(), source, func(api store.API, old store.Version) (store.Version, error) {
+		if err := c.MayChange(api.Owner); err != nil {
+			return old, err
+		}
+		v := takeOver(req.GetVersion(), versionProto(old))
+		if err := validate.Message(&catalogv1.CreateVersionRequest{Parent: parent.String(), Version: v}); err != nil {
+			return old, err
+		}
+		if err := checkVersion(v); err != nil {
+			return old, err
+		}
+		next := withVersion(store.Version{Version: v.GetVersion()}, v)
+		return next, mayPromise(c, old, next)
+	})
+}
+
+// settings are the fields of a version that can be changed, and those below them.
+func settings() []string {
+	return []string{
+		"description", "tags", "endpoints", "security", "plans",
+		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
+		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings",
+		"traffic_plan", "subscriptionless", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
+	}
+}
+
+// takeOver returns a version with the settings of source that it does not have itself.
+func takeOver(v, source *catalogv1.Version) *catalogv1.Version {
+	v = proto.CloneOf(v)
+	for _, name := range settings() {
+		takeOverField(v, source, name)
+	}
+	return v
+}
+
+// takeOverField sets a field of v that is not set to that of source. It does nothing for a
+// field below another one.
+func takeOverField(v, source *catalogv1.Version, name string) {
+	to, from := v.ProtoReflect(), source.ProtoReflect()
+	if fd := to.Descriptor().Fields().ByName(protoreflect.Name(name)); fd != nil && !to.Has(fd) && from.Has(fd) {
+		to.Set(fd, from.Get(fd))
+	}
 }
 
 // GetVersion returns a version that the caller may see.
@@ -57,6 +121,29 @@ func (a *API) GetVersion(ctx context.Context, req *catalogv1.GetVersionRequest) 
 	return a.versionProto(row, v), nil
 }
 
+// BatchGetVersions returns versions that the caller may see.
+func (a *API) BatchGetVersions(ctx context.Context, req *catalogv1.BatchGetVersionsRequest) (*catalogv1.BatchGetVersionsResponse, error) {
+	v := identity.From(ctx).Viewer()
+	parent, err := resourcename.ParseAPI("parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	parse := func(field, name string) (resourcename.Version, error) {
+		n, err := resourcename.ParseVersion(field, name)
+		if err == nil && parent.API != resourcename.Any && n.Parent() != parent {
+			err = fault.Invalid(field, "must be a version of %s", parent)
+		}
+		return n, err
+	}
+	versions, err := batch(req, parse, func(n resourcename.Version) string { return n.Version },
+		func(ids []string) (map[string]store.Version, error) { return a.store.VersionsByID(ctx, v, ids) },
+		func(row store.Version) *catalogv1.Version { return a.versionProto(row, v) })
+	if err != nil {
+		return nil, err
+	}
+	return &catalogv1.BatchGetVersionsResponse{Versions: versions}, nil
+}
+
 // ListVersions returns a page of the versions that the caller may see.
 func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
 	v := identity.From(ctx).Viewer()
@@ -64,15 +151,21 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 	if err != nil {
 		return nil, err
 	}
-	terms, err := page.Filter(req.GetFilter(), "version", "state", "tags")
+	terms, err := page.Filter(req.GetFilter(), "version", "state", "tags", "owner")
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.TimeKey](req)
+	owner, err := ownerTerm(terms, v)
 	if err != nil {
 		return nil, err
 	}
-	filter := store.VersionFilter{Version: terms.Value("version"), State: terms.Value("state"), Tag: terms.Value("tags")}
+	p, err := page.New[store.ListPlace](req)
+	if err != nil {
+		return nil, err
+	}
+	filter := store.VersionFilter{
+		Version: terms.Value("version"), State: terms.Value("state"), Tag: terms.Value("tags"), Owner: owner, Query: req.GetQuery(),
+	}
 	if err := checkState(filter.State); err != nil {
 		return nil, err
 	}
@@ -82,7 +175,9 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 		}
 		filter.API = &parent.API
 	}
-	versions, next, err := page.Collect(p, a.store.Versions(ctx, v, filter, p.After), store.Version.ListKey,
+	order := orderOf(req.GetOrderBy())
+	versions, next, err := page.Collect(p, a.store.Versions(ctx, v, filter, order, p.After),
+		func(row store.Version) store.ListPlace { return row.ListPlace(order) },
 		func(row store.Version) *catalogv1.Version { return a.versionProto(row, v) })
 	if err != nil {
 		return nil, err
@@ -93,10 +188,7 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 // UpdateVersion changes a version that the caller owns; its state stays. What gateways
 // serve of a published version is changed by publishers.
 func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {
-	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), "description", "tags", "endpoints", "security", "plans",
-		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
-		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings",
-		"traffic_plan", "subscriptionless", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text")
+	u, err := page.NewUpdate(req.GetUpdateMask(), req.GetVersion(), settings()...)
 	if err != nil {
 		return nil, err
 	}

@@ -332,19 +332,28 @@ func TestLargeApiIsListedAndChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seen, token := 0, ""
+	var names []string
+	token := ""
 	for {
 		list, err := f.ListVersions(ctx, &catalogv1.ListVersionsRequest{Parent: a.GetName(), PageSize: 5000, PageToken: token}, f.ann)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen += len(list.GetVersions())
+		for _, v := range list.GetVersions() {
+			names = append(names, v.GetName())
+		}
 		if token = list.GetNextPageToken(); token == "" {
 			break
 		}
 	}
-	if seen != 200 {
-		t.Errorf("ListVersions gives %d of 200 large versions", seen)
+	if len(names) != 200 {
+		t.Errorf("ListVersions gives %d of 200 large versions", len(names))
+	}
+	_, err := f.BatchGetVersions(ctx, &catalogv1.BatchGetVersionsRequest{Parent: a.GetName(), Names: names}, f.ann)
+	wantError(t, "BatchGetVersions of all", err, codes.InvalidArgument, "names: must be fewer: the answer would have more than 3 MiB")
+	some, err := f.BatchGetVersions(ctx, &catalogv1.BatchGetVersionsRequest{Parent: a.GetName(), Names: names[10:70]}, f.ann)
+	if err != nil || len(some.GetVersions()) != 60 || some.GetVersions()[59].GetName() != names[69] {
+		t.Errorf("BatchGetVersions of 60 = %d, %v, want them in order", len(some.GetVersions()), err)
 	}
 	w := f.watch("gateway-1", "")
 	w.snapshot()

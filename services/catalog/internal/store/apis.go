@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
@@ -49,8 +50,22 @@ func (a API) defaultName() resourcename.Version {
 	return resourcename.Version{API: a.ID, Version: a.DefaultVersion}
 }
 
-// ListKey returns the API's place in a list.
-func (a API) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: a.CreatedAt.UnixMicro(), ID: a.ID} }
+// ListPlace returns the API's place in a list.
+func (a API) ListPlace(o Order) ListPlace {
+	switch o.By {
+	case ByName:
+		return ListPlace{Text: sqldb.Fold(a.DisplayName), ID: a.ID}
+	case ByContext:
+		return ListPlace{Text: foldContext(a.Context), ID: a.ID}
+	}
+	return ListPlace{Time: a.CreatedAt.UnixMicro(), ID: a.ID}
+}
+
+// seenBy reports whether v may see the API: its own, and one with a version that it may
+// see.
+func (a API) seenBy(v identity.Viewer) bool {
+	return a.Published || v.Publishes && a.Created || v.Sees(a.Owner)
+}
 
 const selectAPI = `
 	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version, a.default_version_paths,
@@ -69,22 +84,30 @@ func scanAPI(row sqldb.Row) (API, error) {
 	return a, err
 }
 
-// API returns an API that v may see, or a NotFound fault: its own, and one with a
-// version that it may see.
+// API returns an API that v may see, or a NotFound fault.
 func (s *Store) API(ctx context.Context, v identity.Viewer, id string) (API, error) {
 	return readAPI(ctx, s.db, v, id)
 }
 
 func readAPI(ctx context.Context, q sqldb.Querier, v identity.Viewer, id string) (API, error) {
 	a, found, err := sqldb.One(ctx, q, scanAPI, selectAPI+`WHERE a.id = $1`, id)
-	sees := a.Published || v.Publishes && a.Created || v.Sees(a.Owner)
 	switch {
 	case err != nil:
 		return API{}, fmt.Errorf("read API %q: %w", id, err)
-	case !found, !sees:
+	case !found, !a.seenBy(v):
 		return API{}, fault.NotFound("%s", resourcename.API{API: id})
 	}
 	return a, nil
+}
+
+// APIsByID returns those of the APIs with these ids that v may see.
+func (s *Store) APIsByID(ctx context.Context, v identity.Viewer, ids []string) (map[string]API, error) {
+	found, err := readBatch(ctx, s.db, scanAPI, func(a API) string { return a.ID }, selectAPI+`WHERE a.id IN `, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read APIs: %w", err)
+	}
+	maps.DeleteFunc(found, func(_ string, a API) bool { return !a.seenBy(v) })
+	return found, nil
 }
 
 // APIFilter restricts APIs; nil does not.
@@ -96,24 +119,31 @@ type APIFilter struct {
 	Owner *string
 	// State and Tag are those of one of the API's versions, which the viewer sees.
 	State, Tag *string
+	// Query is a text in the display name or the context, without regard to case; empty for
+	// any.
+	Query string
 }
 
-// APIs returns the APIs after a place that v sees, oldest first.
-func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, after sqldb.TimeKey) iter.Seq2[API, error] {
-	return sqldb.List(ctx, s.db, scanAPI, API.ListKey, after, selectAPI+`
-		WHERE (a.created_at, a.id) > ($1, $2)
-		  AND (CAST($4 AS TEXT) IS NULL OR a.display_fold = $4)
-		  AND (CAST($5 AS TEXT) IS NULL OR a.context = $5)
-		  AND (CAST($6 AS TEXT) IS NULL OR a.owner = $6)
-		  AND (CAST($7 AS TEXT) IS NULL OR a.owner = $7
-		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state IN ('PUBLISHED', $8)))
-		  AND (CAST($9 AS TEXT) IS NULL AND CAST($10 AS TEXT) IS NULL
-		       OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id
-		           AND (CAST($7 AS TEXT) IS NULL OR a.owner = $7 OR v.state IN ('PUBLISHED', $8))
-		           AND (CAST($9 AS TEXT) IS NULL OR v.state = $9)
-		           AND (CAST($10 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = $10))))
-		ORDER BY a.created_at, a.id LIMIT $3`,
-		sqldb.FoldFilter(f.DisplayName), f.Context, f.Owner, v.Owner(), alsoSeen(v), f.State, f.Tag)
+// APIs returns the APIs after a place that v sees, in an order.
+func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, o Order, after ListPlace) iter.Seq2[API, error] {
+	l := listing{text: selectAPI + `WHERE TRUE`}
+	l.whereEqual("a.display_fold", sqldb.FoldFilter(f.DisplayName))
+	l.whereEqual("a.context", f.Context)
+	l.whereEqual("a.owner", f.Owner)
+	l.whereContains(f.Query, "a.display_fold", "a.context_fold")
+	if !v.All {
+		l.where(`a.owner = ? OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state IN ('PUBLISHED', ?))`, v.User, alsoSeen(v))
+	}
+	if f.State != nil || f.Tag != nil {
+		l.where(`EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id
+			AND (CAST(? AS BOOLEAN) OR a.owner = ? OR v.state IN ('PUBLISHED', ?))
+			AND (CAST(? AS TEXT) IS NULL OR v.state = ?)
+			AND (CAST(? AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = ?)))`,
+			v.All, v.User, alsoSeen(v), f.State, f.State, f.Tag, f.Tag)
+	}
+	column := map[By]string{ByTime: "a.created_at", ByName: "a.display_fold", ByContext: "a.context_fold"}[o.By]
+	return sqldb.List(ctx, s.db, scanAPI, func(a API) key { return key{a.ListPlace(o), o} }, key{after, o},
+		l.ordered(o, column, "a.id"), l.args...)
 }
 
 // CreateAPI adds an API without versions, once for a request. Its context may meet those

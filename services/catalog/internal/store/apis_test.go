@@ -11,7 +11,6 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 func TestAPI(t *testing.T) {
@@ -207,13 +206,13 @@ func TestAPIs(t *testing.T) {
 			}
 		}
 		for who, want := range map[identity.Viewer][]string{root: all, ann: seen} {
-			if got := ids(list(t, b.APIs(ctx, who, APIFilter{}, sqldb.TimeKey{}))); !sameSet(got, want) {
+			if got := ids(list(t, b.APIs(ctx, who, APIFilter{}, Order{}, ListPlace{}))); !sameSet(got, want) {
 				t.Errorf("APIs(%+v) = %v, want %v", who, got, want)
 			}
 			// From any row on, a list goes on with the next.
-			rows := list(t, b.APIs(ctx, who, APIFilter{}, sqldb.TimeKey{}))
+			rows := list(t, b.APIs(ctx, who, APIFilter{}, Order{}, ListPlace{}))
 			for i, row := range rows {
-				if got := list(t, b.APIs(ctx, who, APIFilter{}, row.ListKey())); !slices.Equal(got, rows[i+1:]) {
+				if got := list(t, b.APIs(ctx, who, APIFilter{}, Order{}, row.ListPlace(Order{}))); !slices.Equal(got, rows[i+1:]) {
 					t.Errorf("APIs(%+v) after row %d = %v, want %v", who, i, ids(got), ids(rows[i+1:]))
 				}
 			}
@@ -227,11 +226,11 @@ func TestAPIs(t *testing.T) {
 			{APIFilter{Context: &context}, []string{all[7]}},
 			{APIFilter{Owner: &owner, Context: &context}, nil},
 		} {
-			if diff := cmp.Diff(c.want, ids(list(t, b.APIs(ctx, root, c.filter, sqldb.TimeKey{})))); diff != "" {
+			if diff := cmp.Diff(c.want, ids(list(t, b.APIs(ctx, root, c.filter, Order{}, ListPlace{})))); diff != "" {
 				t.Errorf("APIs(%+v) (-want +got):\n%s", c.filter, diff)
 			}
 		}
-		if rows := list(t, b.APIs(ctx, ann, APIFilter{Context: &context}, sqldb.TimeKey{})); len(rows) != 0 {
+		if rows := list(t, b.APIs(ctx, ann, APIFilter{Context: &context}, Order{}, ListPlace{})); len(rows) != 0 {
 			t.Errorf("APIs finds what the viewer does not see: %v", ids(rows))
 		}
 	})

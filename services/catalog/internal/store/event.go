@@ -35,7 +35,7 @@ func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Mess
 	}
 	emit(&backplanev1.RouteSnapshot{Installation: installation})
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
-	for p, err := range listPlans(ctx, tx, PlanFilter{}, sqldb.TimeKey{}) {
+	for p, err := range listPlans(ctx, tx, PlanFilter{}, Order{}, ListPlace{}) {
 		if err != nil {
 			return fmt.Errorf("read plans: %w", err)
 		}
@@ -43,7 +43,7 @@ func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Mess
 	}
 	plans.Flush()
 	routes := change.NewBatch(func(all []*backplanev1.Route) { emit(&backplanev1.RouteSnapshot{Routes: all}) })
-	for v, err := range s.listVersions(ctx, tx, everything, VersionFilter{}, sqldb.TimeKey{}) {
+	for v, err := range s.listVersions(ctx, tx, everything, VersionFilter{}, Order{}, ListPlace{}) {
 		if err != nil {
 			return fmt.Errorf("read versions: %w", err)
 		}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
-	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
 // TestAdvertiseInSeveralChanges: more routes than one change may have.
@@ -25,7 +24,7 @@ func TestAdvertiseInSeveralChanges(t *testing.T) {
 		if after != before+3 || len(last.GetRoutes()) != 1 {
 			t.Errorf("%d changes, the last of %d routes, want 3 and 1", after-before, len(last.GetRoutes()))
 		}
-		for _, v := range list(t, b.Versions(ctx, root, VersionFilter{}, sqldb.TimeKey{})) {
+		for _, v := range list(t, b.Versions(ctx, root, VersionFilter{}, Order{}, ListPlace{})) {
 			if !slices.Equal(v.AdvertisedHosts, []string{"gw.example"}) {
 				t.Errorf("version %s has the hosts %q", v.Version, v.AdvertisedHosts)
 			}

@@ -50,8 +50,13 @@ func (p Plan) Name() resourcename.Plan { return resourcename.Plan{Plan: p.ID} }
 // Label returns what users call the plan.
 func (p Plan) Label() string { return p.DisplayName }
 
-// ListKey returns the plan's place in a list.
-func (p Plan) ListKey() sqldb.TimeKey { return sqldb.TimeKey{Time: p.CreatedAt.UnixMicro(), ID: p.ID} }
+// ListPlace returns the plan's place in a list.
+func (p Plan) ListPlace(o Order) ListPlace {
+	if o.By == ByName {
+		return ListPlace{Text: sqldb.Fold(p.DisplayName), ID: p.ID}
+	}
+	return ListPlace{Time: p.CreatedAt.UnixMicro(), ID: p.ID}
+}
 
 const selectPlan = `
 	SELECT id, display_name, description, limits, billing, price_label, attributes, etag, created_at, updated_at
@@ -80,23 +85,35 @@ func readPlan(ctx context.Context, q sqldb.Querier, id string) (Plan, error) {
 	return p, nil
 }
 
+// PlansByID returns the plans with these ids that exist.
+func (s *Store) PlansByID(ctx context.Context, ids []string) (map[string]Plan, error) {
+	found, err := readBatch(ctx, s.db, scanPlan, func(p Plan) string { return p.ID }, selectPlan+`WHERE id IN `, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read plans: %w", err)
+	}
+	return found, nil
+}
+
 // PlanFilter restricts Plans; nil does not.
 type PlanFilter struct {
 	// DisplayName is compared without regard to case.
 	DisplayName *string
+	// Query is a text in the display name, without regard to case; empty for any.
+	Query string
 }
 
-// Plans returns the plans after a place, oldest first.
-func (s *Store) Plans(ctx context.Context, f PlanFilter, after sqldb.TimeKey) iter.Seq2[Plan, error] {
-	return listPlans(ctx, s.db, f, after)
+// Plans returns the plans after a place, in an order.
+func (s *Store) Plans(ctx context.Context, f PlanFilter, o Order, after ListPlace) iter.Seq2[Plan, error] {
+	return listPlans(ctx, s.db, f, o, after)
 }
 
-func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, after sqldb.TimeKey) iter.Seq2[Plan, error] {
-	return sqldb.List(ctx, q, scanPlan, Plan.ListKey, after, selectPlan+`
-		WHERE (created_at, id) > ($1, $2)
-		  AND (CAST($4 AS TEXT) IS NULL OR display_fold = $4)
-		ORDER BY created_at, id LIMIT $3`,
-		sqldb.FoldFilter(f.DisplayName))
+func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, o Order, after ListPlace) iter.Seq2[Plan, error] {
+	l := listing{text: selectPlan + `WHERE TRUE`}
+	l.whereEqual("display_fold", sqldb.FoldFilter(f.DisplayName))
+	l.whereContains(f.Query, "display_fold")
+	column := map[By]string{ByTime: "created_at", ByName: "display_fold"}[o.By]
+	return sqldb.List(ctx, q, scanPlan, func(p Plan) key { return key{p.ListPlace(o), o} }, key{after, o},
+		l.ordered(o, column, "id"), l.args...)
 }
 
 // CreatePlan adds a plan, once for a request.

@@ -172,7 +172,7 @@ func TestSeededPlans(t *testing.T) {
 			Limits   []Limit
 		}
 		var got []row
-		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
+		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, Order{}, ListPlace{})) {
 			var forms uniquename.Forms
 			must(t, b.db.QueryRowContext(t.Context(), `SELECT display_fold, display_skeleton, display_ascii FROM plan WHERE id = $1`, p.ID).
 				Scan(&forms.Fold, &forms.Skeleton, &forms.ASCII))
@@ -181,7 +181,7 @@ func TestSeededPlans(t *testing.T) {
 			}
 			got = append(got, row{p.ID, p.DisplayName, p.Limits})
 			name := strings.ToUpper(p.DisplayName)
-			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, sqldb.TimeKey{})); len(found) != 1 || !cmp.Equal(found[0], p) {
+			if found := list(t, b.Plans(t.Context(), PlanFilter{DisplayName: &name}, Order{}, ListPlace{})); len(found) != 1 || !cmp.Equal(found[0], p) {
 				t.Errorf("Plans(%s) = %v, want %v", name, found, p)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"strings"
 	"time"
 
@@ -115,9 +116,18 @@ func (v Version) Name() resourcename.Version {
 // Label returns what users call the version.
 func (v Version) Label() string { return v.DisplayName + "/" + v.Version }
 
-// ListKey returns the version's place in a list.
-func (v Version) ListKey() sqldb.TimeKey {
-	return sqldb.TimeKey{Time: v.CreatedAt.UnixMicro(), ID: v.ID}
+// ListPlace returns the version's place in a list.
+func (v Version) ListPlace(o Order) ListPlace {
+	if o.By == ByName {
+		return ListPlace{Text: sqldb.Fold(v.DisplayName), ID: v.ID}
+	}
+	return ListPlace{Time: v.CreatedAt.UnixMicro(), ID: v.ID}
+}
+
+// seenBy reports whether viewer may see the version: its own, a published one, and one in
+// the state CREATED if it publishes.
+func (v Version) seenBy(viewer identity.Viewer) bool {
+	return v.State == Published || v.State == alsoSeen(viewer) || viewer.Sees(v.Owner)
 }
 
 const selectVersion = `
@@ -154,8 +164,7 @@ func (s *Store) scanVersion(row sqldb.Row) (Version, error) {
 	return v, err
 }
 
-// Version returns a version that v may see, or a NotFound fault: its own, a published
-// one, and one in the state CREATED if v publishes.
+// Version returns a version that v may see, or a NotFound fault.
 func (s *Store) Version(ctx context.Context, v identity.Viewer, name resourcename.Version) (Version, error) {
 	return s.readVersion(ctx, s.db, v, name)
 }
@@ -165,10 +174,20 @@ func (s *Store) readVersion(ctx context.Context, q sqldb.Querier, v identity.Vie
 	switch {
 	case err != nil:
 		return Version{}, fmt.Errorf("read version %q: %w", name, err)
-	case !found, row.State != Published && row.State != alsoSeen(v) && !v.Sees(row.Owner):
+	case !found, !row.seenBy(v):
 		return Version{}, fault.NotFound("%s", name)
 	}
 	return row, nil
+}
+
+// VersionsByID returns those of the versions with these ids that v may see.
+func (s *Store) VersionsByID(ctx context.Context, v identity.Viewer, ids []string) (map[string]Version, error) {
+	found, err := readBatch(ctx, s.db, s.scanVersion, func(v Version) string { return v.ID }, selectVersion+`WHERE v.id IN `, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read versions: %w", err)
+	}
+	maps.DeleteFunc(found, func(_ string, row Version) bool { return !row.seenBy(v) })
+	return found, nil
 }
 
 // readVersions returns all versions of an API, oldest first.
@@ -188,23 +207,34 @@ type VersionFilter struct {
 	State   *string
 	// Tag is one that the version has.
 	Tag *string
+	// Owner is the id of the user who owns the API.
+	Owner *string
+	// Query is a text in the description, or in the display name or the context of the API,
+	// without regard to case; empty for any.
+	Query string
 }
 
-// Versions returns the versions after a place that v sees, oldest first.
-func (s *Store) Versions(ctx context.Context, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
-	return s.listVersions(ctx, s.db, v, f, after)
+// Versions returns the versions after a place that v sees, in an order.
+func (s *Store) Versions(ctx context.Context, v identity.Viewer, f VersionFilter, o Order, after ListPlace) iter.Seq2[Version, error] {
+	return s.listVersions(ctx, s.db, v, f, o, after)
 }
 
-func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, after sqldb.TimeKey) iter.Seq2[Version, error] {
-	return sqldb.List(ctx, q, s.scanVersion, Version.ListKey, after, selectVersion+`
-		WHERE (v.created_at, v.id) > ($1, $2)
-		  AND (CAST($4 AS TEXT) IS NULL OR v.api_id = $4)
-		  AND (CAST($5 AS TEXT) IS NULL OR v.version = $5)
-		  AND (CAST($6 AS TEXT) IS NULL OR v.state = $6)
-		  AND (CAST($7 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = $7))
-		  AND (CAST($8 AS TEXT) IS NULL OR a.owner = $8 OR v.state IN ('PUBLISHED', $9))
-		ORDER BY v.created_at, v.id LIMIT $3`,
-		f.API, f.Version, f.State, f.Tag, v.Owner(), alsoSeen(v))
+func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, o Order, after ListPlace) iter.Seq2[Version, error] {
+	l := listing{text: selectVersion + `WHERE TRUE`}
+	l.whereEqual("v.api_id", f.API)
+	l.whereEqual("v.version", f.Version)
+	l.whereEqual("v.state", f.State)
+	l.whereEqual("a.owner", f.Owner)
+	l.whereContains(f.Query, "a.display_fold", "a.context_fold", "v.description_fold")
+	if f.Tag != nil {
+		l.where(`EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = ?)`, *f.Tag)
+	}
+	if !v.All {
+		l.where(`a.owner = ? OR v.state IN ('PUBLISHED', ?)`, v.User, alsoSeen(v))
+	}
+	column := map[By]string{ByTime: "v.created_at", ByName: "a.display_fold"}[o.By]
+	return sqldb.List(ctx, q, s.scanVersion, func(v Version) key { return key{v.ListPlace(o), o} }, key{after, o},
+		l.ordered(o, column, "v.id"), l.args...)
 }
 
 // alsoSeen is the state in which v sees versions of others, beside PUBLISHED; PUBLISHED
@@ -222,7 +252,30 @@ const MaxVersions = 200
 // CreateVersion adds a version to the API v.APIID, which viewer sees and check
 // allows to be changed, once for a request.
 func (s *Store) CreateVersion(ctx context.Context, req requestid.Request, viewer identity.Viewer, v Version, check func(API) error) (Version, error) {
-	v.ID, v.State = id.New(), Created
+	return s.createVersion(ctx, req, viewer, v.APIID, func(_ *change.Tx, api API) (Version, error) { return v, check(api) })
+}
+
+// CopyVersion adds a version to the API of another version, both of which viewer sees, once
+// for a request: what edit makes of the other one.
+func (s *Store) CopyVersion(ctx context.Context, req requestid.Request, viewer identity.Viewer, source resourcename.Version,
+	edit func(API, Version) (Version, error),
+) (Version, error) {
+	return s.createVersion(ctx, req, viewer, source.API, func(tx *change.Tx, api API) (Version, error) {
+		other, err := s.readVersion(ctx, tx, viewer, source)
+		if err != nil {
+			return Version{}, err
+		}
+		v, err := edit(api, other)
+		v.APIID = source.API
+		return v, err
+	})
+}
+
+// createVersion adds the version that fill returns to an API that viewer sees, once for a
+// request.
+func (s *Store) createVersion(ctx context.Context, req requestid.Request, viewer identity.Viewer, in string,
+	fill func(*change.Tx, API) (Version, error),
+) (v Version, err error) {
 	again := func(tx *change.Tx, text string) error {
 		made, err := resourcename.ParseVersion("", text)
 		if err == nil {
@@ -230,14 +283,15 @@ func (s *Store) CreateVersion(ctx context.Context, req requestid.Request, viewer
 		}
 		return err
 	}
-	err := s.log.Write(ctx, "create version", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
-		api, err := readAPI(ctx, tx, viewer, v.APIID)
+	err = s.log.Write(ctx, "create version", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
+		api, err := readAPI(ctx, tx, viewer, in)
 		if err != nil {
 			return change.Record{}, err
 		}
-		if err := check(api); err != nil {
+		if v, err = fill(tx, api); err != nil {
 			return change.Record{}, err
 		}
+		v.ID, v.State = id.New(), Created
 		if err := checkNew(ctx, tx, api, v); err != nil {
 			return change.Record{}, err
 		}
@@ -253,12 +307,12 @@ func (s *Store) CreateVersion(ctx context.Context, req requestid.Request, viewer
 			INSERT INTO version (id, api_id, version, description, tags, endpoints, security, plans, origins,
 				max_session_age, backend_host, fixed_host, advertised_hosts, backend_origin, pings,
 				traffic_plan, subscriptionless, max_message_bytes, error_template, error_text, state, change_number,
-				etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 1, $22, $22)`,
+				etag, created_at, updated_at, description_fold)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 1, $22, $22, $23)`,
 			v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), sealed,
 			text(&v.Security), text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge),
 			v.BackendHost, v.FixedHost, s.hostsOf(v), v.BackendOrigin, v.Pings,
-			v.TrafficPlan, v.Subscriptionless, v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro())
+			v.TrafficPlan, v.Subscriptionless, v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), sqldb.Fold(v.Description))
 		if err != nil {
 			return change.Record{}, err
 		}
@@ -356,12 +410,13 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 			UPDATE version SET description = $1, tags = $2, endpoints = $3, security = $4,
 				plans = $5, origins = $6, max_session_age = $7, backend_host = $8, fixed_host = $9,
 				advertised_hosts = $10, backend_origin = $11, pings = $12, traffic_plan = $13, subscriptionless = $14,
-				max_message_bytes = $15, error_template = $16, error_text = $17, state = $18, etag = etag + 1, updated_at = $19
-			WHERE id = $20`,
+				max_message_bytes = $15, error_template = $16, error_text = $17, state = $18, etag = etag + 1, updated_at = $19,
+				description_fold = $20
+			WHERE id = $21`,
 			v.Description, text(&v.Tags), sealed, text(&v.Security),
 			text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.BackendHost, v.FixedHost,
 			s.hostsOf(v), v.BackendOrigin, v.Pings, v.TrafficPlan, v.Subscriptionless,
-			v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), v.ID)
+			v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), sqldb.Fold(v.Description), v.ID)
 		if err != nil {
 			return change.Record{}, err
 		}

@@ -175,7 +175,7 @@ func TestVersions(t *testing.T) {
 			{root, VersionFilter{State: &state}, []string{"bob-0", "ann-0"}},
 			{bob, VersionFilter{Version: &version}, []string{"bob-2"}},
 		} {
-			rows := list(t, b.Versions(ctx, c.who, c.filter, sqldb.TimeKey{}))
+			rows := list(t, b.Versions(ctx, c.who, c.filter, Order{}, ListPlace{}))
 			var got []string
 			for _, row := range rows {
 				got = append(got, named[row.ID])
@@ -184,7 +184,7 @@ func TestVersions(t *testing.T) {
 				t.Errorf("Versions(%+v, %+v) = %v, want %v", c.who, c.filter, got, c.want)
 			}
 			for i, row := range rows {
-				next := list(t, b.Versions(ctx, c.who, c.filter, row.ListKey()))
+				next := list(t, b.Versions(ctx, c.who, c.filter, Order{}, row.ListPlace(Order{})))
 				if diff := cmp.Diff(rows[i+1:], next); len(next) != len(rows)-i-1 || len(next) > 0 && diff != "" {
 					t.Errorf("Versions(%+v, %+v) after row %d (-want +got):\n%s", c.who, c.filter, i, diff)
 				}
@@ -202,7 +202,7 @@ func TestWhoPublishesSeesWhatIsCreated(t *testing.T) {
 		for viewer, sees := range map[identity.Viewer]bool{root: true, ann: true, pete: true, bob: false} {
 			_, err := b.API(ctx, viewer, a.ID)
 			_, err2 := b.Version(ctx, viewer, v.Name())
-			apis, versions := list(t, b.APIs(ctx, viewer, APIFilter{Context: &a.Context}, sqldb.TimeKey{})), list(t, b.Versions(ctx, viewer, VersionFilter{}, sqldb.TimeKey{}))
+			apis, versions := list(t, b.APIs(ctx, viewer, APIFilter{Context: &a.Context}, Order{}, ListPlace{})), list(t, b.Versions(ctx, viewer, VersionFilter{}, Order{}, ListPlace{}))
 			if (err == nil) != sees || (err2 == nil) != sees || (len(apis) == 1) != sees || (len(versions) == 1) != sees {
 				t.Errorf("%+v reads %v, %v and lists %v, %v, want to see them: %v", viewer, err, err2, apis, versions, sees)
 			}
@@ -218,7 +218,7 @@ func TestSnapshot(t *testing.T) {
 		name, err := readInstallation(t.Context(), b.db)
 		must(t, err)
 		want := &backplanev1.RouteSnapshot{Installation: name}
-		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, sqldb.TimeKey{})) {
+		for _, p := range list(t, b.Plans(t.Context(), PlanFilter{}, Order{}, ListPlace{})) {
 			want.Plans = append(want.Plans, p.Message())
 		}
 		a := b.api("ann", "Echo", "/echo")

@@ -130,27 +130,135 @@ func (x *GetApiRequest) GetName() string {
 	return ""
 }
 
+// BatchGetApisRequest names APIs.
+type BatchGetApisRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names, 1 to 1000, each once.
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// Whether to leave out what does not exist, or what the caller may not see. Without it
+	// that is NOT_FOUND.
+	AllowMissing  bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetApisRequest) Reset() {
+	*x = BatchGetApisRequest{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetApisRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetApisRequest) ProtoMessage() {}
+
+func (x *BatchGetApisRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetApisRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetApisRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BatchGetApisRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchGetApisRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// BatchGetApisResponse has APIs, in the order of their names in the request.
+type BatchGetApisResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The APIs.
+	Apis          []*Api `protobuf:"bytes,1,rep,name=apis,proto3" json:"apis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetApisResponse) Reset() {
+	*x = BatchGetApisResponse{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetApisResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetApisResponse) ProtoMessage() {}
+
+func (x *BatchGetApisResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetApisResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetApisResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BatchGetApisResponse) GetApis() []*Api {
+	if x != nil {
+		return x.Apis
+	}
+	return nil
+}
+
 // ListApisRequest asks for a page of APIs.
 type ListApisRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// APIs per page: 0 means 50, more than 1000 means 1000, a negative number is
 	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The filter
-	// must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter, the query
+	// and the order must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field once,
 	// on display_name (without regard to case), context, owner (users/{user}, or
 	// users/me for the caller), and state and tags, which one of the versions that
 	// the caller may see has. At most 1024 characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Restricts the list to APIs that have this text in their display name or context,
+	// without regard to case; empty for all. At most 100 characters.
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// The order (AIP-132): create_time, display_name or context, each with " desc" for the
+	// reverse. Empty means create_time, oldest first.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListApisRequest) Reset() {
 	*x = ListApisRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[2]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +270,7 @@ func (x *ListApisRequest) String() string {
 func (*ListApisRequest) ProtoMessage() {}
 
 func (x *ListApisRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[2]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +283,7 @@ func (x *ListApisRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApisRequest.ProtoReflect.Descriptor instead.
 func (*ListApisRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListApisRequest) GetPageSize() int32 {
@@ -199,6 +307,20 @@ func (x *ListApisRequest) GetFilter() string {
 	return ""
 }
 
+func (x *ListApisRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ListApisRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListApisResponse is a page of APIs.
 type ListApisResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -212,7 +334,7 @@ type ListApisResponse struct {
 
 func (x *ListApisResponse) Reset() {
 	*x = ListApisResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[3]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +346,7 @@ func (x *ListApisResponse) String() string {
 func (*ListApisResponse) ProtoMessage() {}
 
 func (x *ListApisResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[3]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +359,7 @@ func (x *ListApisResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApisResponse.ProtoReflect.Descriptor instead.
 func (*ListApisResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListApisResponse) GetApis() []*Api {
@@ -270,7 +392,7 @@ type UpdateApiRequest struct {
 
 func (x *UpdateApiRequest) Reset() {
 	*x = UpdateApiRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[4]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +404,7 @@ func (x *UpdateApiRequest) String() string {
 func (*UpdateApiRequest) ProtoMessage() {}
 
 func (x *UpdateApiRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[4]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +417,7 @@ func (x *UpdateApiRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateApiRequest.ProtoReflect.Descriptor instead.
 func (*UpdateApiRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UpdateApiRequest) GetApi() *Api {
@@ -327,7 +449,7 @@ type DeleteApiRequest struct {
 
 func (x *DeleteApiRequest) Reset() {
 	*x = DeleteApiRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[5]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +461,7 @@ func (x *DeleteApiRequest) String() string {
 func (*DeleteApiRequest) ProtoMessage() {}
 
 func (x *DeleteApiRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[5]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +474,7 @@ func (x *DeleteApiRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApiRequest.ProtoReflect.Descriptor instead.
 func (*DeleteApiRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteApiRequest) GetName() string {
@@ -392,7 +514,7 @@ type TransferOwnershipRequest struct {
 
 func (x *TransferOwnershipRequest) Reset() {
 	*x = TransferOwnershipRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +526,7 @@ func (x *TransferOwnershipRequest) String() string {
 func (*TransferOwnershipRequest) ProtoMessage() {}
 
 func (x *TransferOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +539,7 @@ func (x *TransferOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TransferOwnershipRequest) GetName() string {
@@ -448,6 +570,10 @@ type CreateVersionRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The version; its output-only fields are ignored.
 	Version *Version `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// A version of the same API, apis/{api}/versions/{version}, whose settings the new one
+	// takes over: all fields that UpdateVersion can change and that are not set in version,
+	// each as a whole. NOT_FOUND when the caller may not see it. Empty for none.
+	SourceVersion string `protobuf:"bytes,3,opt,name=source_version,json=sourceVersion,proto3" json:"source_version,omitempty"`
 	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
 	// hour, a call of the same user with the same UUID returns what the first one made, as it
 	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
@@ -459,7 +585,7 @@ type CreateVersionRequest struct {
 
 func (x *CreateVersionRequest) Reset() {
 	*x = CreateVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +597,7 @@ func (x *CreateVersionRequest) String() string {
 func (*CreateVersionRequest) ProtoMessage() {}
 
 func (x *CreateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +610,7 @@ func (x *CreateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVersionRequest.ProtoReflect.Descriptor instead.
 func (*CreateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateVersionRequest) GetParent() string {
@@ -499,6 +625,13 @@ func (x *CreateVersionRequest) GetVersion() *Version {
 		return x.Version
 	}
 	return nil
+}
+
+func (x *CreateVersionRequest) GetSourceVersion() string {
+	if x != nil {
+		return x.SourceVersion
+	}
+	return ""
 }
 
 func (x *CreateVersionRequest) GetRequestId() string {
@@ -519,7 +652,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +664,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +677,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetVersionRequest) GetName() string {
@@ -552,6 +685,117 @@ func (x *GetVersionRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+// BatchGetVersionsRequest names versions.
+type BatchGetVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The API, apis/{api}, or apis/- for several: the names say which.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The names, 1 to 1000, each once.
+	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// Whether to leave out what does not exist, or what the caller may not see. Without it
+	// that is NOT_FOUND.
+	AllowMissing  bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetVersionsRequest) Reset() {
+	*x = BatchGetVersionsRequest{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetVersionsRequest) ProtoMessage() {}
+
+func (x *BatchGetVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetVersionsRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BatchGetVersionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *BatchGetVersionsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchGetVersionsRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// BatchGetVersionsResponse has versions, in the order of their names in the request.
+type BatchGetVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions.
+	Versions      []*Version `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetVersionsResponse) Reset() {
+	*x = BatchGetVersionsResponse{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetVersionsResponse) ProtoMessage() {}
+
+func (x *BatchGetVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetVersionsResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BatchGetVersionsResponse) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
 }
 
 // ListVersionsRequest asks for a page of versions.
@@ -562,20 +806,28 @@ type ListVersionsRequest struct {
 	// Versions per page: 0 means 50, more than 1000 means 1000, a negative number
 	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The parent
-	// and the filter must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent,
+	// the filter, the query and the order must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field once,
-	// on version, state (such as "PUBLISHED") and tags (one of the version's
-	// tags). At most 1024 characters.
-	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// on version, state (such as "PUBLISHED"), tags (one of the version's
+	// tags) and owner (of the API: users/{user}, or users/me for the caller). At most
+	// 1024 characters.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Restricts the list to versions that have this text in their description, or in the
+	// display name or context of their API, without regard to case; empty for all. At most
+	// 100 characters.
+	Query string `protobuf:"bytes,5,opt,name=query,proto3" json:"query,omitempty"`
+	// The order (AIP-132): create_time, or api, which is the API's display name and then
+	// create_time, each with " desc" for the reverse. Empty means create_time, oldest first.
+	OrderBy       string `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListVersionsRequest) Reset() {
 	*x = ListVersionsRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +839,7 @@ func (x *ListVersionsRequest) String() string {
 func (*ListVersionsRequest) ProtoMessage() {}
 
 func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +852,7 @@ func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListVersionsRequest) GetParent() string {
@@ -631,6 +883,20 @@ func (x *ListVersionsRequest) GetFilter() string {
 	return ""
 }
 
+func (x *ListVersionsRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ListVersionsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListVersionsResponse is a page of versions.
 type ListVersionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -644,7 +910,7 @@ type ListVersionsResponse struct {
 
 func (x *ListVersionsResponse) Reset() {
 	*x = ListVersionsResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +922,7 @@ func (x *ListVersionsResponse) String() string {
 func (*ListVersionsResponse) ProtoMessage() {}
 
 func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[10]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +935,7 @@ func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{10}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListVersionsResponse) GetVersions() []*Version {
@@ -706,7 +972,7 @@ type UpdateVersionRequest struct {
 
 func (x *UpdateVersionRequest) Reset() {
 	*x = UpdateVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +984,7 @@ func (x *UpdateVersionRequest) String() string {
 func (*UpdateVersionRequest) ProtoMessage() {}
 
 func (x *UpdateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[11]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +997,7 @@ func (x *UpdateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateVersionRequest.ProtoReflect.Descriptor instead.
 func (*UpdateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{11}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpdateVersionRequest) GetVersion() *Version {
@@ -761,7 +1027,7 @@ type DeleteVersionRequest struct {
 
 func (x *DeleteVersionRequest) Reset() {
 	*x = DeleteVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +1039,7 @@ func (x *DeleteVersionRequest) String() string {
 func (*DeleteVersionRequest) ProtoMessage() {}
 
 func (x *DeleteVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[12]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1052,7 @@ func (x *DeleteVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{12}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteVersionRequest) GetName() string {
@@ -816,7 +1082,7 @@ type PublishVersionRequest struct {
 
 func (x *PublishVersionRequest) Reset() {
 	*x = PublishVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +1094,7 @@ func (x *PublishVersionRequest) String() string {
 func (*PublishVersionRequest) ProtoMessage() {}
 
 func (x *PublishVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +1107,7 @@ func (x *PublishVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishVersionRequest.ProtoReflect.Descriptor instead.
 func (*PublishVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PublishVersionRequest) GetName() string {
@@ -871,7 +1137,7 @@ type DemoteVersionRequest struct {
 
 func (x *DemoteVersionRequest) Reset() {
 	*x = DemoteVersionRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1149,7 @@ func (x *DemoteVersionRequest) String() string {
 func (*DemoteVersionRequest) ProtoMessage() {}
 
 func (x *DemoteVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1162,7 @@ func (x *DemoteVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteVersionRequest.ProtoReflect.Descriptor instead.
 func (*DemoteVersionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{14}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DemoteVersionRequest) GetName() string {
@@ -929,7 +1195,7 @@ type CreatePlanRequest struct {
 
 func (x *CreatePlanRequest) Reset() {
 	*x = CreatePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1207,7 @@ func (x *CreatePlanRequest) String() string {
 func (*CreatePlanRequest) ProtoMessage() {}
 
 func (x *CreatePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1220,7 @@ func (x *CreatePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePlanRequest.ProtoReflect.Descriptor instead.
 func (*CreatePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{15}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreatePlanRequest) GetPlan() *Plan {
@@ -982,7 +1248,7 @@ type GetPlanRequest struct {
 
 func (x *GetPlanRequest) Reset() {
 	*x = GetPlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1260,7 @@ func (x *GetPlanRequest) String() string {
 func (*GetPlanRequest) ProtoMessage() {}
 
 func (x *GetPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1273,7 @@ func (x *GetPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlanRequest.ProtoReflect.Descriptor instead.
 func (*GetPlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{16}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetPlanRequest) GetName() string {
@@ -1017,25 +1283,133 @@ func (x *GetPlanRequest) GetName() string {
 	return ""
 }
 
+// BatchGetPlansRequest names plans.
+type BatchGetPlansRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names, 1 to 1000, each once.
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// Whether to leave out what does not exist, or what the caller may not see. Without it
+	// that is NOT_FOUND.
+	AllowMissing  bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetPlansRequest) Reset() {
+	*x = BatchGetPlansRequest{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetPlansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetPlansRequest) ProtoMessage() {}
+
+func (x *BatchGetPlansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetPlansRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetPlansRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *BatchGetPlansRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchGetPlansRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// BatchGetPlansResponse has plans, in the order of their names in the request.
+type BatchGetPlansResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The plans.
+	Plans         []*Plan `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetPlansResponse) Reset() {
+	*x = BatchGetPlansResponse{}
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetPlansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetPlansResponse) ProtoMessage() {}
+
+func (x *BatchGetPlansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetPlansResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetPlansResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *BatchGetPlansResponse) GetPlans() []*Plan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
 // ListPlansRequest asks for a page of plans.
 type ListPlansRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Plans per page: 0 means 50, more than 1000 means 1000, a negative number is
 	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The filter
-	// must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter, the query
+	// and the order must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: `display_name = "value"`, without regard to case. At
 	// most 1024 characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Restricts the list to plans that have this text in their display name, without regard
+	// to case; empty for all. At most 100 characters.
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// The order (AIP-132): create_time or display_name, each with " desc" for the reverse.
+	// Empty means create_time, oldest first.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListPlansRequest) Reset() {
 	*x = ListPlansRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1421,7 @@ func (x *ListPlansRequest) String() string {
 func (*ListPlansRequest) ProtoMessage() {}
 
 func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1434,7 @@ func (x *ListPlansRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansRequest.ProtoReflect.Descriptor instead.
 func (*ListPlansRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{17}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListPlansRequest) GetPageSize() int32 {
@@ -1084,6 +1458,20 @@ func (x *ListPlansRequest) GetFilter() string {
 	return ""
 }
 
+func (x *ListPlansRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ListPlansRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListPlansResponse is a page of plans.
 type ListPlansResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1097,7 +1485,7 @@ type ListPlansResponse struct {
 
 func (x *ListPlansResponse) Reset() {
 	*x = ListPlansResponse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1497,7 @@ func (x *ListPlansResponse) String() string {
 func (*ListPlansResponse) ProtoMessage() {}
 
 func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1510,7 @@ func (x *ListPlansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPlansResponse.ProtoReflect.Descriptor instead.
 func (*ListPlansResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{18}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListPlansResponse) GetPlans() []*Plan {
@@ -1155,7 +1543,7 @@ type UpdatePlanRequest struct {
 
 func (x *UpdatePlanRequest) Reset() {
 	*x = UpdatePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1555,7 @@ func (x *UpdatePlanRequest) String() string {
 func (*UpdatePlanRequest) ProtoMessage() {}
 
 func (x *UpdatePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[19]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1568,7 @@ func (x *UpdatePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePlanRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{19}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UpdatePlanRequest) GetPlan() *Plan {
@@ -1210,7 +1598,7 @@ type DeletePlanRequest struct {
 
 func (x *DeletePlanRequest) Reset() {
 	*x = DeletePlanRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1610,7 @@ func (x *DeletePlanRequest) String() string {
 func (*DeletePlanRequest) ProtoMessage() {}
 
 func (x *DeletePlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[20]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1623,7 @@ func (x *DeletePlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePlanRequest.ProtoReflect.Descriptor instead.
 func (*DeletePlanRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{20}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeletePlanRequest) GetName() string {
@@ -1263,7 +1651,7 @@ type GetPlanUseRequest struct {
 
 func (x *GetPlanUseRequest) Reset() {
 	*x = GetPlanUseRequest{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1663,7 @@ func (x *GetPlanUseRequest) String() string {
 func (*GetPlanUseRequest) ProtoMessage() {}
 
 func (x *GetPlanUseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[21]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1676,7 @@ func (x *GetPlanUseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPlanUseRequest.ProtoReflect.Descriptor instead.
 func (*GetPlanUseRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{21}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetPlanUseRequest) GetName() string {
@@ -1318,7 +1706,7 @@ type PlanUse struct {
 
 func (x *PlanUse) Reset() {
 	*x = PlanUse{}
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1718,7 @@ func (x *PlanUse) String() string {
 func (*PlanUse) ProtoMessage() {}
 
 func (x *PlanUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[22]
+	mi := &file_tidegate_catalog_v1_catalog_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1731,7 @@ func (x *PlanUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanUse.ProtoReflect.Descriptor instead.
 func (*PlanUse) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{22}
+	return file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PlanUse) GetVersions() int64 {
@@ -1391,12 +1779,19 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"1\n" +
 	"\rGetApiRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\"y\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\"j\n" +
+	"\x13BatchGetApisRequest\x12.\n" +
+	"\x05names\x18\x01 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\x18\x01\"\x06r\x04\x88\xea0\x01R\x05names\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\"D\n" +
+	"\x14BatchGetApisResponse\x12,\n" +
+	"\x04apis\x18\x01 \x03(\v2\x18.tidegate.catalog.v1.ApiR\x04apis\"\x94\x02\n" +
 	"\x0fListApisRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"h\n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\x1d\n" +
+	"\x05query\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05query\x12z\n" +
+	"\border_by\x18\x05 \x01(\tB_\xbaH\\\xd8\x01\x01rWR\vcreate_timeR\x10create_time descR\fdisplay_nameR\x11display_name descR\acontextR\fcontext descR\aorderBy\"h\n" +
 	"\x10ListApisResponse\x12,\n" +
 	"\x04apis\x18\x01 \x03(\v2\x18.tidegate.catalog.v1.ApiR\x04apis\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x86\x01\n" +
@@ -1411,20 +1806,29 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x18TransferOwnershipRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x04name\x12#\n" +
 	"\x05owner\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\a\xc8\x01\x01r\x02\x18dR\x05owner\x12\x1b\n" +
-	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xb3\x01\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xe8\x01\n" +
 	"\x14CreateVersionRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12A\n" +
-	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\x122\n" +
+	"\aversion\x18\x02 \x01(\v2\x1c.tidegate.catalog.v1.VersionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\aversion\x123\n" +
+	"\x0esource_version\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x90\xea0\x01R\rsourceVersion\x122\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"5\n" +
 	"\x11GetVersionRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\xa3\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\x04name\"\x94\x01\n" +
+	"\x17BatchGetVersionsRequest\x12$\n" +
+	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12.\n" +
+	"\x05names\x18\x02 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\x18\x01\"\x06r\x04\x90\xea0\x01R\x05names\x12#\n" +
+	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\"T\n" +
+	"\x18BatchGetVersionsResponse\x128\n" +
+	"\bversions\x18\x01 \x03(\v2\x1c.tidegate.catalog.v1.VersionR\bversions\"\x95\x02\n" +
 	"\x13ListVersionsRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"x\n" +
+	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\x1d\n" +
+	"\x05query\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05query\x12Q\n" +
+	"\border_by\x18\x06 \x01(\tB6\xbaH3\xd8\x01\x01r.R\vcreate_timeR\x10create_time descR\x03apiR\bapi descR\aorderBy\"x\n" +
 	"\x14ListVersionsResponse\x128\n" +
 	"\bversions\x18\x01 \x03(\v2\x1c.tidegate.catalog.v1.VersionR\bversions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x96\x01\n" +
@@ -1446,12 +1850,19 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"2\n" +
 	"\x0eGetPlanRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"z\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"k\n" +
+	"\x14BatchGetPlansRequest\x12.\n" +
+	"\x05names\x18\x01 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\x18\x01\"\x06r\x04\x98\xea0\x01R\x05names\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\"H\n" +
+	"\x15BatchGetPlansResponse\x12/\n" +
+	"\x05plans\x18\x01 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\"\xfe\x01\n" +
 	"\x10ListPlansRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"l\n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\x1d\n" +
+	"\x05query\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05query\x12c\n" +
+	"\border_by\x18\x05 \x01(\tBH\xbaHE\xd8\x01\x01r@R\vcreate_timeR\x10create_time descR\fdisplay_nameR\x11display_name descR\aorderBy\"l\n" +
 	"\x11ListPlansResponse\x12/\n" +
 	"\x05plans\x18\x01 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8a\x01\n" +
@@ -1469,10 +1880,11 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x10traffic_versions\x18\x02 \x01(\x03R\x0ftrafficVersions\x12$\n" +
 	"\rsubscriptions\x18\x03 \x01(\x03R\rsubscriptions\x12\"\n" +
 	"\fapplications\x18\x04 \x01(\x03R\fapplications\x12;\n" +
-	"\x19subscriptionless_versions\x18\x05 \x01(\x03R\x18subscriptionlessVersions2\xf6\x11\n" +
+	"\x19subscriptionless_versions\x18\x05 \x01(\x03R\x18subscriptionlessVersions2\x9c\x15\n" +
 	"\x0eCatalogService\x12c\n" +
 	"\tCreateApi\x12%.tidegate.catalog.v1.CreateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03api\"\b/v1/apis\x12a\n" +
-	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12i\n" +
+	"\x06GetApi\x12\".tidegate.catalog.v1.GetApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=apis/*}\x12~\n" +
+	"\fBatchGetApis\x12(.tidegate.catalog.v1.BatchGetApisRequest\x1a).tidegate.catalog.v1.BatchGetApisResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/apis:batchGet\x12i\n" +
 	"\bListApis\x12$.tidegate.catalog.v1.ListApisRequest\x1a%.tidegate.catalog.v1.ListApisResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/apis\x12p\n" +
 	"\tUpdateApi\x12%.tidegate.catalog.v1.UpdateApiRequest\x1a\x18.tidegate.catalog.v1.Api\"\"\x82\xd3\xe4\x93\x02\x1c:\x03api2\x15/v1/{api.name=apis/*}\x12e\n" +
@@ -1480,7 +1892,8 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x11TransferOwnership\x12-.tidegate.catalog.v1.TransferOwnershipRequest\x1a\x18.tidegate.catalog.v1.Api\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=apis/*}:transferOwnership\x12\x87\x01\n" +
 	"\rCreateVersion\x12).tidegate.catalog.v1.CreateVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"-\x82\xd3\xe4\x93\x02':\aversion\"\x1c/v1/{parent=apis/*}/versions\x12x\n" +
 	"\n" +
-	"GetVersion\x12&.tidegate.catalog.v1.GetVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=apis/*/versions/*}\x12\x89\x01\n" +
+	"GetVersion\x12&.tidegate.catalog.v1.GetVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=apis/*/versions/*}\x12\x9e\x01\n" +
+	"\x10BatchGetVersions\x12,.tidegate.catalog.v1.BatchGetVersionsRequest\x1a-.tidegate.catalog.v1.BatchGetVersionsResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=apis/*}/versions:batchGet\x12\x89\x01\n" +
 	"\fListVersions\x12(.tidegate.catalog.v1.ListVersionsRequest\x1a).tidegate.catalog.v1.ListVersionsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=apis/*}/versions\x12\x8f\x01\n" +
 	"\rUpdateVersion\x12).tidegate.catalog.v1.UpdateVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\"5\x82\xd3\xe4\x93\x02/:\aversion2$/v1/{version.name=apis/*/versions/*}\x12x\n" +
 	"\rDeleteVersion\x12).tidegate.catalog.v1.DeleteVersionRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=apis/*/versions/*}\x12\x8b\x01\n" +
@@ -1488,7 +1901,8 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\rDemoteVersion\x12).tidegate.catalog.v1.DemoteVersionRequest\x1a\x1c.tidegate.catalog.v1.Version\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{name=apis/*/versions/*}:demote\x12h\n" +
 	"\n" +
 	"CreatePlan\x12&.tidegate.catalog.v1.CreatePlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"\x17\x82\xd3\xe4\x93\x02\x11:\x04plan\"\t/v1/plans\x12e\n" +
-	"\aGetPlan\x12#.tidegate.catalog.v1.GetPlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=plans/*}\x12m\n" +
+	"\aGetPlan\x12#.tidegate.catalog.v1.GetPlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=plans/*}\x12\x82\x01\n" +
+	"\rBatchGetPlans\x12).tidegate.catalog.v1.BatchGetPlansRequest\x1a*.tidegate.catalog.v1.BatchGetPlansResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/plans:batchGet\x12m\n" +
 	"\tListPlans\x12%.tidegate.catalog.v1.ListPlansRequest\x1a&.tidegate.catalog.v1.ListPlansResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/plans\x12v\n" +
 	"\n" +
 	"UpdatePlan\x12&.tidegate.catalog.v1.UpdatePlanRequest\x1a\x19.tidegate.catalog.v1.Plan\"%\x82\xd3\xe4\x93\x02\x1f:\x04plan2\x17/v1/{plan.name=plans/*}\x12h\n" +
@@ -1510,93 +1924,108 @@ func file_tidegate_catalog_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_catalog_service_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_tidegate_catalog_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_tidegate_catalog_v1_catalog_service_proto_goTypes = []any{
 	(*CreateApiRequest)(nil),         // 0: tidegate.catalog.v1.CreateApiRequest
 	(*GetApiRequest)(nil),            // 1: tidegate.catalog.v1.GetApiRequest
-	(*ListApisRequest)(nil),          // 2: tidegate.catalog.v1.ListApisRequest
-	(*ListApisResponse)(nil),         // 3: tidegate.catalog.v1.ListApisResponse
-	(*UpdateApiRequest)(nil),         // 4: tidegate.catalog.v1.UpdateApiRequest
-	(*DeleteApiRequest)(nil),         // 5: tidegate.catalog.v1.DeleteApiRequest
-	(*TransferOwnershipRequest)(nil), // 6: tidegate.catalog.v1.TransferOwnershipRequest
-	(*CreateVersionRequest)(nil),     // 7: tidegate.catalog.v1.CreateVersionRequest
-	(*GetVersionRequest)(nil),        // 8: tidegate.catalog.v1.GetVersionRequest
-	(*ListVersionsRequest)(nil),      // 9: tidegate.catalog.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),     // 10: tidegate.catalog.v1.ListVersionsResponse
-	(*UpdateVersionRequest)(nil),     // 11: tidegate.catalog.v1.UpdateVersionRequest
-	(*DeleteVersionRequest)(nil),     // 12: tidegate.catalog.v1.DeleteVersionRequest
-	(*PublishVersionRequest)(nil),    // 13: tidegate.catalog.v1.PublishVersionRequest
-	(*DemoteVersionRequest)(nil),     // 14: tidegate.catalog.v1.DemoteVersionRequest
-	(*CreatePlanRequest)(nil),        // 15: tidegate.catalog.v1.CreatePlanRequest
-	(*GetPlanRequest)(nil),           // 16: tidegate.catalog.v1.GetPlanRequest
-	(*ListPlansRequest)(nil),         // 17: tidegate.catalog.v1.ListPlansRequest
-	(*ListPlansResponse)(nil),        // 18: tidegate.catalog.v1.ListPlansResponse
-	(*UpdatePlanRequest)(nil),        // 19: tidegate.catalog.v1.UpdatePlanRequest
-	(*DeletePlanRequest)(nil),        // 20: tidegate.catalog.v1.DeletePlanRequest
-	(*GetPlanUseRequest)(nil),        // 21: tidegate.catalog.v1.GetPlanUseRequest
-	(*PlanUse)(nil),                  // 22: tidegate.catalog.v1.PlanUse
-	(*Api)(nil),                      // 23: tidegate.catalog.v1.Api
-	(*fieldmaskpb.FieldMask)(nil),    // 24: google.protobuf.FieldMask
-	(*Version)(nil),                  // 25: tidegate.catalog.v1.Version
-	(*Plan)(nil),                     // 26: tidegate.catalog.v1.Plan
-	(*emptypb.Empty)(nil),            // 27: google.protobuf.Empty
+	(*BatchGetApisRequest)(nil),      // 2: tidegate.catalog.v1.BatchGetApisRequest
+	(*BatchGetApisResponse)(nil),     // 3: tidegate.catalog.v1.BatchGetApisResponse
+	(*ListApisRequest)(nil),          // 4: tidegate.catalog.v1.ListApisRequest
+	(*ListApisResponse)(nil),         // 5: tidegate.catalog.v1.ListApisResponse
+	(*UpdateApiRequest)(nil),         // 6: tidegate.catalog.v1.UpdateApiRequest
+	(*DeleteApiRequest)(nil),         // 7: tidegate.catalog.v1.DeleteApiRequest
+	(*TransferOwnershipRequest)(nil), // 8: tidegate.catalog.v1.TransferOwnershipRequest
+	(*CreateVersionRequest)(nil),     // 9: tidegate.catalog.v1.CreateVersionRequest
+	(*GetVersionRequest)(nil),        // 10: tidegate.catalog.v1.GetVersionRequest
+	(*BatchGetVersionsRequest)(nil),  // 11: tidegate.catalog.v1.BatchGetVersionsRequest
+	(*BatchGetVersionsResponse)(nil), // 12: tidegate.catalog.v1.BatchGetVersionsResponse
+	(*ListVersionsRequest)(nil),      // 13: tidegate.catalog.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),     // 14: tidegate.catalog.v1.ListVersionsResponse
+	(*UpdateVersionRequest)(nil),     // 15: tidegate.catalog.v1.UpdateVersionRequest
+	(*DeleteVersionRequest)(nil),     // 16: tidegate.catalog.v1.DeleteVersionRequest
+	(*PublishVersionRequest)(nil),    // 17: tidegate.catalog.v1.PublishVersionRequest
+	(*DemoteVersionRequest)(nil),     // 18: tidegate.catalog.v1.DemoteVersionRequest
+	(*CreatePlanRequest)(nil),        // 19: tidegate.catalog.v1.CreatePlanRequest
+	(*GetPlanRequest)(nil),           // 20: tidegate.catalog.v1.GetPlanRequest
+	(*BatchGetPlansRequest)(nil),     // 21: tidegate.catalog.v1.BatchGetPlansRequest
+	(*BatchGetPlansResponse)(nil),    // 22: tidegate.catalog.v1.BatchGetPlansResponse
+	(*ListPlansRequest)(nil),         // 23: tidegate.catalog.v1.ListPlansRequest
+	(*ListPlansResponse)(nil),        // 24: tidegate.catalog.v1.ListPlansResponse
+	(*UpdatePlanRequest)(nil),        // 25: tidegate.catalog.v1.UpdatePlanRequest
+	(*DeletePlanRequest)(nil),        // 26: tidegate.catalog.v1.DeletePlanRequest
+	(*GetPlanUseRequest)(nil),        // 27: tidegate.catalog.v1.GetPlanUseRequest
+	(*PlanUse)(nil),                  // 28: tidegate.catalog.v1.PlanUse
+	(*Api)(nil),                      // 29: tidegate.catalog.v1.Api
+	(*fieldmaskpb.FieldMask)(nil),    // 30: google.protobuf.FieldMask
+	(*Version)(nil),                  // 31: tidegate.catalog.v1.Version
+	(*Plan)(nil),                     // 32: tidegate.catalog.v1.Plan
+	(*emptypb.Empty)(nil),            // 33: google.protobuf.Empty
 }
 var file_tidegate_catalog_v1_catalog_service_proto_depIdxs = []int32{
-	23, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	23, // 1: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
-	23, // 2: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
-	24, // 3: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
-	25, // 4: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	25, // 5: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
-	25, // 6: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
-	24, // 7: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	26, // 8: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	26, // 9: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
-	26, // 10: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
-	24, // 11: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 12: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
-	1,  // 13: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
-	2,  // 14: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
-	4,  // 15: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
-	5,  // 16: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
-	6,  // 17: tidegate.catalog.v1.CatalogService.TransferOwnership:input_type -> tidegate.catalog.v1.TransferOwnershipRequest
-	7,  // 18: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
-	8,  // 19: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
-	9,  // 20: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
-	11, // 21: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
-	12, // 22: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
-	13, // 23: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
-	14, // 24: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
-	15, // 25: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
-	16, // 26: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
-	17, // 27: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
-	19, // 28: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
-	20, // 29: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
-	21, // 30: tidegate.catalog.v1.CatalogService.GetPlanUse:input_type -> tidegate.catalog.v1.GetPlanUseRequest
-	23, // 31: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
-	23, // 32: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
-	3,  // 33: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
-	23, // 34: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
-	27, // 35: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
-	23, // 36: tidegate.catalog.v1.CatalogService.TransferOwnership:output_type -> tidegate.catalog.v1.Api
-	25, // 37: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
-	25, // 38: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
-	10, // 39: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
-	25, // 40: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
-	27, // 41: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
-	25, // 42: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
-	25, // 43: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
-	26, // 44: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
-	26, // 45: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
-	18, // 46: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
-	26, // 47: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
-	27, // 48: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
-	22, // 49: tidegate.catalog.v1.CatalogService.GetPlanUse:output_type -> tidegate.catalog.v1.PlanUse
-	31, // [31:50] is the sub-list for method output_type
-	12, // [12:31] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	29, // 0: tidegate.catalog.v1.CreateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	29, // 1: tidegate.catalog.v1.BatchGetApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	29, // 2: tidegate.catalog.v1.ListApisResponse.apis:type_name -> tidegate.catalog.v1.Api
+	29, // 3: tidegate.catalog.v1.UpdateApiRequest.api:type_name -> tidegate.catalog.v1.Api
+	30, // 4: tidegate.catalog.v1.UpdateApiRequest.update_mask:type_name -> google.protobuf.FieldMask
+	31, // 5: tidegate.catalog.v1.CreateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	31, // 6: tidegate.catalog.v1.BatchGetVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	31, // 7: tidegate.catalog.v1.ListVersionsResponse.versions:type_name -> tidegate.catalog.v1.Version
+	31, // 8: tidegate.catalog.v1.UpdateVersionRequest.version:type_name -> tidegate.catalog.v1.Version
+	30, // 9: tidegate.catalog.v1.UpdateVersionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	32, // 10: tidegate.catalog.v1.CreatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	32, // 11: tidegate.catalog.v1.BatchGetPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	32, // 12: tidegate.catalog.v1.ListPlansResponse.plans:type_name -> tidegate.catalog.v1.Plan
+	32, // 13: tidegate.catalog.v1.UpdatePlanRequest.plan:type_name -> tidegate.catalog.v1.Plan
+	30, // 14: tidegate.catalog.v1.UpdatePlanRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 15: tidegate.catalog.v1.CatalogService.CreateApi:input_type -> tidegate.catalog.v1.CreateApiRequest
+	1,  // 16: tidegate.catalog.v1.CatalogService.GetApi:input_type -> tidegate.catalog.v1.GetApiRequest
+	2,  // 17: tidegate.catalog.v1.CatalogService.BatchGetApis:input_type -> tidegate.catalog.v1.BatchGetApisRequest
+	4,  // 18: tidegate.catalog.v1.CatalogService.ListApis:input_type -> tidegate.catalog.v1.ListApisRequest
+	6,  // 19: tidegate.catalog.v1.CatalogService.UpdateApi:input_type -> tidegate.catalog.v1.UpdateApiRequest
+	7,  // 20: tidegate.catalog.v1.CatalogService.DeleteApi:input_type -> tidegate.catalog.v1.DeleteApiRequest
+	8,  // 21: tidegate.catalog.v1.CatalogService.TransferOwnership:input_type -> tidegate.catalog.v1.TransferOwnershipRequest
+	9,  // 22: tidegate.catalog.v1.CatalogService.CreateVersion:input_type -> tidegate.catalog.v1.CreateVersionRequest
+	10, // 23: tidegate.catalog.v1.CatalogService.GetVersion:input_type -> tidegate.catalog.v1.GetVersionRequest
+	11, // 24: tidegate.catalog.v1.CatalogService.BatchGetVersions:input_type -> tidegate.catalog.v1.BatchGetVersionsRequest
+	13, // 25: tidegate.catalog.v1.CatalogService.ListVersions:input_type -> tidegate.catalog.v1.ListVersionsRequest
+	15, // 26: tidegate.catalog.v1.CatalogService.UpdateVersion:input_type -> tidegate.catalog.v1.UpdateVersionRequest
+	16, // 27: tidegate.catalog.v1.CatalogService.DeleteVersion:input_type -> tidegate.catalog.v1.DeleteVersionRequest
+	17, // 28: tidegate.catalog.v1.CatalogService.PublishVersion:input_type -> tidegate.catalog.v1.PublishVersionRequest
+	18, // 29: tidegate.catalog.v1.CatalogService.DemoteVersion:input_type -> tidegate.catalog.v1.DemoteVersionRequest
+	19, // 30: tidegate.catalog.v1.CatalogService.CreatePlan:input_type -> tidegate.catalog.v1.CreatePlanRequest
+	20, // 31: tidegate.catalog.v1.CatalogService.GetPlan:input_type -> tidegate.catalog.v1.GetPlanRequest
+	21, // 32: tidegate.catalog.v1.CatalogService.BatchGetPlans:input_type -> tidegate.catalog.v1.BatchGetPlansRequest
+	23, // 33: tidegate.catalog.v1.CatalogService.ListPlans:input_type -> tidegate.catalog.v1.ListPlansRequest
+	25, // 34: tidegate.catalog.v1.CatalogService.UpdatePlan:input_type -> tidegate.catalog.v1.UpdatePlanRequest
+	26, // 35: tidegate.catalog.v1.CatalogService.DeletePlan:input_type -> tidegate.catalog.v1.DeletePlanRequest
+	27, // 36: tidegate.catalog.v1.CatalogService.GetPlanUse:input_type -> tidegate.catalog.v1.GetPlanUseRequest
+	29, // 37: tidegate.catalog.v1.CatalogService.CreateApi:output_type -> tidegate.catalog.v1.Api
+	29, // 38: tidegate.catalog.v1.CatalogService.GetApi:output_type -> tidegate.catalog.v1.Api
+	3,  // 39: tidegate.catalog.v1.CatalogService.BatchGetApis:output_type -> tidegate.catalog.v1.BatchGetApisResponse
+	5,  // 40: tidegate.catalog.v1.CatalogService.ListApis:output_type -> tidegate.catalog.v1.ListApisResponse
+	29, // 41: tidegate.catalog.v1.CatalogService.UpdateApi:output_type -> tidegate.catalog.v1.Api
+	33, // 42: tidegate.catalog.v1.CatalogService.DeleteApi:output_type -> google.protobuf.Empty
+	29, // 43: tidegate.catalog.v1.CatalogService.TransferOwnership:output_type -> tidegate.catalog.v1.Api
+	31, // 44: tidegate.catalog.v1.CatalogService.CreateVersion:output_type -> tidegate.catalog.v1.Version
+	31, // 45: tidegate.catalog.v1.CatalogService.GetVersion:output_type -> tidegate.catalog.v1.Version
+	12, // 46: tidegate.catalog.v1.CatalogService.BatchGetVersions:output_type -> tidegate.catalog.v1.BatchGetVersionsResponse
+	14, // 47: tidegate.catalog.v1.CatalogService.ListVersions:output_type -> tidegate.catalog.v1.ListVersionsResponse
+	31, // 48: tidegate.catalog.v1.CatalogService.UpdateVersion:output_type -> tidegate.catalog.v1.Version
+	33, // 49: tidegate.catalog.v1.CatalogService.DeleteVersion:output_type -> google.protobuf.Empty
+	31, // 50: tidegate.catalog.v1.CatalogService.PublishVersion:output_type -> tidegate.catalog.v1.Version
+	31, // 51: tidegate.catalog.v1.CatalogService.DemoteVersion:output_type -> tidegate.catalog.v1.Version
+	32, // 52: tidegate.catalog.v1.CatalogService.CreatePlan:output_type -> tidegate.catalog.v1.Plan
+	32, // 53: tidegate.catalog.v1.CatalogService.GetPlan:output_type -> tidegate.catalog.v1.Plan
+	22, // 54: tidegate.catalog.v1.CatalogService.BatchGetPlans:output_type -> tidegate.catalog.v1.BatchGetPlansResponse
+	24, // 55: tidegate.catalog.v1.CatalogService.ListPlans:output_type -> tidegate.catalog.v1.ListPlansResponse
+	32, // 56: tidegate.catalog.v1.CatalogService.UpdatePlan:output_type -> tidegate.catalog.v1.Plan
+	33, // 57: tidegate.catalog.v1.CatalogService.DeletePlan:output_type -> google.protobuf.Empty
+	28, // 58: tidegate.catalog.v1.CatalogService.GetPlanUse:output_type -> tidegate.catalog.v1.PlanUse
+	37, // [37:59] is the sub-list for method output_type
+	15, // [15:37] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_catalog_service_proto_init() }
@@ -1613,7 +2042,7 @@ func file_tidegate_catalog_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_catalog_service_proto_rawDesc), len(file_tidegate_catalog_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,12 +22,14 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	CatalogService_CreateApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/CreateApi"
 	CatalogService_GetApi_FullMethodName            = "/tidegate.catalog.v1.CatalogService/GetApi"
+	CatalogService_BatchGetApis_FullMethodName      = "/tidegate.catalog.v1.CatalogService/BatchGetApis"
 	CatalogService_ListApis_FullMethodName          = "/tidegate.catalog.v1.CatalogService/ListApis"
 	CatalogService_UpdateApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/UpdateApi"
 	CatalogService_DeleteApi_FullMethodName         = "/tidegate.catalog.v1.CatalogService/DeleteApi"
 	CatalogService_TransferOwnership_FullMethodName = "/tidegate.catalog.v1.CatalogService/TransferOwnership"
 	CatalogService_CreateVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/CreateVersion"
 	CatalogService_GetVersion_FullMethodName        = "/tidegate.catalog.v1.CatalogService/GetVersion"
+	CatalogService_BatchGetVersions_FullMethodName  = "/tidegate.catalog.v1.CatalogService/BatchGetVersions"
 	CatalogService_ListVersions_FullMethodName      = "/tidegate.catalog.v1.CatalogService/ListVersions"
 	CatalogService_UpdateVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/UpdateVersion"
 	CatalogService_DeleteVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DeleteVersion"
@@ -35,6 +37,7 @@ const (
 	CatalogService_DemoteVersion_FullMethodName     = "/tidegate.catalog.v1.CatalogService/DemoteVersion"
 	CatalogService_CreatePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/CreatePlan"
 	CatalogService_GetPlan_FullMethodName           = "/tidegate.catalog.v1.CatalogService/GetPlan"
+	CatalogService_BatchGetPlans_FullMethodName     = "/tidegate.catalog.v1.CatalogService/BatchGetPlans"
 	CatalogService_ListPlans_FullMethodName         = "/tidegate.catalog.v1.CatalogService/ListPlans"
 	CatalogService_UpdatePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/UpdatePlan"
 	CatalogService_DeletePlan_FullMethodName        = "/tidegate.catalog.v1.CatalogService/DeletePlan"
@@ -62,7 +65,9 @@ type CatalogServiceClient interface {
 	// owner, to administrators, and to users with the role publisher if it has a
 	// version for them to publish.
 	GetApi(ctx context.Context, in *GetApiRequest, opts ...grpc.CallOption) (*Api, error)
-	// Lists the APIs that the caller may see, oldest first.
+	// Returns several APIs at once (AIP-231).
+	BatchGetApis(ctx context.Context, in *BatchGetApisRequest, opts ...grpc.CallOption) (*BatchGetApisResponse, error)
+	// Lists the APIs that the caller may see.
 	ListApis(ctx context.Context, in *ListApisRequest, opts ...grpc.CallOption) (*ListApisResponse, error)
 	// Changes an API. Needs its owner with the role creator, or an
 	// administrator; default_version and default_version_paths of an API with a
@@ -87,8 +92,10 @@ type CatalogServiceClient interface {
 	CreateVersion(ctx context.Context, in *CreateVersionRequest, opts ...grpc.CallOption) (*Version, error)
 	// Returns a version.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*Version, error)
+	// Returns several versions at once (AIP-231).
+	BatchGetVersions(ctx context.Context, in *BatchGetVersionsRequest, opts ...grpc.CallOption) (*BatchGetVersionsResponse, error)
 	// Lists the versions of an API, or with apis/- of all APIs, that the caller
-	// may see, oldest first.
+	// may see.
 	ListVersions(ctx context.Context, in *ListVersionsRequest, opts ...grpc.CallOption) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
 	// go on as they began, but with another traffic_plan its limits hold for them
@@ -115,7 +122,9 @@ type CatalogServiceClient interface {
 	CreatePlan(ctx context.Context, in *CreatePlanRequest, opts ...grpc.CallOption) (*Plan, error)
 	// Returns a plan.
 	GetPlan(ctx context.Context, in *GetPlanRequest, opts ...grpc.CallOption) (*Plan, error)
-	// Lists plans, oldest first.
+	// Returns several plans at once (AIP-231).
+	BatchGetPlans(ctx context.Context, in *BatchGetPlansRequest, opts ...grpc.CallOption) (*BatchGetPlansResponse, error)
+	// Lists plans.
 	ListPlans(ctx context.Context, in *ListPlansRequest, opts ...grpc.CallOption) (*ListPlansResponse, error)
 	// Changes a plan. Needs the role admin.
 	UpdatePlan(ctx context.Context, in *UpdatePlanRequest, opts ...grpc.CallOption) (*Plan, error)
@@ -152,6 +161,16 @@ func (c *catalogServiceClient) GetApi(ctx context.Context, in *GetApiRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Api)
 	err := c.cc.Invoke(ctx, CatalogService_GetApi_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) BatchGetApis(ctx context.Context, in *BatchGetApisRequest, opts ...grpc.CallOption) (*BatchGetApisResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetApisResponse)
+	err := c.cc.Invoke(ctx, CatalogService_BatchGetApis_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +231,16 @@ func (c *catalogServiceClient) GetVersion(ctx context.Context, in *GetVersionReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Version)
 	err := c.cc.Invoke(ctx, CatalogService_GetVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) BatchGetVersions(ctx context.Context, in *BatchGetVersionsRequest, opts ...grpc.CallOption) (*BatchGetVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetVersionsResponse)
+	err := c.cc.Invoke(ctx, CatalogService_BatchGetVersions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -288,6 +317,16 @@ func (c *catalogServiceClient) GetPlan(ctx context.Context, in *GetPlanRequest, 
 	return out, nil
 }
 
+func (c *catalogServiceClient) BatchGetPlans(ctx context.Context, in *BatchGetPlansRequest, opts ...grpc.CallOption) (*BatchGetPlansResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetPlansResponse)
+	err := c.cc.Invoke(ctx, CatalogService_BatchGetPlans_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *catalogServiceClient) ListPlans(ctx context.Context, in *ListPlansRequest, opts ...grpc.CallOption) (*ListPlansResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListPlansResponse)
@@ -349,7 +388,9 @@ type CatalogServiceServer interface {
 	// owner, to administrators, and to users with the role publisher if it has a
 	// version for them to publish.
 	GetApi(context.Context, *GetApiRequest) (*Api, error)
-	// Lists the APIs that the caller may see, oldest first.
+	// Returns several APIs at once (AIP-231).
+	BatchGetApis(context.Context, *BatchGetApisRequest) (*BatchGetApisResponse, error)
+	// Lists the APIs that the caller may see.
 	ListApis(context.Context, *ListApisRequest) (*ListApisResponse, error)
 	// Changes an API. Needs its owner with the role creator, or an
 	// administrator; default_version and default_version_paths of an API with a
@@ -374,8 +415,10 @@ type CatalogServiceServer interface {
 	CreateVersion(context.Context, *CreateVersionRequest) (*Version, error)
 	// Returns a version.
 	GetVersion(context.Context, *GetVersionRequest) (*Version, error)
+	// Returns several versions at once (AIP-231).
+	BatchGetVersions(context.Context, *BatchGetVersionsRequest) (*BatchGetVersionsResponse, error)
 	// Lists the versions of an API, or with apis/- of all APIs, that the caller
-	// may see, oldest first.
+	// may see.
 	ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error)
 	// Changes a version. A published version may be changed; its live sessions
 	// go on as they began, but with another traffic_plan its limits hold for them
@@ -402,7 +445,9 @@ type CatalogServiceServer interface {
 	CreatePlan(context.Context, *CreatePlanRequest) (*Plan, error)
 	// Returns a plan.
 	GetPlan(context.Context, *GetPlanRequest) (*Plan, error)
-	// Lists plans, oldest first.
+	// Returns several plans at once (AIP-231).
+	BatchGetPlans(context.Context, *BatchGetPlansRequest) (*BatchGetPlansResponse, error)
+	// Lists plans.
 	ListPlans(context.Context, *ListPlansRequest) (*ListPlansResponse, error)
 	// Changes a plan. Needs the role admin.
 	UpdatePlan(context.Context, *UpdatePlanRequest) (*Plan, error)
@@ -431,6 +476,9 @@ func (UnimplementedCatalogServiceServer) CreateApi(context.Context, *CreateApiRe
 func (UnimplementedCatalogServiceServer) GetApi(context.Context, *GetApiRequest) (*Api, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetApi not implemented")
 }
+func (UnimplementedCatalogServiceServer) BatchGetApis(context.Context, *BatchGetApisRequest) (*BatchGetApisResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetApis not implemented")
+}
 func (UnimplementedCatalogServiceServer) ListApis(context.Context, *ListApisRequest) (*ListApisResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListApis not implemented")
 }
@@ -448,6 +496,9 @@ func (UnimplementedCatalogServiceServer) CreateVersion(context.Context, *CreateV
 }
 func (UnimplementedCatalogServiceServer) GetVersion(context.Context, *GetVersionRequest) (*Version, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
+}
+func (UnimplementedCatalogServiceServer) BatchGetVersions(context.Context, *BatchGetVersionsRequest) (*BatchGetVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetVersions not implemented")
 }
 func (UnimplementedCatalogServiceServer) ListVersions(context.Context, *ListVersionsRequest) (*ListVersionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVersions not implemented")
@@ -469,6 +520,9 @@ func (UnimplementedCatalogServiceServer) CreatePlan(context.Context, *CreatePlan
 }
 func (UnimplementedCatalogServiceServer) GetPlan(context.Context, *GetPlanRequest) (*Plan, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPlan not implemented")
+}
+func (UnimplementedCatalogServiceServer) BatchGetPlans(context.Context, *BatchGetPlansRequest) (*BatchGetPlansResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetPlans not implemented")
 }
 func (UnimplementedCatalogServiceServer) ListPlans(context.Context, *ListPlansRequest) (*ListPlansResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPlans not implemented")
@@ -535,6 +589,24 @@ func _CatalogService_GetApi_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CatalogServiceServer).GetApi(ctx, req.(*GetApiRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_BatchGetApis_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetApisRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).BatchGetApis(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_BatchGetApis_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).BatchGetApis(ctx, req.(*BatchGetApisRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -643,6 +715,24 @@ func _CatalogService_GetVersion_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CatalogServiceServer).GetVersion(ctx, req.(*GetVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_BatchGetVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).BatchGetVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_BatchGetVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).BatchGetVersions(ctx, req.(*BatchGetVersionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -773,6 +863,24 @@ func _CatalogService_GetPlan_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CatalogService_BatchGetPlans_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetPlansRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).BatchGetPlans(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_BatchGetPlans_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).BatchGetPlans(ctx, req.(*BatchGetPlansRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CatalogService_ListPlans_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListPlansRequest)
 	if err := dec(in); err != nil {
@@ -861,6 +969,10 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _CatalogService_GetApi_Handler,
 		},
 		{
+			MethodName: "BatchGetApis",
+			Handler:    _CatalogService_BatchGetApis_Handler,
+		},
+		{
 			MethodName: "ListApis",
 			Handler:    _CatalogService_ListApis_Handler,
 		},
@@ -883,6 +995,10 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetVersion",
 			Handler:    _CatalogService_GetVersion_Handler,
+		},
+		{
+			MethodName: "BatchGetVersions",
+			Handler:    _CatalogService_BatchGetVersions_Handler,
 		},
 		{
 			MethodName: "ListVersions",
@@ -911,6 +1027,10 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPlan",
 			Handler:    _CatalogService_GetPlan_Handler,
+		},
+		{
+			MethodName: "BatchGetPlans",
+			Handler:    _CatalogService_BatchGetPlans_Handler,
 		},
 		{
 			MethodName: "ListPlans",

@@ -220,10 +220,10 @@ type Version struct {
 	// Words to find the version by: at most 20, each of 1 to 50 characters,
 	// without control characters and without a space at either end.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Where the backends are reached. At least one endpoint is needed. They are
-	// shown to the owner, to users with the role publisher while the version is
-	// CREATED and theirs to publish, and to administrators; for others they are
-	// not set.
+	// Where the backends are reached. At least one endpoint is needed, if it is not
+	// taken over from another version. They are shown to the owner, to users with the role
+	// publisher while the version is CREATED and theirs to publish, and to administrators;
+	// for others they are not set.
 	Endpoints *Endpoints `protobuf:"bytes,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// How clients prove who they are: 1 to 8 alternatives, in the order of the
 	// search. The first place that holds a credential decides. Two alternatives
@@ -525,15 +525,15 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x94\x10\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x89\x10\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
 	"\aversion\x12\\must be 1 to 30 characters of A-Z a-z 0-9 _ . - and start with a letter or a digit, as 1.0.0\x1a1this.matches('^[A-Za-z0-9][A-Za-z0-9_.-]{0,29}$')R\aversion\x12*\n" +
 	"\vdescription\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12\xc1\x01\n" +
 	"\x04tags\x18\x04 \x03(\tB\xac\x01\xbaH\xa8\x01\x92\x01\xa4\x01\x10\x14\x18\x01\"\x9d\x01\xba\x01\x99\x01\n" +
-	"\x03tag\x12Nmust have 1 to 50 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,48}[^\\\\p{Z}\\\\p{C}])?$')R\x04tags\x12G\n" +
-	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tendpoints\x12I\n" +
+	"\x03tag\x12Nmust have 1 to 50 characters, no control characters and no space at either end\x1aBthis.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,48}[^\\\\p{Z}\\\\p{C}])?$')R\x04tags\x12<\n" +
+	"\tendpoints\x18\x05 \x01(\v2\x1e.tidegate.catalog.v1.EndpointsR\tendpoints\x12I\n" +
 	"\bsecurity\x18\x06 \x03(\v2#.tidegate.catalog.v1.SecuritySchemeB\b\xbaH\x05\x92\x01\x02\x10\bR\bsecurity\x12(\n" +
 	"\x05plans\x18\a \x03(\tB\x12\xbaH\x0f\x92\x01\f\x102\x18\x01\"\x06r\x04\x98\xea0\x01R\x05plans\x12\x93\x03\n" +
 	"\x0fallowed_origins\x18\b \x03(\tB\xe9\x02\xbaH\xe5\x02\x92\x01\xe1\x02\x10d\x18\x01\"\xda\x02\xba\x01\xd6\x02\n" +

@@ -49,6 +49,7 @@ CREATE TABLE version (
 	api_id TEXT COLLATE "C" NOT NULL REFERENCES api (id),
 	version TEXT COLLATE "C" NOT NULL,
 	description TEXT COLLATE "C" NOT NULL,
+	description_fold TEXT COLLATE "C" NOT NULL,
 	tags TEXT COLLATE "C" NOT NULL,
 	endpoints BYTEA NOT NULL, -- sealed
 	security TEXT COLLATE "C" NOT NULL,

@@ -103,6 +103,90 @@ export declare type GetApiRequestJson = {
 export declare const GetApiRequestSchema: GenMessage<GetApiRequest, {jsonType: GetApiRequestJson}>;
 
 /**
+ * BatchGetApisRequest names APIs.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetApisRequest
+ */
+export declare type BatchGetApisRequest = Message<"tidegate.catalog.v1.BatchGetApisRequest"> & {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+
+  /**
+   * Whether to leave out what does not exist, or what the caller may not see. Without it
+   * that is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing: boolean;
+};
+
+/**
+ * BatchGetApisRequest names APIs.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetApisRequest
+ */
+export declare type BatchGetApisRequestJson = {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names?: string[];
+
+  /**
+   * Whether to leave out what does not exist, or what the caller may not see. Without it
+   * that is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing?: boolean;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetApisRequest.
+ * Use `create(BatchGetApisRequestSchema)` to create a new message.
+ */
+export declare const BatchGetApisRequestSchema: GenMessage<BatchGetApisRequest, {jsonType: BatchGetApisRequestJson}>;
+
+/**
+ * BatchGetApisResponse has APIs, in the order of their names in the request.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetApisResponse
+ */
+export declare type BatchGetApisResponse = Message<"tidegate.catalog.v1.BatchGetApisResponse"> & {
+  /**
+   * The APIs.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.Api apis = 1;
+   */
+  apis: Api[];
+};
+
+/**
+ * BatchGetApisResponse has APIs, in the order of their names in the request.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetApisResponse
+ */
+export declare type BatchGetApisResponseJson = {
+  /**
+   * The APIs.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.Api apis = 1;
+   */
+  apis?: ApiJson[];
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetApisResponse.
+ * Use `create(BatchGetApisResponseSchema)` to create a new message.
+ */
+export declare const BatchGetApisResponseSchema: GenMessage<BatchGetApisResponse, {jsonType: BatchGetApisResponseJson}>;
+
+/**
  * ListApisRequest asks for a page of APIs.
  *
  * @generated from message tidegate.catalog.v1.ListApisRequest
@@ -117,8 +201,8 @@ export declare type ListApisRequest = Message<"tidegate.catalog.v1.ListApisReque
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter, the query
+   * and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
@@ -133,6 +217,22 @@ export declare type ListApisRequest = Message<"tidegate.catalog.v1.ListApisReque
    * @generated from field: string filter = 3;
    */
   filter: string;
+
+  /**
+   * Restricts the list to APIs that have this text in their display name or context,
+   * without regard to case; empty for all. At most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query: string;
+
+  /**
+   * The order (AIP-132): create_time, display_name or context, each with " desc" for the
+   * reverse. Empty means create_time, oldest first.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
 };
 
 /**
@@ -150,8 +250,8 @@ export declare type ListApisRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter, the query
+   * and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
@@ -166,6 +266,22 @@ export declare type ListApisRequestJson = {
    * @generated from field: string filter = 3;
    */
   filter?: string;
+
+  /**
+   * Restricts the list to APIs that have this text in their display name or context,
+   * without regard to case; empty for all. At most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query?: string;
+
+  /**
+   * The order (AIP-132): create_time, display_name or context, each with " desc" for the
+   * reverse. Empty means create_time, oldest first.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy?: string;
 };
 
 /**
@@ -423,6 +539,15 @@ export declare type CreateVersionRequest = Message<"tidegate.catalog.v1.CreateVe
   version?: Version;
 
   /**
+   * A version of the same API, apis/{api}/versions/{version}, whose settings the new one
+   * takes over: all fields that UpdateVersion can change and that are not set in version,
+   * each as a whole. NOT_FOUND when the caller may not see it. Empty for none.
+   *
+   * @generated from field: string source_version = 3;
+   */
+  sourceVersion: string;
+
+  /**
    * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
    * hour, a call of the same user with the same UUID returns what the first one made, as it
    * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
@@ -452,6 +577,15 @@ export declare type CreateVersionRequestJson = {
    * @generated from field: tidegate.catalog.v1.Version version = 2;
    */
   version?: VersionJson;
+
+  /**
+   * A version of the same API, apis/{api}/versions/{version}, whose settings the new one
+   * takes over: all fields that UpdateVersion can change and that are not set in version,
+   * each as a whole. NOT_FOUND when the caller may not see it. Empty for none.
+   *
+   * @generated from field: string source_version = 3;
+   */
+  sourceVersion?: string;
 
   /**
    * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
@@ -505,6 +639,104 @@ export declare type GetVersionRequestJson = {
 export declare const GetVersionRequestSchema: GenMessage<GetVersionRequest, {jsonType: GetVersionRequestJson}>;
 
 /**
+ * BatchGetVersionsRequest names versions.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetVersionsRequest
+ */
+export declare type BatchGetVersionsRequest = Message<"tidegate.catalog.v1.BatchGetVersionsRequest"> & {
+  /**
+   * The API, apis/{api}, or apis/- for several: the names say which.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 2;
+   */
+  names: string[];
+
+  /**
+   * Whether to leave out what does not exist, or what the caller may not see. Without it
+   * that is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 3;
+   */
+  allowMissing: boolean;
+};
+
+/**
+ * BatchGetVersionsRequest names versions.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetVersionsRequest
+ */
+export declare type BatchGetVersionsRequestJson = {
+  /**
+   * The API, apis/{api}, or apis/- for several: the names say which.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent?: string;
+
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 2;
+   */
+  names?: string[];
+
+  /**
+   * Whether to leave out what does not exist, or what the caller may not see. Without it
+   * that is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 3;
+   */
+  allowMissing?: boolean;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetVersionsRequest.
+ * Use `create(BatchGetVersionsRequestSchema)` to create a new message.
+ */
+export declare const BatchGetVersionsRequestSchema: GenMessage<BatchGetVersionsRequest, {jsonType: BatchGetVersionsRequestJson}>;
+
+/**
+ * BatchGetVersionsResponse has versions, in the order of their names in the request.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetVersionsResponse
+ */
+export declare type BatchGetVersionsResponse = Message<"tidegate.catalog.v1.BatchGetVersionsResponse"> & {
+  /**
+   * The versions.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.Version versions = 1;
+   */
+  versions: Version[];
+};
+
+/**
+ * BatchGetVersionsResponse has versions, in the order of their names in the request.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetVersionsResponse
+ */
+export declare type BatchGetVersionsResponseJson = {
+  /**
+   * The versions.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.Version versions = 1;
+   */
+  versions?: VersionJson[];
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetVersionsResponse.
+ * Use `create(BatchGetVersionsResponseSchema)` to create a new message.
+ */
+export declare const BatchGetVersionsResponseSchema: GenMessage<BatchGetVersionsResponse, {jsonType: BatchGetVersionsResponseJson}>;
+
+/**
  * ListVersionsRequest asks for a page of versions.
  *
  * @generated from message tidegate.catalog.v1.ListVersionsRequest
@@ -526,8 +758,8 @@ export declare type ListVersionsRequest = Message<"tidegate.catalog.v1.ListVersi
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The parent
-   * and the filter must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The parent,
+   * the filter, the query and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 3;
    */
@@ -535,12 +767,30 @@ export declare type ListVersionsRequest = Message<"tidegate.catalog.v1.ListVersi
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, each field once,
-   * on version, state (such as "PUBLISHED") and tags (one of the version's
-   * tags). At most 1024 characters.
+   * on version, state (such as "PUBLISHED"), tags (one of the version's
+   * tags) and owner (of the API: users/{user}, or users/me for the caller). At most
+   * 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
   filter: string;
+
+  /**
+   * Restricts the list to versions that have this text in their description, or in the
+   * display name or context of their API, without regard to case; empty for all. At most
+   * 100 characters.
+   *
+   * @generated from field: string query = 5;
+   */
+  query: string;
+
+  /**
+   * The order (AIP-132): create_time, or api, which is the API's display name and then
+   * create_time, each with " desc" for the reverse. Empty means create_time, oldest first.
+   *
+   * @generated from field: string order_by = 6;
+   */
+  orderBy: string;
 };
 
 /**
@@ -565,8 +815,8 @@ export declare type ListVersionsRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The parent
-   * and the filter must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The parent,
+   * the filter, the query and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 3;
    */
@@ -574,12 +824,30 @@ export declare type ListVersionsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, each field once,
-   * on version, state (such as "PUBLISHED") and tags (one of the version's
-   * tags). At most 1024 characters.
+   * on version, state (such as "PUBLISHED"), tags (one of the version's
+   * tags) and owner (of the API: users/{user}, or users/me for the caller). At most
+   * 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
   filter?: string;
+
+  /**
+   * Restricts the list to versions that have this text in their description, or in the
+   * display name or context of their API, without regard to case; empty for all. At most
+   * 100 characters.
+   *
+   * @generated from field: string query = 5;
+   */
+  query?: string;
+
+  /**
+   * The order (AIP-132): create_time, or api, which is the API's display name and then
+   * create_time, each with " desc" for the reverse. Empty means create_time, oldest first.
+   *
+   * @generated from field: string order_by = 6;
+   */
+  orderBy?: string;
 };
 
 /**
@@ -931,6 +1199,90 @@ export declare type GetPlanRequestJson = {
 export declare const GetPlanRequestSchema: GenMessage<GetPlanRequest, {jsonType: GetPlanRequestJson}>;
 
 /**
+ * BatchGetPlansRequest names plans.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetPlansRequest
+ */
+export declare type BatchGetPlansRequest = Message<"tidegate.catalog.v1.BatchGetPlansRequest"> & {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+
+  /**
+   * Whether to leave out what does not exist, or what the caller may not see. Without it
+   * that is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing: boolean;
+};
+
+/**
+ * BatchGetPlansRequest names plans.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetPlansRequest
+ */
+export declare type BatchGetPlansRequestJson = {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names?: string[];
+
+  /**
+   * Whether to leave out what does not exist, or what the caller may not see. Without it
+   * that is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing?: boolean;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetPlansRequest.
+ * Use `create(BatchGetPlansRequestSchema)` to create a new message.
+ */
+export declare const BatchGetPlansRequestSchema: GenMessage<BatchGetPlansRequest, {jsonType: BatchGetPlansRequestJson}>;
+
+/**
+ * BatchGetPlansResponse has plans, in the order of their names in the request.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetPlansResponse
+ */
+export declare type BatchGetPlansResponse = Message<"tidegate.catalog.v1.BatchGetPlansResponse"> & {
+  /**
+   * The plans.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.Plan plans = 1;
+   */
+  plans: Plan[];
+};
+
+/**
+ * BatchGetPlansResponse has plans, in the order of their names in the request.
+ *
+ * @generated from message tidegate.catalog.v1.BatchGetPlansResponse
+ */
+export declare type BatchGetPlansResponseJson = {
+  /**
+   * The plans.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.Plan plans = 1;
+   */
+  plans?: PlanJson[];
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetPlansResponse.
+ * Use `create(BatchGetPlansResponseSchema)` to create a new message.
+ */
+export declare const BatchGetPlansResponseSchema: GenMessage<BatchGetPlansResponse, {jsonType: BatchGetPlansResponseJson}>;
+
+/**
  * ListPlansRequest asks for a page of plans.
  *
  * @generated from message tidegate.catalog.v1.ListPlansRequest
@@ -945,8 +1297,8 @@ export declare type ListPlansRequest = Message<"tidegate.catalog.v1.ListPlansReq
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter, the query
+   * and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
@@ -959,6 +1311,22 @@ export declare type ListPlansRequest = Message<"tidegate.catalog.v1.ListPlansReq
    * @generated from field: string filter = 3;
    */
   filter: string;
+
+  /**
+   * Restricts the list to plans that have this text in their display name, without regard
+   * to case; empty for all. At most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query: string;
+
+  /**
+   * The order (AIP-132): create_time or display_name, each with " desc" for the reverse.
+   * Empty means create_time, oldest first.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
 };
 
 /**
@@ -976,8 +1344,8 @@ export declare type ListPlansRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter, the query
+   * and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
@@ -990,6 +1358,22 @@ export declare type ListPlansRequestJson = {
    * @generated from field: string filter = 3;
    */
   filter?: string;
+
+  /**
+   * Restricts the list to plans that have this text in their display name, without regard
+   * to case; empty for all. At most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query?: string;
+
+  /**
+   * The order (AIP-132): create_time or display_name, each with " desc" for the reverse.
+   * Empty means create_time, oldest first.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy?: string;
 };
 
 /**
@@ -1312,7 +1696,17 @@ export declare const CatalogService: GenService<{
     output: typeof ApiSchema;
   },
   /**
-   * Lists the APIs that the caller may see, oldest first.
+   * Returns several APIs at once (AIP-231).
+   *
+   * @generated from rpc tidegate.catalog.v1.CatalogService.BatchGetApis
+   */
+  batchGetApis: {
+    methodKind: "unary";
+    input: typeof BatchGetApisRequestSchema;
+    output: typeof BatchGetApisResponseSchema;
+  },
+  /**
+   * Lists the APIs that the caller may see.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.ListApis
    */
@@ -1385,8 +1779,18 @@ export declare const CatalogService: GenService<{
     output: typeof VersionSchema;
   },
   /**
+   * Returns several versions at once (AIP-231).
+   *
+   * @generated from rpc tidegate.catalog.v1.CatalogService.BatchGetVersions
+   */
+  batchGetVersions: {
+    methodKind: "unary";
+    input: typeof BatchGetVersionsRequestSchema;
+    output: typeof BatchGetVersionsResponseSchema;
+  },
+  /**
    * Lists the versions of an API, or with apis/- of all APIs, that the caller
-   * may see, oldest first.
+   * may see.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.ListVersions
    */
@@ -1469,7 +1873,17 @@ export declare const CatalogService: GenService<{
     output: typeof PlanSchema;
   },
   /**
-   * Lists plans, oldest first.
+   * Returns several plans at once (AIP-231).
+   *
+   * @generated from rpc tidegate.catalog.v1.CatalogService.BatchGetPlans
+   */
+  batchGetPlans: {
+    methodKind: "unary";
+    input: typeof BatchGetPlansRequestSchema;
+    output: typeof BatchGetPlansResponseSchema;
+  },
+  /**
+   * Lists plans.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.ListPlans
    */

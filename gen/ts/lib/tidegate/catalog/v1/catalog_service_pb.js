@@ -12,7 +12,7 @@ import { file_tidegate_catalog_v1_version } from "./version_pb.js";
  * Describes the file tidegate/catalog/v1/catalog_service.proto.
  */
 export const file_tidegate_catalog_v1_catalog_service = /*@__PURE__*/
-  fileDesc("Cil0aWRlZ2F0ZS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITdGlkZWdhdGUuY2F0YWxvZy52MSJNChBDcmVhdGVBcGlSZXF1ZXN0EiUKA2FwaRgBIAEoCzIYLnRpZGVnYXRlLmNhdGFsb2cudjEuQXBpEhIKCnJlcXVlc3RfaWQYAiABKAkiHQoNR2V0QXBpUmVxdWVzdBIMCgRuYW1lGAEgASgJIkgKD0xpc3RBcGlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZmaWx0ZXIYAyABKAkiUwoQTGlzdEFwaXNSZXNwb25zZRImCgRhcGlzGAEgAygLMhgudGlkZWdhdGUuY2F0YWxvZy52MS5BcGkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImoKEFVwZGF0ZUFwaVJlcXVlc3QSJQoDYXBpGAEgASgLMhgudGlkZWdhdGUuY2F0YWxvZy52MS5BcGkSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIj0KEERlbGV0ZUFwaVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJEg0KBWZvcmNlGAMgASgIIkUKGFRyYW5zZmVyT3duZXJzaGlwUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBW93bmVyGAIgASgJEgwKBGV0YWcYAyABKAkiaQoUQ3JlYXRlVmVyc2lvblJlcXVlc3QSDgoGcGFyZW50GAEgASgJEi0KB3ZlcnNpb24YAiABKAsyHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24SEgoKcmVxdWVzdF9pZBgEIAEoCSIhChFHZXRWZXJzaW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIlwKE0xpc3RWZXJzaW9uc1JlcXVlc3QSDgoGcGFyZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEg4KBmZpbHRlchgEIAEoCSJfChRMaXN0VmVyc2lvbnNSZXNwb25zZRIuCgh2ZXJzaW9ucxgBIAMoCzIcLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkidgoUVXBkYXRlVmVyc2lvblJlcXVlc3QSLQoHdmVyc2lvbhgBIAEoCzIcLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siMgoURGVsZXRlVmVyc2lvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIjMKFVB1Ymxpc2hWZXJzaW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiMgoURGVtb3RlVmVyc2lvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIlAKEUNyZWF0ZVBsYW5SZXF1ZXN0EicKBHBsYW4YASABKAsyGS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlBsYW4SEgoKcmVxdWVzdF9pZBgCIAEoCSIeCg5HZXRQbGFuUmVxdWVzdBIMCgRuYW1lGAEgASgJIkkKEExpc3RQbGFuc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJIlYKEUxpc3RQbGFuc1Jlc3BvbnNlEigKBXBsYW5zGAEgAygLMhkudGlkZWdhdGUuY2F0YWxvZy52MS5QbGFuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJtChFVcGRhdGVQbGFuUmVxdWVzdBInCgRwbGFuGAEgASgLMhkudGlkZWdhdGUuY2F0YWxvZy52MS5QbGFuEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayIvChFEZWxldGVQbGFuUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiIQoRR2V0UGxhblVzZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSKFAQoHUGxhblVzZRIQCgh2ZXJzaW9ucxgBIAEoAxIYChB0cmFmZmljX3ZlcnNpb25zGAIgASgDEhUKDXN1YnNjcmlwdGlvbnMYAyABKAMSFAoMYXBwbGljYXRpb25zGAQgASgDEiEKGXN1YnNjcmlwdGlvbmxlc3NfdmVyc2lvbnMYBSABKAMy2QwKDkNhdGFsb2dTZXJ2aWNlEkwKCUNyZWF0ZUFwaRIlLnRpZGVnYXRlLmNhdGFsb2cudjEuQ3JlYXRlQXBpUmVxdWVzdBoYLnRpZGVnYXRlLmNhdGFsb2cudjEuQXBpEkYKBkdldEFwaRIiLnRpZGVnYXRlLmNhdGFsb2cudjEuR2V0QXBpUmVxdWVzdBoYLnRpZGVnYXRlLmNhdGFsb2cudjEuQXBpElcKCExpc3RBcGlzEiQudGlkZWdhdGUuY2F0YWxvZy52MS5MaXN0QXBpc1JlcXVlc3QaJS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkxpc3RBcGlzUmVzcG9uc2USTAoJVXBkYXRlQXBpEiUudGlkZWdhdGUuY2F0YWxvZy52MS5VcGRhdGVBcGlSZXF1ZXN0GhgudGlkZWdhdGUuY2F0YWxvZy52MS5BcGkSSgoJRGVsZXRlQXBpEiUudGlkZWdhdGUuY2F0YWxvZy52MS5EZWxldGVBcGlSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElwKEVRyYW5zZmVyT3duZXJzaGlwEi0udGlkZWdhdGUuY2F0YWxvZy52MS5UcmFuc2Zlck93bmVyc2hpcFJlcXVlc3QaGC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkFwaRJYCg1DcmVhdGVWZXJzaW9uEikudGlkZWdhdGUuY2F0YWxvZy52MS5DcmVhdGVWZXJzaW9uUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhJSCgpHZXRWZXJzaW9uEiYudGlkZWdhdGUuY2F0YWxvZy52MS5HZXRWZXJzaW9uUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhJjCgxMaXN0VmVyc2lvbnMSKC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkxpc3RWZXJzaW9uc1JlcXVlc3QaKS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkxpc3RWZXJzaW9uc1Jlc3BvbnNlElgKDVVwZGF0ZVZlcnNpb24SKS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlVwZGF0ZVZlcnNpb25SZXF1ZXN0GhwudGlkZWdhdGUuY2F0YWxvZy52MS5WZXJzaW9uElIKDURlbGV0ZVZlcnNpb24SKS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkRlbGV0ZVZlcnNpb25SZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5EloKDlB1Ymxpc2hWZXJzaW9uEioudGlkZWdhdGUuY2F0YWxvZy52MS5QdWJsaXNoVmVyc2lvblJlcXVlc3QaHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24SWAoNRGVtb3RlVmVyc2lvbhIpLnRpZGVnYXRlLmNhdGFsb2cudjEuRGVtb3RlVmVyc2lvblJlcXVlc3QaHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24STwoKQ3JlYXRlUGxhbhImLnRpZGVnYXRlLmNhdGFsb2cudjEuQ3JlYXRlUGxhblJlcXVlc3QaGS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlBsYW4SSQoHR2V0UGxhbhIjLnRpZGVnYXRlLmNhdGFsb2cudjEuR2V0UGxhblJlcXVlc3QaGS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlBsYW4SWgoJTGlzdFBsYW5zEiUudGlkZWdhdGUuY2F0YWxvZy52MS5MaXN0UGxhbnNSZXF1ZXN0GiYudGlkZWdhdGUuY2F0YWxvZy52MS5MaXN0UGxhbnNSZXNwb25zZRJPCgpVcGRhdGVQbGFuEiYudGlkZWdhdGUuY2F0YWxvZy52MS5VcGRhdGVQbGFuUmVxdWVzdBoZLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhbhJMCgpEZWxldGVQbGFuEiYudGlkZWdhdGUuY2F0YWxvZy52MS5EZWxldGVQbGFuUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJSCgpHZXRQbGFuVXNlEiYudGlkZWdhdGUuY2F0YWxvZy52MS5HZXRQbGFuVXNlUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhblVzZWIGcHJvdG8z", [file_google_protobuf_empty, file_google_protobuf_field_mask, file_tidegate_catalog_v1_api, file_tidegate_catalog_v1_plan, file_tidegate_catalog_v1_version]);
+  fileDesc("Cil0aWRlZ2F0ZS9jYXRhbG9nL3YxL2NhdGFsb2dfc2VydmljZS5wcm90bxITdGlkZWdhdGUuY2F0YWxvZy52MSJNChBDcmVhdGVBcGlSZXF1ZXN0EiUKA2FwaRgBIAEoCzIYLnRpZGVnYXRlLmNhdGFsb2cudjEuQXBpEhIKCnJlcXVlc3RfaWQYAiABKAkiHQoNR2V0QXBpUmVxdWVzdBIMCgRuYW1lGAEgASgJIjsKE0JhdGNoR2V0QXBpc1JlcXVlc3QSDQoFbmFtZXMYASADKAkSFQoNYWxsb3dfbWlzc2luZxgCIAEoCCI+ChRCYXRjaEdldEFwaXNSZXNwb25zZRImCgRhcGlzGAEgAygLMhgudGlkZWdhdGUuY2F0YWxvZy52MS5BcGkiaQoPTGlzdEFwaXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCRINCgVxdWVyeRgEIAEoCRIQCghvcmRlcl9ieRgFIAEoCSJTChBMaXN0QXBpc1Jlc3BvbnNlEiYKBGFwaXMYASADKAsyGC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkFwaRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiagoQVXBkYXRlQXBpUmVxdWVzdBIlCgNhcGkYASABKAsyGC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkFwaRIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siPQoQRGVsZXRlQXBpUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkSDQoFZm9yY2UYAyABKAgiRQoYVHJhbnNmZXJPd25lcnNoaXBSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFb3duZXIYAiABKAkSDAoEZXRhZxgDIAEoCSKBAQoUQ3JlYXRlVmVyc2lvblJlcXVlc3QSDgoGcGFyZW50GAEgASgJEi0KB3ZlcnNpb24YAiABKAsyHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24SFgoOc291cmNlX3ZlcnNpb24YAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCSIhChFHZXRWZXJzaW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIk8KF0JhdGNoR2V0VmVyc2lvbnNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRINCgVuYW1lcxgCIAMoCRIVCg1hbGxvd19taXNzaW5nGAMgASgIIkoKGEJhdGNoR2V0VmVyc2lvbnNSZXNwb25zZRIuCgh2ZXJzaW9ucxgBIAMoCzIcLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbiJ9ChNMaXN0VmVyc2lvbnNSZXF1ZXN0Eg4KBnBhcmVudBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCRIOCgZmaWx0ZXIYBCABKAkSDQoFcXVlcnkYBSABKAkSEAoIb3JkZXJfYnkYBiABKAkiXwoUTGlzdFZlcnNpb25zUmVzcG9uc2USLgoIdmVyc2lvbnMYASADKAsyHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInYKFFVwZGF0ZVZlcnNpb25SZXF1ZXN0Ei0KB3ZlcnNpb24YASABKAsyHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjIKFERlbGV0ZVZlcnNpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIzChVQdWJsaXNoVmVyc2lvblJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIjIKFERlbW90ZVZlcnNpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSJQChFDcmVhdGVQbGFuUmVxdWVzdBInCgRwbGFuGAEgASgLMhkudGlkZWdhdGUuY2F0YWxvZy52MS5QbGFuEhIKCnJlcXVlc3RfaWQYAiABKAkiHgoOR2V0UGxhblJlcXVlc3QSDAoEbmFtZRgBIAEoCSI8ChRCYXRjaEdldFBsYW5zUmVxdWVzdBINCgVuYW1lcxgBIAMoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIIkEKFUJhdGNoR2V0UGxhbnNSZXNwb25zZRIoCgVwbGFucxgBIAMoCzIZLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhbiJqChBMaXN0UGxhbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCRINCgVxdWVyeRgEIAEoCRIQCghvcmRlcl9ieRgFIAEoCSJWChFMaXN0UGxhbnNSZXNwb25zZRIoCgVwbGFucxgBIAMoCzIZLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkibQoRVXBkYXRlUGxhblJlcXVlc3QSJwoEcGxhbhgBIAEoCzIZLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhbhIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siLwoRRGVsZXRlUGxhblJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIiEKEUdldFBsYW5Vc2VSZXF1ZXN0EgwKBG5hbWUYASABKAkihQEKB1BsYW5Vc2USEAoIdmVyc2lvbnMYASABKAMSGAoQdHJhZmZpY192ZXJzaW9ucxgCIAEoAxIVCg1zdWJzY3JpcHRpb25zGAMgASgDEhQKDGFwcGxpY2F0aW9ucxgEIAEoAxIhChlzdWJzY3JpcHRpb25sZXNzX3ZlcnNpb25zGAUgASgDMpcPCg5DYXRhbG9nU2VydmljZRJMCglDcmVhdGVBcGkSJS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkNyZWF0ZUFwaVJlcXVlc3QaGC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkFwaRJGCgZHZXRBcGkSIi50aWRlZ2F0ZS5jYXRhbG9nLnYxLkdldEFwaVJlcXVlc3QaGC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkFwaRJjCgxCYXRjaEdldEFwaXMSKC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkJhdGNoR2V0QXBpc1JlcXVlc3QaKS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkJhdGNoR2V0QXBpc1Jlc3BvbnNlElcKCExpc3RBcGlzEiQudGlkZWdhdGUuY2F0YWxvZy52MS5MaXN0QXBpc1JlcXVlc3QaJS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkxpc3RBcGlzUmVzcG9uc2USTAoJVXBkYXRlQXBpEiUudGlkZWdhdGUuY2F0YWxvZy52MS5VcGRhdGVBcGlSZXF1ZXN0GhgudGlkZWdhdGUuY2F0YWxvZy52MS5BcGkSSgoJRGVsZXRlQXBpEiUudGlkZWdhdGUuY2F0YWxvZy52MS5EZWxldGVBcGlSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElwKEVRyYW5zZmVyT3duZXJzaGlwEi0udGlkZWdhdGUuY2F0YWxvZy52MS5UcmFuc2Zlck93bmVyc2hpcFJlcXVlc3QaGC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkFwaRJYCg1DcmVhdGVWZXJzaW9uEikudGlkZWdhdGUuY2F0YWxvZy52MS5DcmVhdGVWZXJzaW9uUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhJSCgpHZXRWZXJzaW9uEiYudGlkZWdhdGUuY2F0YWxvZy52MS5HZXRWZXJzaW9uUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhJvChBCYXRjaEdldFZlcnNpb25zEiwudGlkZWdhdGUuY2F0YWxvZy52MS5CYXRjaEdldFZlcnNpb25zUmVxdWVzdBotLnRpZGVnYXRlLmNhdGFsb2cudjEuQmF0Y2hHZXRWZXJzaW9uc1Jlc3BvbnNlEmMKDExpc3RWZXJzaW9ucxIoLnRpZGVnYXRlLmNhdGFsb2cudjEuTGlzdFZlcnNpb25zUmVxdWVzdBopLnRpZGVnYXRlLmNhdGFsb2cudjEuTGlzdFZlcnNpb25zUmVzcG9uc2USWAoNVXBkYXRlVmVyc2lvbhIpLnRpZGVnYXRlLmNhdGFsb2cudjEuVXBkYXRlVmVyc2lvblJlcXVlc3QaHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlZlcnNpb24SUgoNRGVsZXRlVmVyc2lvbhIpLnRpZGVnYXRlLmNhdGFsb2cudjEuRGVsZXRlVmVyc2lvblJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSWgoOUHVibGlzaFZlcnNpb24SKi50aWRlZ2F0ZS5jYXRhbG9nLnYxLlB1Ymxpc2hWZXJzaW9uUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhJYCg1EZW1vdGVWZXJzaW9uEikudGlkZWdhdGUuY2F0YWxvZy52MS5EZW1vdGVWZXJzaW9uUmVxdWVzdBocLnRpZGVnYXRlLmNhdGFsb2cudjEuVmVyc2lvbhJPCgpDcmVhdGVQbGFuEiYudGlkZWdhdGUuY2F0YWxvZy52MS5DcmVhdGVQbGFuUmVxdWVzdBoZLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhbhJJCgdHZXRQbGFuEiMudGlkZWdhdGUuY2F0YWxvZy52MS5HZXRQbGFuUmVxdWVzdBoZLnRpZGVnYXRlLmNhdGFsb2cudjEuUGxhbhJmCg1CYXRjaEdldFBsYW5zEikudGlkZWdhdGUuY2F0YWxvZy52MS5CYXRjaEdldFBsYW5zUmVxdWVzdBoqLnRpZGVnYXRlLmNhdGFsb2cudjEuQmF0Y2hHZXRQbGFuc1Jlc3BvbnNlEloKCUxpc3RQbGFucxIlLnRpZGVnYXRlLmNhdGFsb2cudjEuTGlzdFBsYW5zUmVxdWVzdBomLnRpZGVnYXRlLmNhdGFsb2cudjEuTGlzdFBsYW5zUmVzcG9uc2USTwoKVXBkYXRlUGxhbhImLnRpZGVnYXRlLmNhdGFsb2cudjEuVXBkYXRlUGxhblJlcXVlc3QaGS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlBsYW4STAoKRGVsZXRlUGxhbhImLnRpZGVnYXRlLmNhdGFsb2cudjEuRGVsZXRlUGxhblJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSUgoKR2V0UGxhblVzZRImLnRpZGVnYXRlLmNhdGFsb2cudjEuR2V0UGxhblVzZVJlcXVlc3QaHC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlBsYW5Vc2ViBnByb3RvMw", [file_google_protobuf_empty, file_google_protobuf_field_mask, file_tidegate_catalog_v1_api, file_tidegate_catalog_v1_plan, file_tidegate_catalog_v1_version]);
 
 /**
  * Describes the message tidegate.catalog.v1.CreateApiRequest.
@@ -29,151 +29,193 @@ export const GetApiRequestSchema = /*@__PURE__*/
   messageDesc(file_tidegate_catalog_v1_catalog_service, 1);
 
 /**
+ * Describes the message tidegate.catalog.v1.BatchGetApisRequest.
+ * Use `create(BatchGetApisRequestSchema)` to create a new message.
+ */
+export const BatchGetApisRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 2);
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetApisResponse.
+ * Use `create(BatchGetApisResponseSchema)` to create a new message.
+ */
+export const BatchGetApisResponseSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 3);
+
+/**
  * Describes the message tidegate.catalog.v1.ListApisRequest.
  * Use `create(ListApisRequestSchema)` to create a new message.
  */
 export const ListApisRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 2);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 4);
 
 /**
  * Describes the message tidegate.catalog.v1.ListApisResponse.
  * Use `create(ListApisResponseSchema)` to create a new message.
  */
 export const ListApisResponseSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 3);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 5);
 
 /**
  * Describes the message tidegate.catalog.v1.UpdateApiRequest.
  * Use `create(UpdateApiRequestSchema)` to create a new message.
  */
 export const UpdateApiRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 4);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 6);
 
 /**
  * Describes the message tidegate.catalog.v1.DeleteApiRequest.
  * Use `create(DeleteApiRequestSchema)` to create a new message.
  */
 export const DeleteApiRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 5);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 7);
 
 /**
  * Describes the message tidegate.catalog.v1.TransferOwnershipRequest.
  * Use `create(TransferOwnershipRequestSchema)` to create a new message.
  */
 export const TransferOwnershipRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 6);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 8);
 
 /**
  * Describes the message tidegate.catalog.v1.CreateVersionRequest.
  * Use `create(CreateVersionRequestSchema)` to create a new message.
  */
 export const CreateVersionRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 7);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 9);
 
 /**
  * Describes the message tidegate.catalog.v1.GetVersionRequest.
  * Use `create(GetVersionRequestSchema)` to create a new message.
  */
 export const GetVersionRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 8);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 10);
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetVersionsRequest.
+ * Use `create(BatchGetVersionsRequestSchema)` to create a new message.
+ */
+export const BatchGetVersionsRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 11);
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetVersionsResponse.
+ * Use `create(BatchGetVersionsResponseSchema)` to create a new message.
+ */
+export const BatchGetVersionsResponseSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 12);
 
 /**
  * Describes the message tidegate.catalog.v1.ListVersionsRequest.
  * Use `create(ListVersionsRequestSchema)` to create a new message.
  */
 export const ListVersionsRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 9);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 13);
 
 /**
  * Describes the message tidegate.catalog.v1.ListVersionsResponse.
  * Use `create(ListVersionsResponseSchema)` to create a new message.
  */
 export const ListVersionsResponseSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 10);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 14);
 
 /**
  * Describes the message tidegate.catalog.v1.UpdateVersionRequest.
  * Use `create(UpdateVersionRequestSchema)` to create a new message.
  */
 export const UpdateVersionRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 11);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 15);
 
 /**
  * Describes the message tidegate.catalog.v1.DeleteVersionRequest.
  * Use `create(DeleteVersionRequestSchema)` to create a new message.
  */
 export const DeleteVersionRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 12);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 16);
 
 /**
  * Describes the message tidegate.catalog.v1.PublishVersionRequest.
  * Use `create(PublishVersionRequestSchema)` to create a new message.
  */
 export const PublishVersionRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 13);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 17);
 
 /**
  * Describes the message tidegate.catalog.v1.DemoteVersionRequest.
  * Use `create(DemoteVersionRequestSchema)` to create a new message.
  */
 export const DemoteVersionRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 14);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 18);
 
 /**
  * Describes the message tidegate.catalog.v1.CreatePlanRequest.
  * Use `create(CreatePlanRequestSchema)` to create a new message.
  */
 export const CreatePlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 15);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 19);
 
 /**
  * Describes the message tidegate.catalog.v1.GetPlanRequest.
  * Use `create(GetPlanRequestSchema)` to create a new message.
  */
 export const GetPlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 16);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 20);
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetPlansRequest.
+ * Use `create(BatchGetPlansRequestSchema)` to create a new message.
+ */
+export const BatchGetPlansRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 21);
+
+/**
+ * Describes the message tidegate.catalog.v1.BatchGetPlansResponse.
+ * Use `create(BatchGetPlansResponseSchema)` to create a new message.
+ */
+export const BatchGetPlansResponseSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 22);
 
 /**
  * Describes the message tidegate.catalog.v1.ListPlansRequest.
  * Use `create(ListPlansRequestSchema)` to create a new message.
  */
 export const ListPlansRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 17);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 23);
 
 /**
  * Describes the message tidegate.catalog.v1.ListPlansResponse.
  * Use `create(ListPlansResponseSchema)` to create a new message.
  */
 export const ListPlansResponseSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 18);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 24);
 
 /**
  * Describes the message tidegate.catalog.v1.UpdatePlanRequest.
  * Use `create(UpdatePlanRequestSchema)` to create a new message.
  */
 export const UpdatePlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 19);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 25);
 
 /**
  * Describes the message tidegate.catalog.v1.DeletePlanRequest.
  * Use `create(DeletePlanRequestSchema)` to create a new message.
  */
 export const DeletePlanRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 20);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 26);
 
 /**
  * Describes the message tidegate.catalog.v1.GetPlanUseRequest.
  * Use `create(GetPlanUseRequestSchema)` to create a new message.
  */
 export const GetPlanUseRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 21);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 27);
 
 /**
  * Describes the message tidegate.catalog.v1.PlanUse.
  * Use `create(PlanUseSchema)` to create a new message.
  */
 export const PlanUseSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_catalog_service, 22);
+  messageDesc(file_tidegate_catalog_v1_catalog_service, 28);
 
 /**
  * CatalogService is the catalog as users see it.

@@ -54,10 +54,10 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
   tags: string[];
 
   /**
-   * Where the backends are reached. At least one endpoint is needed. They are
-   * shown to the owner, to users with the role publisher while the version is
-   * CREATED and theirs to publish, and to administrators; for others they are
-   * not set.
+   * Where the backends are reached. At least one endpoint is needed, if it is not
+   * taken over from another version. They are shown to the owner, to users with the role
+   * publisher while the version is CREATED and theirs to publish, and to administrators;
+   * for others they are not set.
    *
    * @generated from field: tidegate.catalog.v1.Endpoints endpoints = 5;
    */
@@ -243,10 +243,10 @@ export declare type VersionJson = {
   tags?: string[];
 
   /**
-   * Where the backends are reached. At least one endpoint is needed. They are
-   * shown to the owner, to users with the role publisher while the version is
-   * CREATED and theirs to publish, and to administrators; for others they are
-   * not set.
+   * Where the backends are reached. At least one endpoint is needed, if it is not
+   * taken over from another version. They are shown to the owner, to users with the role
+   * publisher while the version is CREATED and theirs to publish, and to administrators;
+   * for others they are not set.
    *
    * @generated from field: tidegate.catalog.v1.Endpoints endpoints = 5;
    */

@@ -1,0 +1,41 @@
+package api
+
+import (
+	"context"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+)
+
+// AllowEndpointCheck allows a check of an endpoint of a version that the caller owns.
+func (a *API) AllowEndpointCheck(ctx context.Context, req *backplanev1.AllowEndpointCheckRequest) (*backplanev1.AllowEndpointCheckResponse, error) {
+	c := identity.From(ctx)
+	if c.User.Name == "" {
+		return nil, identity.NoToken()
+	}
+	name, err := resourcename.ParseVersion("version", req.GetVersion())
+	if err != nil {
+		return nil, err
+	}
+	err = a.store.AllowEndpointCheck(ctx, c.Viewer(), name, func(v store.Version) error {
+		if err := c.MayChange(v.Owner); err != nil {
+			return err
+		}
+		stage, endpoints := "production", v.Production
+		if req.GetStage() == catalogv1.Stage_STAGE_SANDBOX {
+			stage, endpoints = "sandbox", v.Sandbox
+		}
+		if len(endpoints) == 0 {
+			return fault.Precondition("the version has no endpoint for the stage %s", stage)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &backplanev1.AllowEndpointCheckResponse{}, nil
+}
