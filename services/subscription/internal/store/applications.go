@@ -11,6 +11,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/uniquename"
 )
@@ -54,10 +56,18 @@ func scanApplication(row sqldb.Row) (Application, error) {
 	return a, err
 }
 
-// CreateApplication adds an application, whose plan the catalog must have.
-func (s *Store) CreateApplication(ctx context.Context, a Application) (Application, error) {
+// CreateApplication adds an application, whose plan the catalog must have, once for a
+// request.
+func (s *Store) CreateApplication(ctx context.Context, req requestid.Request, a Application) (Application, error) {
 	a.ID, a.Etag = id.New(), 1
-	err := s.log.Write(ctx, "create application", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		made, err := resourcename.ParseApplication("", text)
+		if err == nil {
+			a, err = readApplication(ctx, tx, identity.Viewer{User: a.Owner}, made.Application)
+		}
+		return err
+	}
+	err := s.log.Write(ctx, "create application", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
 		a.CreatedAt, a.UpdatedAt = tx.Time, tx.Time
 		name := uniquename.Of(a.DisplayName)
 		if err := checkApplicationName(ctx, tx, a, name); err != nil {
@@ -77,7 +87,7 @@ func (s *Store) CreateApplication(ctx context.Context, a Application) (Applicati
 			return change.Record{}, fault.Unauthenticated("the user whose token this is has been removed")
 		}
 		return change.Record{Resource: ApplicationName(a.ID), After: a}, err
-	})
+	}))
 	return a, err
 }
 

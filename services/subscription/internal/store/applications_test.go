@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -24,7 +25,7 @@ func TestApplicationNamesThatLookAlike(t *testing.T) {
 		b.application(b.ann, "cocoa")
 		other := b.application(b.ann, "Other")
 		create := func(owner identity.Viewer, name string) error {
-			_, err := b.CreateApplication(ctx, store.Application{Owner: owner.User, DisplayName: name})
+			_, err := b.CreateApplication(ctx, requestid.Request{}, store.Application{Owner: owner.User, DisplayName: name})
 			return err
 		}
 		refused(t, "CreateApplication", create(b.ann, "СОСОА"), codes.AlreadyExists, `application.display_name: "СОСОА" looks like a name that is taken`)
@@ -50,7 +51,7 @@ func TestApplication(t *testing.T) {
 		ok(t, err)
 		_, err = b.Application(t.Context(), b.bob, made.ID)
 		refused(t, "Application(of another)", err, codes.NotFound, "applications/"+made.ID+" not found")
-		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "MY ÜBUNG"})
+		_, err = b.CreateApplication(t.Context(), requestid.Request{}, store.Application{Owner: b.ann.User, DisplayName: "MY ÜBUNG"})
 		refused(t, "CreateApplication(same name)", err, codes.AlreadyExists, `application.display_name: "MY ÜBUNG" is taken`)
 		b.application(b.bob, "My Übung") // another user's may have the same name
 
@@ -179,16 +180,16 @@ func TestRaces(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		b.publish("owner", "apis/a/versions/v")
 		one(t, "CreateApplication", race(func(int) error {
-			_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "same"})
+			_, err := b.CreateApplication(t.Context(), requestid.Request{}, store.Application{Owner: b.ann.User, DisplayName: "same"})
 			return err
 		}), codes.AlreadyExists)
 		app := list(t, b.Applications(t.Context(), b.ann, store.ApplicationFilter{}, store.ApplicationOrder{}, store.ApplicationKey{}))[0].ID
 		one(t, "CreateOAuthClient", race(func(i int) error {
-			_, err := b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))}, allow[store.Application])
+			_, err := b.CreateOAuthClient(t.Context(), requestid.Request{}, b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: store.Sandbox, ClientID: string(rune('a' + i))}, allow[store.Application])
 			return err
 		}), codes.AlreadyExists)
 		one(t, "CreateSubscription", race(func(int) error {
-			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: app, Version: "apis/a/versions/v", Plan: gold}, allow[store.Application])
+			_, err := b.CreateSubscription(t.Context(), requestid.Request{}, b.ann, store.Subscription{Application: app, Version: "apis/a/versions/v", Plan: gold}, allow[store.Application])
 			return err
 		}), codes.AlreadyExists)
 		one(t, "UpdateApplication", race(func(int) error {

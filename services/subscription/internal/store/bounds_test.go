@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -19,7 +20,7 @@ func TestApplicationsOfAUserAreBounded(t *testing.T) {
 		errs := make(chan error, 8)
 		for i := range 8 {
 			go func() {
-				_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: fmt.Sprint("app ", i)})
+				_, err := b.CreateApplication(t.Context(), requestid.Request{}, store.Application{Owner: b.ann.User, DisplayName: fmt.Sprint("app ", i)})
 				errs <- err
 			}()
 		}
@@ -35,7 +36,7 @@ func TestApplicationsOfAUserAreBounded(t *testing.T) {
 		if n := b.count("application"); made != 3 || n != 3 {
 			t.Errorf("%d applications were made and %d are there, want 3", made, n)
 		}
-		_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.bob.User, DisplayName: "app"})
+		_, err := b.CreateApplication(t.Context(), requestid.Request{}, store.Application{Owner: b.bob.User, DisplayName: "app"})
 		ok(t, err)
 	})
 }

@@ -1,6 +1,9 @@
 package store
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // conditions are those of a WHERE under way. A list has only those that it needs, so that
 // the engine finds the index that it is for.
@@ -34,12 +37,13 @@ func (c *conditions) after(column string, value any, id, key string, descending 
 	c.add("(", column, ", ", id, ")", follows, c.param(value), ", ", c.param(key), ")")
 }
 
-// where returns the WHERE, which is empty without conditions.
-func (c *conditions) where() string {
-	if len(c.all) == 0 {
+// where returns the WHERE, with further conditions; it is empty without any.
+func (c *conditions) where(more ...string) string {
+	all := slices.Concat(c.all, more)
+	if len(all) == 0 {
 		return ""
 	}
-	return "WHERE " + strings.Join(c.all, " AND ")
+	return "WHERE " + strings.Join(all, " AND ")
 }
 
 // orderBy returns the ORDER BY of a list.

@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -106,21 +107,21 @@ func (b *bench) user(username string, roles ...string) string {
 
 func (b *bench) application(v identity.Viewer, name string) store.Application {
 	b.t.Helper()
-	a, err := b.CreateApplication(b.t.Context(), store.Application{Owner: v.User, DisplayName: name})
+	a, err := b.CreateApplication(b.t.Context(), requestid.Request{}, store.Application{Owner: v.User, DisplayName: name})
 	ok(b.t, err)
 	return a
 }
 
 func (b *bench) oauthClient(v identity.Viewer, app string, stage store.Stage) store.OAuthClient {
 	b.t.Helper()
-	c, err := b.CreateOAuthClient(b.t.Context(), v, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)}, allow[store.Application])
+	c, err := b.CreateOAuthClient(b.t.Context(), requestid.Request{}, v, store.OAuthClient{Name: resourcename.OAuthClient{Application: app}, Stage: stage, ClientID: fmt.Sprintf("id-%s-%d", app, stage)}, allow[store.Application])
 	ok(b.t, err)
 	return c
 }
 
 func (b *bench) secret(v identity.Viewer, c store.OAuthClient, hash string, expires time.Time) store.Secret {
 	b.t.Helper()
-	s, err := b.CreateSecret(b.t.Context(), v, c.Name, expires, []byte(hash), allow[store.OAuthClient])
+	s, _, err := b.CreateSecret(b.t.Context(), requestid.Request{}, v, c.Name, expires, []byte(hash), allow[store.OAuthClient])
 	ok(b.t, err)
 	return s
 }
@@ -161,7 +162,7 @@ func cursor(n uint64) store.Cursor { return store.Cursor{Number: n, Text: fmt.Sp
 
 func (b *bench) subscribe(v identity.Viewer, app, name string) store.Subscription {
 	b.t.Helper()
-	s, err := b.CreateSubscription(b.t.Context(), v, store.Subscription{Application: app, Version: name, Plan: gold}, allow[store.Application])
+	s, err := b.CreateSubscription(b.t.Context(), requestid.Request{}, v, store.Subscription{Application: app, Version: name, Plan: gold}, allow[store.Application])
 	ok(b.t, err)
 	return s
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -68,11 +69,18 @@ func scanOAuthClient(row sqldb.Row) (OAuthClient, error) {
 }
 
 // CreateOAuthClient adds an OAuth client to the application in its name, which v
-// may see and which check lets the caller change. It generates the rest of the
-// name.
-func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAuthClient, check func(Application) error) (OAuthClient, error) {
+// may see and which check lets the caller change, once for a request. It generates the
+// rest of the name.
+func (s *Store) CreateOAuthClient(ctx context.Context, req requestid.Request, v identity.Viewer, c OAuthClient, check func(Application) error) (OAuthClient, error) {
 	c.Name.OAuthClient, c.Etag = id.New(), 1
-	err := s.log.Write(ctx, "create OAuth client", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		name, err := resourcename.ParseOAuthClient("", text)
+		if err == nil {
+			c, err = readOAuthClient(ctx, tx, v, name)
+		}
+		return err
+	}
+	err := s.log.Write(ctx, "create OAuth client", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
 		app, err := readApplication(ctx, tx, v, c.Name.Application)
 		if err != nil {
 			return change.Record{}, err
@@ -89,7 +97,7 @@ func (s *Store) CreateOAuthClient(ctx context.Context, v identity.Viewer, c OAut
 			return change.Record{}, fault.AlreadyExists("the application has an OAuth client for %s already", c.Stage)
 		}
 		return change.Record{Resource: c.Name.String(), After: c}, err
-	})
+	}))
 	return c, err
 }
 

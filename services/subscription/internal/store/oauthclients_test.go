@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -36,12 +37,12 @@ func TestOAuthClient(t *testing.T) {
 			_, err := b.OAuthClient(t.Context(), tt.v, tt.client)
 			refused(t, "OAuthClient "+tt.name, err, codes.NotFound, want)
 			refused(t, "DeleteOAuthClient "+tt.name, b.DeleteOAuthClient(t.Context(), tt.v, tt.client, allow[store.OAuthClient]), codes.NotFound, want)
-			_, err = b.CreateSecret(t.Context(), tt.v, tt.client, time.Time{}, []byte("h"), allow[store.OAuthClient])
+			_, _, err = b.CreateSecret(t.Context(), requestid.Request{}, tt.v, tt.client, time.Time{}, []byte("h"), allow[store.OAuthClient])
 			refused(t, "CreateSecret "+tt.name, err, codes.NotFound, want)
 		}
-		_, err = b.CreateOAuthClient(t.Context(), b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app.ID}, Stage: store.Production, ClientID: "x"}, allow[store.Application])
+		_, err = b.CreateOAuthClient(t.Context(), requestid.Request{}, b.ann, store.OAuthClient{Name: resourcename.OAuthClient{Application: app.ID}, Stage: store.Production, ClientID: "x"}, allow[store.Application])
 		refused(t, "CreateOAuthClient(second)", err, codes.AlreadyExists, "the application has an OAuth client for production already")
-		_, err = b.CreateOAuthClient(t.Context(), b.bob, store.OAuthClient{Name: resourcename.OAuthClient{Application: app.ID}, Stage: store.Sandbox, ClientID: "x"}, allow[store.Application])
+		_, err = b.CreateOAuthClient(t.Context(), requestid.Request{}, b.bob, store.OAuthClient{Name: resourcename.OAuthClient{Application: app.ID}, Stage: store.Sandbox, ClientID: "x"}, allow[store.Application])
 		refused(t, "CreateOAuthClient(of another)", err, codes.NotFound, "not found")
 		sandbox := b.oauthClient(b.admin, app.ID, store.Sandbox)
 		for _, tt := range []struct {
@@ -151,7 +152,7 @@ func TestSecretsAreBounded(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		c := b.oauthClient(b.ann, b.application(b.ann, "one").ID, store.Production)
 		create := func(expires time.Time) error {
-			_, err := b.CreateSecret(t.Context(), b.ann, c.Name, expires, []byte("h"), allow[store.OAuthClient])
+			_, _, err := b.CreateSecret(t.Context(), requestid.Request{}, b.ann, c.Name, expires, []byte("h"), allow[store.OAuthClient])
 			return err
 		}
 		ok(t, create(b.now().Add(time.Minute)))

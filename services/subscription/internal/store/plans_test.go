@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -87,7 +88,7 @@ func TestPlanOfAnApplication(t *testing.T) {
 		if !of || refusal.Plan != gold {
 			t.Errorf("the refusal rests on %v, want %s", refusal, gold)
 		}
-		_, err = b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "b", Plan: gold})
+		_, err = b.CreateApplication(t.Context(), requestid.Request{}, store.Application{Owner: b.ann.User, DisplayName: "b", Plan: gold})
 		refused(t, "a new application with a plan that is gone", err, codes.NotFound, gold+" not found")
 	})
 }

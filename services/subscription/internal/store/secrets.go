@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -50,14 +51,23 @@ func scanSecret(row sqldb.Row) (Secret, error) {
 }
 
 // CreateSecret adds a secret, of which it stores only the hash, to an OAuth client
-// that v may see and that check lets the caller change. It expires at the time
-// given; the zero time means never.
-func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client resourcename.OAuthClient, expires time.Time, hash []byte, check func(OAuthClient) error) (Secret, error) {
-	secret := Secret{
+// that v may see and that check lets the caller change, once for a request: the hash is
+// that of the secret where made is true. It expires at the time given; the zero time means
+// never.
+func (s *Store) CreateSecret(ctx context.Context, req requestid.Request, v identity.Viewer, client resourcename.OAuthClient, expires time.Time, hash []byte, check func(OAuthClient) error) (secret Secret, made bool, err error) {
+	secret = Secret{
 		Name:      resourcename.OAuthClientSecret{Application: client.Application, OAuthClient: client.OAuthClient, Secret: id.New()},
 		ExpiresAt: maybe(micros(expires)),
 	}
-	err := s.log.Write(ctx, "create secret", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		name, err := resourcename.ParseOAuthClientSecret("", text)
+		if err == nil {
+			secret, err = readSecret(ctx, tx, v, name)
+		}
+		return err
+	}
+	err = s.log.Write(ctx, "create secret", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
+		made = true
 		c, err := readOAuthClient(ctx, tx, v, client)
 		if err != nil {
 			return change.Record{}, err
@@ -80,8 +90,8 @@ func (s *Store) CreateSecret(ctx context.Context, v identity.Viewer, client reso
 			INSERT INTO oauth_client_secret (id, oauth_client, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
 			secret.Name.Secret, client.OAuthClient, hash, secret.CreatedAt.UnixMicro(), micros(secret.ExpiresAt))
 		return change.Record{Resource: secret.Name.String(), After: secret, Secrets: []string{"secret"}}, err
-	})
-	return secret, err
+	}))
+	return secret, made, err
 }
 
 // Secret returns a secret of an OAuth client that v may see, or a NotFound fault.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -19,7 +20,7 @@ var files embed.FS
 
 // Schema returns the schema of the service's database.
 func Schema() sqldb.Schema {
-	return sqldb.Schema{Service: "subscription", Parts: []sqldb.Part{change.Schema(), {Name: "subscription", Files: files}}}
+	return sqldb.Schema{Service: "subscription", Parts: []sqldb.Part{change.Schema(), requestid.Schema(), {Name: "subscription", Files: files}}}
 }
 
 // Store reads and writes the database. A method that writes what others must see

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -11,6 +12,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -96,10 +99,17 @@ func checkOffer(version Version, plan string) error {
 
 // CreateSubscription subscribes an application, which v may see and which check
 // lets the caller change, to a published version under a plan that the version
-// offers.
-func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub Subscription, check func(Application) error) (Subscription, error) {
+// offers, once for a request.
+func (s *Store) CreateSubscription(ctx context.Context, req requestid.Request, v identity.Viewer, sub Subscription, check func(Application) error) (Subscription, error) {
 	sub.ID, sub.Etag = id.New(), 1
-	err := s.log.Write(ctx, "create subscription", func(tx *change.Tx) (change.Record, error) {
+	again := func(tx *change.Tx, text string) error {
+		made, err := resourcename.ParseSubscription("", text)
+		if err == nil {
+			sub, err = readSubscription(ctx, tx, v, made.Subscription)
+		}
+		return err
+	}
+	err := s.log.Write(ctx, "create subscription", req.Once(ctx, again, func(tx *change.Tx) (change.Record, error) {
 		app, err := readApplication(ctx, tx, v, sub.Application)
 		if err != nil {
 			return change.Record{}, err
@@ -115,9 +125,9 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 			return change.Record{}, err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO subscription (id, application, version, plan, blocked, created_at, updated_at, etag)
-			VALUES ($1, $2, $3, $4, FALSE, $5, $6, $7)`,
-			sub.ID, sub.Application, sub.Version, sub.Plan, tx.Time.UnixMicro(), tx.Time.UnixMicro(), sub.Etag)
+			INSERT INTO subscription (id, application, application_owner, version, version_owner, plan, blocked, created_at, updated_at, etag)
+			VALUES ($1, $2, $3, $4, $5, $6, FALSE, $7, $8, $9)`,
+			sub.ID, sub.Application, app.Owner, sub.Version, version.Owner, sub.Plan, tx.Time.UnixMicro(), tx.Time.UnixMicro(), sub.Etag)
 		if sqldb.IsUnique(err) {
 			return change.Record{}, fault.AlreadyExists("%s is subscribed to %s already", ApplicationName(sub.Application), sub.Version)
 		}
@@ -129,7 +139,7 @@ func (s *Store) CreateSubscription(ctx context.Context, v identity.Viewer, sub S
 		}
 		pair := PairName(sub.Application, sub.Version)
 		return change.Record{Resource: SubscriptionName(sub.ID), After: sub, Event: event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, pair)}, err
-	})
+	}))
 	return sub, err
 }
 
@@ -169,20 +179,28 @@ type SubscriptionFilter struct {
 func (s *Store) Subscriptions(ctx context.Context, v identity.Viewer, f SubscriptionFilter, after sqldb.TimeKey) iter.Seq2[Subscription, error] {
 	return sqldb.Pages(Subscription.ListKey, after, func(after sqldb.TimeKey, limit int) ([]Subscription, error) {
 		var w conditions
-		if owner := v.Owner(); owner != nil {
-			viewer := w.param(*owner)
-			w.add("(a.owner = ", viewer, " OR v.owner = ", viewer, ")")
-		}
 		w.is("s.application", f.Application)
 		w.is("s.version", f.Version)
 		w.is("s.plan", f.Plan)
-		w.is("CASE WHEN s.blocked THEN 'BLOCKED' ELSE 'ACTIVE' END", f.State)
-		w.is("a.owner", f.Owner)
-		w.is("v.owner", f.VersionOwner)
+		if f.State != nil {
+			w.add(cmp.Or(map[string]string{"BLOCKED": "s.blocked", "ACTIVE": "NOT s.blocked"}[*f.State], "FALSE"))
+		}
+		w.is("s.application_owner", f.Owner)
+		w.is("s.version_owner", f.VersionOwner)
 		if after != (sqldb.TimeKey{}) {
 			w.after("s.created_at", after.Time, "s.id", after.ID, false)
 		}
-		return sqldb.All(ctx, s.db, scanSubscription, selectSubscription+w.where()+orderBy("s.created_at", "s.id", false)+" LIMIT "+w.param(limit), w.args...)
+		if v.All {
+			return sqldb.All(ctx, s.db, scanSubscription, selectSubscription+w.where()+orderBy("s.created_at", "s.id", false)+" LIMIT "+w.param(limit), w.args...)
+		}
+		// Each of the two conditions is enough, and has an index that is in order. What they
+		// find is few rows, which are sorted: with the plus no engine reads all in order instead.
+		viewer, first := w.param(v.User), w.param(limit)
+		keys := func(owner string) string {
+			return "SELECT id FROM (SELECT s.id FROM subscription s " + w.where(owner+" = "+viewer) + orderBy("s.created_at", "s.id", false) + " LIMIT " + first + ") k"
+		}
+		return sqldb.All(ctx, s.db, scanSubscription, selectSubscription+`
+			WHERE s.id IN (`+keys("s.application_owner")+" UNION "+keys("s.version_owner")+")"+orderBy("+s.created_at", "s.id", false)+" LIMIT "+first, w.args...)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -40,7 +41,7 @@ func TestCreateSubscription(t *testing.T) {
 			{"an own version, not published", b.bob, bobApp.ID, v2, gold, codes.FailedPrecondition, "is not published", "VERSION_NOT_PUBLISHED", true},
 			{"a plan not on offer", b.ann, annApp.ID, v1, silver, codes.FailedPrecondition, v1 + " does not offer " + silver, "PLAN_NOT_OFFERED", true},
 		} {
-			_, err := b.CreateSubscription(t.Context(), tt.v, store.Subscription{Application: tt.app, Version: tt.to, Plan: tt.plan}, allow[store.Application])
+			_, err := b.CreateSubscription(t.Context(), requestid.Request{}, tt.v, store.Subscription{Application: tt.app, Version: tt.to, Plan: tt.plan}, allow[store.Application])
 			refused(t, tt.name, err, tt.code, tt.text)
 			var refusal *store.CatalogRefusal
 			if errors.As(err, &refusal) != tt.aboutTheVersions || fault.Reason(err) != tt.reason {
@@ -55,7 +56,7 @@ func TestCreateSubscription(t *testing.T) {
 		if diff := cmp.Diff(made, got); err != nil || diff != "" {
 			t.Errorf("Subscription() = %v (-made +got):\n%s", err, diff)
 		}
-		_, err = b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: annApp.ID, Version: v1, Plan: gold}, allow[store.Application])
+		_, err = b.CreateSubscription(t.Context(), requestid.Request{}, b.ann, store.Subscription{Application: annApp.ID, Version: v1, Plan: gold}, allow[store.Application])
 		refused(t, "a second one", err, codes.AlreadyExists, "is subscribed to "+v1+" already")
 		want := []string{"applications/" + annApp.ID + "@" + v1}
 		if diff := cmp.Diff(want, b.events(before)); diff != "" {

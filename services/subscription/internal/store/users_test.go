@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -140,7 +141,7 @@ func TestDeleteUserTakesAllWithThem(t *testing.T) {
 				t.Errorf("%d rows left in %s", n, table)
 			}
 		}
-		_, err := b.CreateApplication(t.Context(), store.Application{Owner: b.ann.User, DisplayName: "late"})
+		_, err := b.CreateApplication(t.Context(), requestid.Request{}, store.Application{Owner: b.ann.User, DisplayName: "late"})
 		refused(t, "CreateApplication of one who is gone", err, codes.Unauthenticated, "has been removed")
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -181,7 +182,7 @@ func TestSubscribeAgainstRemoval(t *testing.T) {
 				b.catalog(store.CatalogChange{Removed: []string{v1}})
 				return nil
 			}
-			_, err := b.CreateSubscription(t.Context(), b.ann, store.Subscription{Application: apps[i].ID, Version: v1, Plan: gold}, allow[store.Application])
+			_, err := b.CreateSubscription(t.Context(), requestid.Request{}, b.ann, store.Subscription{Application: apps[i].ID, Version: v1, Plan: gold}, allow[store.Application])
 			return err
 		})
 		if n := b.count("subscription"); n != 0 {

@@ -30,7 +30,12 @@ const (
 type CreateApplicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The application; its output-only fields are ignored.
-	Application   *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+	// when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -70,6 +75,13 @@ func (x *CreateApplicationRequest) GetApplication() *Application {
 		return x.Application
 	}
 	return nil
+}
+
+func (x *CreateApplicationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetApplicationRequest names an application.
@@ -481,7 +493,12 @@ type CreateOAuthClientRequest struct {
 	// The application, applications/{application}.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The OAuth client; only its stage is read.
-	OauthClient   *OAuthClient `protobuf:"bytes,2,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
+	OauthClient *OAuthClient `protobuf:"bytes,2,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+	// when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -528,6 +545,13 @@ func (x *CreateOAuthClientRequest) GetOauthClient() *OAuthClient {
 		return x.OauthClient
 	}
 	return nil
+}
+
+func (x *CreateOAuthClientRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetOAuthClientRequest names an OAuth client.
@@ -759,8 +783,13 @@ type CreateOAuthClientSecretRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The secret; only its expire_time is read.
 	OauthClientSecret *OAuthClientSecret `protobuf:"bytes,2,opt,name=oauth_client_secret,json=oauthClientSecret,proto3" json:"oauth_client_secret,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now and without its value, and makes nothing: NOT_FOUND when it was deleted since, and
+	// INVALID_ARGUMENT when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateOAuthClientSecretRequest) Reset() {
@@ -805,6 +834,13 @@ func (x *CreateOAuthClientSecretRequest) GetOauthClientSecret() *OAuthClientSecr
 		return x.OauthClientSecret
 	}
 	return nil
+}
+
+func (x *CreateOAuthClientSecretRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetOAuthClientSecretRequest names a secret.
@@ -1024,9 +1060,11 @@ var File_tidegate_subscription_v1_application_service_proto protoreflect.FileDes
 
 const file_tidegate_subscription_v1_application_service_proto_rawDesc = "" +
 	"\n" +
-	"2tidegate/subscription/v1/application_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a*tidegate/subscription/v1/application.proto\x1a+tidegate/subscription/v1/oauth_client.proto\"n\n" +
+	"2tidegate/subscription/v1/application_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a*tidegate/subscription/v1/application.proto\x1a+tidegate/subscription/v1/oauth_client.proto\"\xa2\x01\n" +
 	"\x18CreateApplicationRequest\x12R\n" +
-	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\"9\n" +
+	"\vapplication\x18\x01 \x01(\v2%.tidegate.subscription.v1.ApplicationB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vapplication\x122\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"9\n" +
 	"\x15GetApplicationRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\"r\n" +
 	"\x1bBatchGetApplicationsRequest\x12.\n" +
@@ -1050,10 +1088,12 @@ const file_tidegate_subscription_v1_application_service_proto_rawDesc = "" +
 	"updateMask\"Y\n" +
 	"\x18DeleteApplicationRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x95\x01\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xc9\x01\n" +
 	"\x18CreateOAuthClientRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa8\xea0\x01R\x06parent\x12S\n" +
-	"\foauth_client\x18\x02 \x01(\v2%.tidegate.subscription.v1.OAuthClientB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\voauthClient\"9\n" +
+	"\foauth_client\x18\x02 \x01(\v2%.tidegate.subscription.v1.OAuthClientB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\voauthClient\x122\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"9\n" +
 	"\x15GetOAuthClientRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xb0\xea0\x01R\x04name\"\x85\x01\n" +
 	"\x17ListOAuthClientsRequest\x12$\n" +
@@ -1066,10 +1106,12 @@ const file_tidegate_subscription_v1_application_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Y\n" +
 	"\x18DeleteOAuthClientRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xb0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xae\x01\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\xe2\x01\n" +
 	"\x1eCreateOAuthClientSecretRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xb0\xea0\x01R\x06parent\x12f\n" +
-	"\x13oauth_client_secret\x18\x02 \x01(\v2+.tidegate.subscription.v1.OAuthClientSecretB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x11oauthClientSecret\"?\n" +
+	"\x13oauth_client_secret\x18\x02 \x01(\v2+.tidegate.subscription.v1.OAuthClientSecretB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x11oauthClientSecret\x122\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"?\n" +
 	"\x1bGetOAuthClientSecretRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xb8\xea0\x01R\x04name\"\x8b\x01\n" +
 	"\x1dListOAuthClientSecretsRequest\x12$\n" +

@@ -30,7 +30,12 @@ const (
 type CreateSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscription; its output-only fields are ignored.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+	// hour, a call of the same user with the same UUID returns what the first one made, as it
+	// is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+	// when the rest of the request differs. Empty for none.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -70,6 +75,13 @@ func (x *CreateSubscriptionRequest) GetSubscription() *Subscription {
 		return x.Subscription
 	}
 	return nil
+}
+
+func (x *CreateSubscriptionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetSubscriptionRequest names a subscription.
@@ -467,9 +479,11 @@ var File_tidegate_subscription_v1_subscription_service_proto protoreflect.FileDe
 
 const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\n" +
-	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a+tidegate/subscription/v1/subscription.proto\"r\n" +
+	"3tidegate/subscription/v1/subscription_service.proto\x12\x18tidegate.subscription.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a+tidegate/subscription/v1/subscription.proto\"\xa6\x01\n" +
 	"\x19CreateSubscriptionRequest\x12U\n" +
-	"\fsubscription\x18\x01 \x01(\v2&.tidegate.subscription.v1.SubscriptionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fsubscription\":\n" +
+	"\fsubscription\x18\x01 \x01(\v2&.tidegate.subscription.v1.SubscriptionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\fsubscription\x122\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\":\n" +
 	"\x16GetSubscriptionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\"\x82\x01\n" +
 	"\x18ListSubscriptionsRequest\x12\x1b\n" +

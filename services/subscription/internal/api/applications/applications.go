@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
@@ -23,7 +24,9 @@ func (a *API) CreateApplication(ctx context.Context, req *subscriptionv1.CreateA
 	if err := mayGivePlan(c, "", row.Plan); err != nil {
 		return nil, err
 	}
-	app, err := withCatalog(ctx, a.catalog, func() (store.Application, error) { return a.store.CreateApplication(ctx, row) })
+	app, err := withCatalog(ctx, a.catalog, func() (store.Application, error) {
+		return a.store.CreateApplication(ctx, requestid.Of(ctx, req), row)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -26,7 +27,7 @@ func (a *API) CreateOAuthClient(ctx context.Context, req *subscriptionv1.CreateO
 		Name:  resourcename.OAuthClient{Application: parent.Application},
 		Stage: store.Stage(req.GetOauthClient().GetStage()), ClientID: token.NewClientID(),
 	}
-	client, err = a.store.CreateOAuthClient(ctx, c.Viewer(), client, func(app store.Application) error {
+	client, err = a.store.CreateOAuthClient(ctx, requestid.Of(ctx, req), c.Viewer(), client, func(app store.Application) error {
 		return c.MayChange(app.Owner)
 	})
 	if err != nil {

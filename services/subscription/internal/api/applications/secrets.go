@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -19,7 +20,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// CreateOAuthClientSecret adds a secret to an OAuth client. Only its answer has the
+// CreateOAuthClientSecret adds a secret to an OAuth client. Only its first answer has the
 // value.
 func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.CreateOAuthClientSecretRequest) (*subscriptionv1.OAuthClientSecret, error) {
 	c := identity.From(ctx)
@@ -32,15 +33,17 @@ func (a *API) CreateOAuthClientSecret(ctx context.Context, req *subscriptionv1.C
 		return nil, err
 	}
 	value, hash := token.New(madesecret.ClientSecret)
-	s, err := a.store.CreateSecret(ctx, c.Viewer(), client, expires, hash, func(row store.OAuthClient) error {
+	s, made, err := a.store.CreateSecret(ctx, requestid.Of(ctx, req), c.Viewer(), client, expires, hash, func(row store.OAuthClient) error {
 		return c.MayChange(row.Owner)
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.security.Write(ctx, securitylog.Event{Kind: securitylog.SecretMade, What: s.Name.String()})
 	out := secretProto(s)
-	out.Secret = value
+	if made {
+		a.security.Write(ctx, securitylog.Event{Kind: securitylog.SecretMade, What: s.Name.String()})
+		out.Secret = value
+	}
 	return out, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
@@ -23,7 +24,7 @@ func (a *API) CreateSubscription(ctx context.Context, req *subscriptionv1.Create
 		return nil, err
 	}
 	sub, err := withCatalog(ctx, a.catalog, func() (store.Subscription, error) {
-		return a.store.CreateSubscription(ctx, c.Viewer(), row, func(app store.Application) error {
+		return a.store.CreateSubscription(ctx, requestid.Of(ctx, req), c.Viewer(), row, func(app store.Application) error {
 			return c.MayChange(app.Owner)
 		})
 	})

@@ -103,7 +103,7 @@ CREATE TABLE application (
     etag         BIGINT NOT NULL,
     UNIQUE (owner, name_fold)
 );
-CREATE INDEX application_created ON application (created_at, id);
+CREATE INDEX application_created ON application (created_at, id, name_fold);
 CREATE INDEX application_name ON application (name_fold, id);
 CREATE INDEX application_owner ON application (owner, created_at, id);
 CREATE INDEX application_plan ON application (plan) WHERE plan <> '';
@@ -146,7 +146,8 @@ CREATE TABLE version (
     -- Whether applications need no subscription.
     subscriptionless BOOLEAN NOT NULL,
     -- That of the catalog's change that made it so.
-    change_number BIGINT NOT NULL
+    change_number BIGINT NOT NULL,
+    UNIQUE (name, owner)
 );
 CREATE INDEX version_owner ON version (owner);
 CREATE INDEX version_context ON version (context);
@@ -170,17 +171,25 @@ INSERT INTO catalog_cursor (id, number, cursor, gateways) VALUES (1, 0, '', '');
 CREATE TABLE subscription (
     id          TEXT COLLATE "C" PRIMARY KEY,
     application TEXT COLLATE "C" NOT NULL REFERENCES application (id) ON DELETE CASCADE,
-    version     TEXT COLLATE "C" NOT NULL REFERENCES version (name) ON DELETE CASCADE,
+    version     TEXT COLLATE "C" NOT NULL,
+    -- That of the version, which it follows, so that lists of an owner's are found in order.
+    version_owner     TEXT COLLATE "C" NOT NULL,
+    -- That of the application, which never changes.
+    application_owner TEXT COLLATE "C" NOT NULL,
     plan        TEXT COLLATE "C" NOT NULL,
     blocked     BOOLEAN NOT NULL,
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
     etag        BIGINT NOT NULL,
-    UNIQUE (application, version)
+    UNIQUE (application, version),
+    FOREIGN KEY (version, version_owner) REFERENCES version (name, owner) ON DELETE CASCADE ON UPDATE CASCADE
 );
 CREATE INDEX subscription_plan ON subscription (plan);
 CREATE INDEX subscription_created ON subscription (created_at, id);
 CREATE INDEX subscription_version ON subscription (version, created_at, id);
+CREATE INDEX subscription_version_owner ON subscription (version_owner, created_at, id);
+CREATE INDEX subscription_application_owner ON subscription (application_owner, created_at, id);
+CREATE INDEX subscription_blocked ON subscription (version, created_at, id) WHERE blocked;
 
 -- Tokens taken back before their end.
 CREATE TABLE revocation (

@@ -25,6 +25,16 @@ export declare type CreateApplicationRequest = Message<"tidegate.subscription.v1
    * @generated from field: tidegate.subscription.v1.Application application = 1;
    */
   application?: Application;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
 };
 
 /**
@@ -39,6 +49,16 @@ export declare type CreateApplicationRequestJson = {
    * @generated from field: tidegate.subscription.v1.Application application = 1;
    */
   application?: ApplicationJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId?: string;
 };
 
 /**
@@ -434,6 +454,16 @@ export declare type CreateOAuthClientRequest = Message<"tidegate.subscription.v1
    * @generated from field: tidegate.subscription.v1.OAuthClient oauth_client = 2;
    */
   oauthClient?: OAuthClient;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
 };
 
 /**
@@ -455,6 +485,16 @@ export declare type CreateOAuthClientRequestJson = {
    * @generated from field: tidegate.subscription.v1.OAuthClient oauth_client = 2;
    */
   oauthClient?: OAuthClientJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId?: string;
 };
 
 /**
@@ -678,6 +718,16 @@ export declare type CreateOAuthClientSecretRequest = Message<"tidegate.subscript
    * @generated from field: tidegate.subscription.v1.OAuthClientSecret oauth_client_secret = 2;
    */
   oauthClientSecret?: OAuthClientSecret;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now and without its value, and makes nothing: NOT_FOUND when it was deleted since, and
+   * INVALID_ARGUMENT when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
 };
 
 /**
@@ -699,6 +749,16 @@ export declare type CreateOAuthClientSecretRequestJson = {
    * @generated from field: tidegate.subscription.v1.OAuthClientSecret oauth_client_secret = 2;
    */
   oauthClientSecret?: OAuthClientSecretJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now and without its value, and makes nothing: NOT_FOUND when it was deleted since, and
+   * INVALID_ARGUMENT when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId?: string;
 };
 
 /**

@@ -24,6 +24,16 @@ export declare type CreateSubscriptionRequest = Message<"tidegate.subscription.v
    * @generated from field: tidegate.subscription.v1.Subscription subscription = 1;
    */
   subscription?: Subscription;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
 };
 
 /**
@@ -38,6 +48,16 @@ export declare type CreateSubscriptionRequestJson = {
    * @generated from field: tidegate.subscription.v1.Subscription subscription = 1;
    */
   subscription?: SubscriptionJson;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. For an
+   * hour, a call of the same user with the same UUID returns what the first one made, as it
+   * is now, and makes nothing: NOT_FOUND when it was deleted since, and INVALID_ARGUMENT
+   * when the rest of the request differs. Empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId?: string;
 };
 
 /**
