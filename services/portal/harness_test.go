@@ -34,6 +34,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/portal"
 	"github.com/tidegatehq/tidegate/services/portal/openapitest"
 )
@@ -156,7 +157,7 @@ func start(t *testing.T, change ...func(*portal.Config)) *site {
 	s.pool.AppendCertsFromPEM(pem)
 	files := s.ca.Issue(t, "portal", "localhost")
 	cfg := portal.Default()
-	cfg.TLSCert, cfg.TLSKey = files.Cert, files.Key
+	cfg.TLSCert, cfg.TLSKey, cfg.MasterKeyFile = files.Cert, files.Key, masterKey(t)
 	cfg.Listener, cfg.GRPCListener, cfg.Ops.Listener = listen(t), listen(t), listen(t)
 	conn := s.serve(t)
 	cfg.Catalog.Conn, cfg.Subscription.Conn, cfg.Gateways.Conn = conn, conn, conn
@@ -260,6 +261,16 @@ func (l *lockedLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
+}
+
+// masterKey is a file with a new master key.
+func masterKey(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "master-key")
+	if _, err := seal.Create(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // nowhere is a service that is away. It has a socket that is not there, because a

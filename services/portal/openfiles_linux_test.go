@@ -28,6 +28,7 @@ func TestTooFewOpenFiles(t *testing.T) {
 	}
 	cfg := portal.Default()
 	cfg.Listen, cfg.GRPC, cfg.Ops.Addr, cfg.Plaintext = "127.0.0.1:0", "127.0.0.1:0", "", true
+	cfg.MasterKeyFile = masterKey(t)
 	err := portal.Run(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "the limit of open files is ") || !strings.Contains(err.Error(), "are needed") {
 		t.Errorf("Run = %v, want that the limit of open files is too low", err)

@@ -1,9 +1,10 @@
-// Package portal is what users and their programs reach: REST, the OAuth2 endpoints
-// and the public gRPC. It stores nothing and has no rights: it passes calls to the
+// Package portal is what users and their programs reach: pages, REST, the OAuth2
+// endpoints and the public gRPC. It stores nothing and has no rights: it passes calls to the
 // services with the caller's token, and the services decide.
 package portal
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -32,6 +33,12 @@ type Config struct {
 	TLSCert, TLSKey string
 	// Plaintext serves HTTPS and gRPC without TLS, for use behind a proxy that adds it.
 	Plaintext bool
+	// MasterKeyFile has the key that seals the cookies of the pages; it is the
+	// installation's.
+	MasterKeyFile string
+	// FirstPassword says where the first administrator's password is, or "" once it is no
+	// longer good; nil where that is not known.
+	FirstPassword func(context.Context) string
 	// Drain is how long requests may continue after a stop.
 	Drain time.Duration
 	// Catalog and Subscription are the services behind the portal.
@@ -74,11 +81,12 @@ func Default() Config {
 // what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
-	fs.StringVar(&c.Listen, prefix+"listen", c.Listen, "`address` of HTTPS: REST and OAuth2, host:port")
+	fs.StringVar(&c.Listen, prefix+"listen", c.Listen, "`address` of HTTPS: pages, REST and OAuth2, host:port")
 	fs.StringVar(&c.GRPC, prefix+"grpc", c.GRPC, "`address` of the public gRPC, host:port; empty for none")
 	fs.StringVar(&c.TLSCert, prefix+"tls-cert", c.TLSCert, "PEM `file` of the certificate for HTTPS and gRPC")
 	fs.StringVar(&c.TLSKey, prefix+"tls-key", c.TLSKey, "PEM `file` of the certificate's key")
 	fs.BoolVar(&c.Plaintext, prefix+"plaintext", c.Plaintext, "serve HTTPS and gRPC without TLS, behind a proxy that adds it")
+	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the installation's master key, which seals the cookies of the pages; required")
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may continue after a stop; 0 for not at all")
 	c.Catalog.Flags(fs, prefix)
 	c.Subscription.Flags(fs, prefix)
@@ -108,6 +116,9 @@ func (c *Config) Check() error {
 		fail("%stls-cert and %stls-key are needed, or %splaintext behind a proxy that adds TLS", p, p, p)
 	case c.TLSCert != "" && c.Plaintext:
 		fail("%splaintext and %stls-cert exclude each other", p, p)
+	}
+	if c.MasterKeyFile == "" {
+		fail("%smaster-key-file: a file is needed", p)
 	}
 	if c.Drain < 0 {
 		fail("%sdrain: must not be negative", p)

@@ -31,15 +31,16 @@ func TestCheck(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"-tls-cert=c", "-tls-key=k"}, nil},
-		{[]string{"-plaintext"}, nil},
-		{[]string{"-plaintext", "-grpc=", "-ops="}, nil},
-		{nil, []string{"-tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS"}},
-		{[]string{"-tls-cert=c"}, []string{"-tls-cert and -tls-key go together"}},
-		{[]string{"-tls-cert=c", "-tls-key=k", "-plaintext"}, []string{"-plaintext and -tls-cert exclude each other"}},
+		{[]string{"-tls-cert=c", "-tls-key=k", "-master-key-file=m"}, nil},
+		{[]string{"-plaintext", "-master-key-file=m"}, nil},
+		{[]string{"-plaintext", "-grpc=", "-ops=", "-master-key-file=m"}, nil},
+		{nil, []string{"-tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS", "-master-key-file: a file is needed"}},
+		{[]string{"-tls-cert=c"}, []string{"-tls-cert and -tls-key go together", "-master-key-file: a file is needed"}},
+		{[]string{"-tls-cert=c", "-tls-key=k", "-plaintext"}, []string{"-plaintext and -tls-cert exclude each other", "-master-key-file: a file is needed"}},
 		{[]string{"-plaintext", "-listen=9443", "-grpc=x", "-ops=y", "-drain=-1s", "-catalog=", "-subscription=10.0.0.1:1", "-gateway-cert=c"}, []string{
 			`-listen: "9443" is not host:port`,
 			`-grpc: "x" is not host:port`,
+			"-master-key-file: a file is needed",
 			"-drain: must not be negative",
 			"-catalog: an address is needed",
 			"-subscription: 10.0.0.1:1 is not on loopback, so -subscription-ca, -subscription-cert and -subscription-key are needed",
@@ -79,18 +80,18 @@ func TestOnlyDefaultMakesAConfig(t *testing.T) {
 func TestProgram(t *testing.T) {
 	taken := listen(t)
 	defer taken.Close()
-	busy := taken.Addr().String()
+	busy, key := taken.Addr().String(), masterKey(t)
 	tests := []struct {
 		args []string
 		code int
 		want string
 	}{
-		{[]string{"-tls-cert=/no/cert", "-tls-key=/no/key", "-ops="}, 1, "portal: read TLS files: stat /no/cert: no such file or directory\n"},
-		{[]string{"-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: -listen: " + busy + " is taken by another program; give another\n"},
-		{[]string{"-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: -grpc: " + busy + " is taken by another program; give another\n"},
-		{[]string{"-plaintext", "-unheard-of", "-drain=x"}, 2, "portal: unknown flag -unheard-of\nportal: -drain: invalid value \"x\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\n"},
-		{[]string{"-drain=x", "-listen=x", "-plaintext"}, 2, "portal: -drain: invalid value \"x\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\nportal: -listen: \"x\" is not host:port\n"},
-		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\n"},
+		{[]string{"-master-key-file=" + key, "-tls-cert=/no/cert", "-tls-key=/no/key", "-ops="}, 1, "portal: read TLS files: stat /no/cert: no such file or directory\n"},
+		{[]string{"-master-key-file=" + key, "-plaintext", "-ops=", "-grpc=", "-listen=" + busy}, 1, "portal: -listen: " + busy + " is taken by another program; give another\n"},
+		{[]string{"-master-key-file=" + key, "-plaintext", "-ops=", "-grpc=" + busy, "-listen=127.0.0.1:0"}, 1, "portal: -grpc: " + busy + " is taken by another program; give another\n"},
+		{[]string{"-plaintext", "-master-key-file=k", "-unheard-of", "-drain=x"}, 2, "portal: unknown flag -unheard-of\nportal: -drain: invalid value \"x\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\n"},
+		{[]string{"-drain=x", "-listen=x", "-plaintext"}, 2, "portal: -drain: invalid value \"x\": want a duration with its unit, such as 300ms, 10s, 5m or 24h\nportal: -listen: \"x\" is not host:port\nportal: -master-key-file: a file is needed\n"},
+		{[]string{"-listen=x"}, 2, "portal: -listen: \"x\" is not host:port\nportal: -tls-cert and -tls-key are needed, or -plaintext behind a proxy that adds TLS\nportal: -master-key-file: a file is needed\n"},
 	}
 	for _, tt := range tests {
 		cfg := portal.Default()
@@ -104,18 +105,21 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestFirstPage leads to what there is.
+// TestFirstPage leads those who have not signed in to where they can.
 func TestFirstPage(t *testing.T) {
-	page := start(t).do(t, "GET", "/", "")
-	if page.status != 200 || page.header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(page.body, `href="/openapi.json"`) || !strings.Contains(page.body, `href="/docs"`) {
-		t.Errorf("GET / = %d %q %s, want a page that leads to /docs and /openapi.json", page.status, page.header.Get("Content-Type"), page.body)
+	s := start(t)
+	if got := s.do(t, "GET", "/", ""); got.status != 303 || got.header.Get("Location") != "/signin" {
+		t.Errorf("GET / = %d, %v, want /signin", got.status, got.header)
+	}
+	if got := s.do(t, "GET", "/signin", ""); got.status != 200 || !strings.Contains(got.body, `href="/docs"`) {
+		t.Errorf("GET /signin = %d %s, want a page that leads to /docs", got.status, got.body)
 	}
 }
 
 // TestHeaders shows what every answer carries.
 func TestHeaders(t *testing.T) {
 	s := start(t)
-	for _, path := range []string{"/", "/v1/apis", "/v1/nothing", "/openapi.json", "/oauth2/token", "/oauth2/jwks", "/nothing"} {
+	for _, path := range []string{"/v1/apis", "/v1/nothing", "/openapi.json", "/oauth2/token", "/oauth2/jwks", "/nothing"} {
 		got := s.do(t, "GET", path, "", "Origin", "https://example.com")
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",

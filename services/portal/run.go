@@ -25,18 +25,22 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/apidocs"
 	"github.com/tidegatehq/tidegate/services/portal/internal/changes"
 	"github.com/tidegatehq/tidegate/services/portal/internal/forward"
 	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
+	"github.com/tidegatehq/tidegate/services/portal/internal/inprocess"
 	"github.com/tidegatehq/tidegate/services/portal/internal/oauth2"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/sessions"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
 // Run serves the portal until ctx ends.
@@ -61,11 +65,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if reg == nil {
 		reg = ops.NewRegistry()
 	}
+	key, keeper, err := openKey(ctx, &cfg, log, reg)
+	if err != nil {
+		return err
+	}
 	local := local{
 		changes:  changes.New(services.catalog, services.subscription),
 		sessions: sessions.New(services.gateways),
 	}
-	handler, err := newHandler(ctx, services, local, &cfg, log, reg)
+	handler, err := newHandler(ctx, services, local, key, &cfg, log, reg)
 	if err != nil {
 		return err
 	}
@@ -82,7 +90,24 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
-	return run.Group(ctx, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })
+	return run.Group(ctx, keeper.Run, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })
+}
+
+// openKey reads the master key, and returns it with its keeper. Only cookies are sealed
+// with it: after an exchange of the key, those of the old one sign nobody in.
+func openKey(ctx context.Context, cfg *Config, log *slog.Logger, reg prometheus.Registerer) (*seal.Key, *seal.Keeper, error) {
+	key, err := seal.Load(cfg.MasterKeyFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-%smaster-key-file: %w", cfg.prefix, err)
+	}
+	keeper := seal.NewKeeper(key, seal.Stored{
+		Service: identity.Portal, Reseal: func(context.Context) (int, error) { return 0, nil },
+	}, log)
+	if err := errors.Join(keeper.Start(ctx), reg.Register(keeper.Metrics())); err != nil {
+		return nil, nil, err
+	}
+	run.OnReload(ctx, func() error { return keeper.Reload(ctx) })
+	return key, keeper, nil
 }
 
 // local has the services that the portal serves itself.
@@ -91,9 +116,17 @@ type local struct {
 	sessions gatewayv1.SessionServiceServer
 }
 
+// conn returns a connection to them, for the pages.
+func (l local) conn() *inprocess.Conn {
+	c := inprocess.New()
+	changev1.RegisterChangeServiceServer(c, l.changes)
+	gatewayv1.RegisterSessionServiceServer(c, l.sessions)
+	return c
+}
+
 // newHandler returns the handler of all that is served over HTTP.
 func newHandler(
-	ctx context.Context, s *services, l local, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
+	ctx context.Context, s *services, l local, key *seal.Key, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
 ) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
 		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions,
@@ -106,7 +139,15 @@ func newHandler(
 		return nil, err
 	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
-	return web.New(web.Parts{REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Docs: docs, Proxies: &cfg.Proxies, Origins: cfg.Origins}, log, reg)
+	pages, err := web.NewPages(web.PagesConfig{
+		Services: ui.NewServices(s.catalog, s.subscription, l.conn()), Key: key, FirstPassword: cfg.FirstPassword, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return web.New(web.Parts{
+		REST: api, OAuth2: tokens.Routes(), OpenAPI: []byte(gen.OpenAPI()), Docs: docs, Pages: pages, Proxies: &cfg.Proxies, Origins: cfg.Origins,
+	}, log, reg)
 }
 
 // newGRPC returns the public gRPC server. This is the list of what it forwards and

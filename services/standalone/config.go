@@ -87,7 +87,7 @@ var decided = []string{
 	"gateway.grpc*", "gateway.ops*", "gateway.pprof", "gateway.catalog*", "gateway.subscription*", "gateway.instance",
 	"gateway.ws", "gateway.wss", "gateway.tls-*", "gateway.drain", "gateway.data", "gateway.routes-file",
 	"gateway.master-key-file",
-	"portal.grpc", "portal.ops*", "portal.pprof", "portal.listen", "portal.catalog*", "portal.subscription*", "portal.gateway*",
+	"portal.grpc", "portal.ops*", "portal.pprof", "portal.listen", "portal.master-key-file", "portal.catalog*", "portal.subscription*", "portal.gateway*",
 	"portal.tls-*", "portal.plaintext",
 }
 
@@ -145,7 +145,7 @@ func Default() Config {
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Data, "data", c.Data, "`folder` of databases, keys and passwords; created if missing")
 	fs.StringVar(&c.Host, "host", c.Host, "`host` to listen on, a name or an IPv4 or IPv6 address; 0.0.0.0 for all interfaces of IPv4, :: for all")
-	fs.StringVar(&c.HTTPS, "https", c.HTTPS, "`address` of REST and OAuth2 over HTTPS, port or host:port")
+	fs.StringVar(&c.HTTPS, "https", c.HTTPS, "`address` of pages, REST and OAuth2 over HTTPS, port or host:port")
 	fs.StringVar(&c.GRPC, "grpc", c.GRPC, "`address` of gRPC over TLS, port or host:port")
 	fs.StringVar(&c.WS, "ws", c.WS, "`address` of WebSocket, port or host:port")
 	fs.StringVar(&c.WSS, "wss", c.WSS, "`address` of WebSocket over TLS, port or host:port")
@@ -262,7 +262,7 @@ func (c *Config) decide() {
 		served.Addr = ""
 	}
 	master := c.path(masterKeyFile)
-	c.catalog.MasterKeyFile, c.subscription.MasterKeyFile, c.gateway.MasterKeyFile = master, master, master
+	c.catalog.MasterKeyFile, c.subscription.MasterKeyFile, c.gateway.MasterKeyFile, c.portal.MasterKeyFile = master, master, master, master
 	c.subscription.AdminPasswordFile = c.path(adminPasswordFile)
 	if c.gateway.FilesPerSession = gateway.Default().FilesPerSession; !c.NoSample {
 		c.gateway.FilesPerSession++ // the sample's backend has its end of a session in this process

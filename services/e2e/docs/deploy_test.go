@@ -149,7 +149,7 @@ func TestConfigurationSamples(t *testing.T) {
 // program again.
 func TestPrintedConfiguration(t *testing.T) {
 	needed := map[string][]string{
-		"catalog": {"-master-key-file=key"}, "gateway": {"-master-key-file=key"}, "portal": {"-plaintext"},
+		"catalog": {"-master-key-file=key"}, "gateway": {"-master-key-file=key"}, "portal": {"-master-key-file=key", "-plaintext"},
 		"subscription": {"-master-key-file=key", "-issuer=https://localhost"}, "tidegate": {"-gateway.dial-loopback", "-portal.trusted-proxies=10.0.0.0/8,::1"},
 	}
 	for program, args := range needed {

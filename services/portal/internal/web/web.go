@@ -3,7 +3,6 @@
 package web
 
 import (
-	_ "embed"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -20,9 +19,6 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/static"
 )
-
-//go:embed index.html
-var index []byte
 
 // Paths of the portal's own answers.
 const (
@@ -42,6 +38,8 @@ type Parts struct {
 	OpenAPI []byte
 	// Docs has the handlers of the page that shows it, by path.
 	Docs map[string]http.Handler
+	// Pages are those of the portal, with / and every path that nothing else has.
+	Pages http.Handler
 	// Proxies are believed about the clients of requests; nil is nobody.
 	Proxies *proxies.Config
 	// Origins are those of pages that may use all this.
@@ -64,8 +62,7 @@ func New(parts Parts, log *slog.Logger, reg prometheus.Registerer) (http.Handler
 	for p, h := range parts.Docs {
 		mux.Handle(p, m.count("docs", h))
 	}
-	mux.Handle("/{$}", m.count("index", static.New("text/html; charset=utf-8", static.Fresh, index)))
-	mux.Handle("/", m.count("other", http.HandlerFunc(rest.WriteNotFound)))
+	mux.Handle("/", m.count("pages", parts.Pages))
 	return secured(parts.Origins.Handler(recovered(identified(mux, parts.Proxies), log))), nil
 }
 

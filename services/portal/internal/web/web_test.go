@@ -15,7 +15,7 @@ import (
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer
 	var with any
-	h, err := New(Parts{REST: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(with) })},
+	h, err := New(Parts{Pages: http.NotFoundHandler(), REST: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(with) })},
 		slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestPanic(t *testing.T) {
 // TestMetricsOnce refuses a registry that has a portal already.
 func TestMetricsOnce(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	parts := Parts{REST: http.NotFoundHandler()}
+	parts := Parts{REST: http.NotFoundHandler(), Pages: http.NotFoundHandler()}
 	if _, err := New(parts, slog.New(slog.DiscardHandler), reg); err != nil {
 		t.Fatal(err)
 	}

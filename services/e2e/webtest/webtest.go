@@ -1,0 +1,317 @@
+// Package webtest starts a Tidegate for tests of its pages, and is a browser without
+// scripts: it follows links and fills in forms as the HTML says.
+package webtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/run"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
+	"github.com/tidegatehq/tidegate/services/standalone"
+)
+
+// Tidegate is a running server with all services, on ports of its own.
+type Tidegate struct {
+	standalone.Addresses
+	// Data is its folder.
+	Data string
+	// Password is the one of the user admin.
+	Password string
+	// Conn is the public gRPC, for what a test needs to be there.
+	Conn *grpc.ClientConn
+
+	tls  *tls.Config
+	logs *output
+}
+
+// patience is how long a server may take to start or stop. Only failures use it up.
+const patience = time.Minute
+
+// Start starts a server on SQLite that ends with the test; args are further flags.
+func Start(t testing.TB, args ...string) *Tidegate {
+	t.Helper()
+	s := &Tidegate{Data: filepath.Join(t.TempDir(), "data"), logs: &output{}}
+	ctx, stop := context.WithCancel(context.Background())
+	ready, code := make(chan standalone.Addresses, 1), make(chan int, 1)
+	p := run.Program{Name: "tidegate", Stdout: io.Discard, Stderr: s.logs, Args: append([]string{
+		"-data", s.Data, "-https", "0", "-grpc", "0", "-ws", "0", "-wss", "0", "-ops", "", "-no-sample", "-drain", "100ms", "-gateway.report-every", "50ms",
+	}, args...)}
+	go func() {
+		code <- standalone.Serve(ctx, p, standalone.Options{Program: "tidegate", Ready: func(a standalone.Addresses) { ready <- a }})
+	}()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case got := <-code:
+			if got != 0 {
+				t.Errorf("the server ended with %d:\n%s", got, s.logs)
+			}
+		case <-time.After(patience):
+			t.Errorf("the server does not end:\n%s", s.logs)
+		}
+	})
+	select {
+	case s.Addresses = <-ready:
+	case got := <-code:
+		code <- got
+		t.Fatalf("the server does not start:\n%s", s.logs)
+	case <-time.After(patience):
+		t.Fatalf("the server is not ready:\n%s", s.logs)
+	}
+	s.trust(t)
+	return s
+}
+
+// OnPostgres starts a server on Postgres, or skips the test where there is none.
+func OnPostgres(t testing.TB, args ...string) *Tidegate {
+	t.Helper()
+	return Start(t, append([]string{"-catalog.db", testdb.PostgresURL(t), "-subscription.db", testdb.PostgresURL(t)}, args...)...)
+}
+
+// Each runs a test on a server on each of the databases.
+func Each(t *testing.T, test func(t *testing.T, s *Tidegate)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, Start(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, OnPostgres(t)) })
+}
+
+// trust reads the server's authority and the first password, and connects.
+func (s *Tidegate) trust(t testing.TB) {
+	t.Helper()
+	ca, err1 := os.ReadFile(filepath.Join(s.Data, "ca.pem"))
+	password, err2 := os.ReadFile(filepath.Join(s.Data, "admin-password"))
+	roots := x509.NewCertPool()
+	if err1 != nil || err2 != nil || !roots.AppendCertsFromPEM(ca) {
+		t.Fatal(err1, err2, "the data folder is not whole")
+	}
+	s.Password, s.tls = strings.TrimSpace(string(password)), &tls.Config{RootCAs: roots}
+	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.tls)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	s.Conn = conn
+}
+
+// As returns a context whose calls over Conn are a user's.
+func (s *Tidegate) As(t testing.TB, username, password string) context.Context {
+	t.Helper()
+	resp, err := identityv1.NewSignInServiceClient(s.Conn).SignIn(t.Context(), &identityv1.SignInRequest{Username: username, Password: password})
+	if err != nil {
+		t.Fatalf("sign in as %s: %v", username, err)
+	}
+	return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+resp.GetAccessToken())
+}
+
+// UserPassword is the password of those whom User adds.
+const UserPassword = "correct horse battery"
+
+// User adds a user with roles, and returns a browser in which the user has signed in.
+func (s *Tidegate) User(t testing.TB, username string, roles ...identityv1.User_Role) *Browser {
+	t.Helper()
+	_, err := identityv1.NewUserServiceClient(s.Conn).CreateUser(s.As(t, "admin", s.Password), &identityv1.CreateUserRequest{
+		User: &identityv1.User{Username: username, Roles: roles}, Password: UserPassword,
+	})
+	if err != nil {
+		t.Fatalf("add %s: %v", username, err)
+	}
+	b := s.Browser(t)
+	b.SignIn(username, UserPassword)
+	return b
+}
+
+// Browser is a browser without scripts, in which nobody has signed in. It fails the test
+// when something cannot be done.
+type Browser struct {
+	t      testing.TB
+	origin *url.URL
+	client *http.Client
+	// Page is what it shows.
+	Page *Page
+}
+
+// Browser returns a new browser. It sends what browsers send with requests of the site's
+// own pages.
+func (s *Tidegate) Browser(t testing.TB) *Browser {
+	t.Helper()
+	origin, err := url.Parse(s.Portal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{TLSClientConfig: s.tls, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &Browser{t: t, origin: origin, client: &http.Client{Jar: jar, Transport: transport}}
+}
+
+// Tab returns another tab: it has the same cookies and shows nothing yet.
+func (b *Browser) Tab() *Browser {
+	return &Browser{t: b.t, origin: b.origin, client: b.client}
+}
+
+// Cookie returns a cookie's value, or "".
+func (b *Browser) Cookie(name string) string {
+	for _, c := range b.client.Jar.Cookies(b.origin) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// SetCookie sets a cookie, or deletes it with an empty value.
+func (b *Browser) SetCookie(name, value string) {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", Secure: true}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	b.client.Jar.SetCookies(b.origin, []*http.Cookie{c})
+}
+
+// Open shows the page at a path.
+func (b *Browser) Open(path string) *Page {
+	b.t.Helper()
+	return b.Do(http.MethodGet, path, nil)
+}
+
+// Do sends a request as a page of the site does, with further headers, names and values in
+// turn, and shows the answer.
+func (b *Browser) Do(method, path string, form url.Values, headers ...string) *Page {
+	b.t.Helper()
+	to, err := b.origin.Parse(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	req, err := http.NewRequestWithContext(b.t.Context(), method, to.String(), body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	if b.Page != nil {
+		req.Header.Set("Referer", b.origin.ResolveReference(b.Page.URL).String())
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Origin", b.origin.Scheme+"://"+b.origin.Host)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	root, err := html.Parse(bytes.NewReader(text))
+	if err != nil {
+		b.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	b.Page = &Page{Status: resp.StatusCode, URL: resp.Request.URL, Header: resp.Header, Body: string(text), root: root}
+	return b.Page
+}
+
+// Click follows the link with a text.
+func (b *Browser) Click(text string) *Page {
+	b.t.Helper()
+	a := b.Page.find(func(n *html.Node) bool { return n.Data == "a" && words(n) == text })
+	if a == nil {
+		b.t.Fatalf("%s has no link %q:\n%s", b.Page.URL, text, b.Page.Text())
+	}
+	return b.Open(attr(a, "href"))
+}
+
+// Submit fills in the form that has the button with a text, and clicks on the button.
+// Entries are names and values in turn; a name may come again, for several values. What is
+// not named is sent as the form has it.
+func (b *Browser) Submit(button string, entries ...string) *Page {
+	b.t.Helper()
+	form, pressed := b.Page.form(button)
+	if form == nil {
+		b.t.Fatalf("%s has no form with a button %q:\n%s", b.Page.URL, button, b.Page.Text())
+	}
+	values := formValues(form)
+	named := map[string]bool{}
+	for i := 0; i+1 < len(entries); i += 2 {
+		name := entries[i]
+		if !hasControl(form, name) {
+			b.t.Fatalf("the form with the button %q at %s has no entry %q", button, b.Page.URL, name)
+		}
+		if !named[name] {
+			values.Del(name)
+		}
+		named[name] = true
+		values.Add(name, entries[i+1])
+	}
+	if name := attr(pressed, "name"); name != "" {
+		values.Set(name, attr(pressed, "value"))
+	}
+	to := attr(form, "action")
+	if to == "" {
+		to = b.Page.URL.RequestURI()
+	}
+	if strings.EqualFold(attr(form, "method"), http.MethodPost) {
+		return b.Do(http.MethodPost, to, values)
+	}
+	return b.Open(to + "?" + values.Encode())
+}
+
+// SignIn signs a user in.
+func (b *Browser) SignIn(username, password string) *Page {
+	b.t.Helper()
+	b.Open("/signin")
+	p := b.Submit("Sign in", "username", username, "password", password)
+	if p.URL.Path == "/signin" {
+		b.t.Fatalf("%s does not get in:\n%s", username, p.Text())
+	}
+	return p
+}
+
+// output collects the server's log.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write appends to the log.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String returns the log.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}

@@ -1,0 +1,102 @@
+package publisher
+
+import (
+	"strings"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+// apisView is the list of one's own APIs.
+type apisView struct {
+	Rows []apiRow
+	More string
+	// MayCreate says whether the viewer may create APIs.
+	MayCreate bool
+	Empty     ui.Empty
+}
+
+// apiRow is an API in the list.
+type apiRow struct {
+	API  *catalogv1.Api
+	Path string
+	// States are those of its versions that are known.
+	States []versionState
+}
+
+// versionState is a version and its state.
+type versionState struct {
+	Version, Path string
+	Badge         ui.Badge
+}
+
+// mostVersions is how many versions the list looks at for their states.
+const mostVersions = 1000
+
+// apis lists one's own APIs.
+func (p *pages) apis() ui.Route {
+	t := ui.Parse[apisView](files, "templates/apis.html")
+	return ui.Page("/publisher", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		list, err := p.Catalog.ListApis(r.Context(), &catalogv1.ListApisRequest{Filter: `owner = "users/me"`, PageToken: r.FormValue("page")})
+		if err != nil {
+			return nil, err
+		}
+		v := apisView{More: r.Next(list.GetNextPageToken()), MayCreate: r.Viewer.May(ui.Creator), Empty: noAPIs(r.Viewer.May(ui.Creator))}
+		states := map[string][]versionState{}
+		if len(list.GetApis()) > 0 {
+			versions, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", PageSize: mostVersions})
+			if err != nil {
+				return nil, err
+			}
+			for _, one := range versions.GetVersions() {
+				api, _, _ := strings.Cut(one.GetName(), "/versions/")
+				states[api] = append(states[api], versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
+			}
+		}
+		for _, api := range list.GetApis() {
+			v.Rows = append(v.Rows, apiRow{API: api, Path: apiPath(api.GetName()), States: states[api.GetName()]})
+		}
+		return t.Page(ui.Head{
+			Title: "APIs", Sub: "WebSocket backends that you put behind the gateway. A version that is published is found in the developer portal.",
+		}, v), nil
+	})
+}
+
+// noAPIs is what the list says when there is nothing in it.
+func noAPIs(mayCreate bool) ui.Empty {
+	if !mayCreate {
+		return ui.Empty{Title: "No API yet", Text: "You publish what others have created. To create APIs yourself you need the role creator, which an administrator gives."}
+	}
+	return ui.Empty{
+		Title: "No API yet", Text: "Put a WebSocket backend behind the gateway: give it a name, an address and the plans it is offered under.",
+		Action: &ui.Link{Text: "Create API", To: "/publisher/apis/new"}, Primary: true,
+	}
+}
+
+// apiView is one API with its versions.
+type apiView struct {
+	API      *catalogv1.Api
+	Versions []versionState
+	More     string
+}
+
+// api shows an API and its versions.
+func (p *pages) api() ui.Route {
+	t := ui.Parse[apiView](files, "templates/api.html")
+	return ui.Page("/publisher/apis/{api}", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		name := "apis/" + r.PathValue("api")
+		api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: name})
+		if err != nil {
+			return nil, absent(err)
+		}
+		list, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: name, PageToken: r.FormValue("page")})
+		if err != nil {
+			return nil, err
+		}
+		v := apiView{API: api, More: r.Next(list.GetNextPageToken())}
+		for _, one := range list.GetVersions() {
+			v.Versions = append(v.Versions, versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
+		}
+		return t.Page(ui.Head{Title: api.GetDisplayName(), Sub: api.GetDescription(), Crumbs: crumbs()}, v), nil
+	})
+}

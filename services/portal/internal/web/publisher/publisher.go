@@ -1,0 +1,126 @@
+// Package publisher has the pages of those who offer APIs: creators and publishers.
+package publisher
+
+import (
+	"embed"
+
+	"google.golang.org/grpc/codes"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+//go:embed templates
+var files embed.FS
+
+// pages makes the pages; each is a method.
+type pages struct{ *ui.Services }
+
+// Routes returns the pages.
+func Routes(s *ui.Services) []ui.Route {
+	p := &pages{s}
+	return []ui.Route{
+		p.apis(), p.newAPI(), p.api(),
+		p.overview(), p.lifecycle(), p.publish(), p.takeBack(),
+	}
+}
+
+// roles are those of the portal's users.
+func roles() []ui.Role { return []ui.Role{ui.Creator, ui.Publisher} }
+
+// crumbs lead to the list of APIs.
+func crumbs(more ...ui.Link) []ui.Link {
+	return append([]ui.Link{{Text: "APIs", To: "/publisher"}}, more...)
+}
+
+// version is one version with its API: what all its pages begin with.
+type version struct {
+	API     *catalogv1.Api
+	Version *catalogv1.Version
+	// Base is the address of the version's pages.
+	Base string
+}
+
+// version reads the version that a request's path names.
+func (p *pages) version(r *ui.Request) (*version, error) {
+	name := "apis/" + r.PathValue("api")
+	api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: name})
+	if err != nil {
+		return nil, absent(err)
+	}
+	v, err := p.Catalog.GetVersion(r.Context(), &catalogv1.GetVersionRequest{Name: name + "/versions/" + r.PathValue("version")})
+	if err != nil {
+		return nil, absent(err)
+	}
+	return &version{API: api, Version: v, Base: versionPath(v.GetName())}, nil
+}
+
+// absent says of a name that cannot be one that nothing has it: names here come from the
+// address of a page.
+func absent(err error) error {
+	if fault.Is(err, codes.InvalidArgument) {
+		return fault.NotFound("what this address names was not found")
+	}
+	return err
+}
+
+// versionPath is the address of a version's overview, apiPath that of an API. Names are
+// of the form apis/{api}/versions/{version}.
+func versionPath(name string) string { return "/publisher/" + name }
+func apiPath(name string) string     { return "/publisher/" + name }
+
+// head is that of the version's pages; tab is the one that is shown.
+func (v *version) head(tab string) ui.Head {
+	h := ui.Head{
+		Title: v.API.GetDisplayName(), Sub: v.Version.GetDescription(), Here: v.Version.GetVersion(), TabsOf: "Version",
+		Badges: []ui.Badge{stateBadge(v.Version), {Kind: "tag", Text: v.label()}},
+		Crumbs: crumbs(ui.Link{Text: v.API.GetDisplayName(), To: apiPath(v.API.GetName())}),
+	}
+	for _, t := range []ui.Tab{{Text: "Overview", To: v.Base}, {Text: "Lifecycle", To: v.Base + "/lifecycle"}} {
+		t.Current = t.Text == tab
+		h.Tabs = append(h.Tabs, t)
+	}
+	return h
+}
+
+// label names the version, and says whether it is the API's default one.
+func (v *version) label() string {
+	if v.API.GetDefaultVersion() == v.Version.GetName() {
+		return v.Version.GetVersion() + " · default"
+	}
+	return v.Version.GetVersion()
+}
+
+// Published reports whether clients can connect.
+func (v *version) Published() bool { return published(v.Version) }
+
+func published(v *catalogv1.Version) bool {
+	return v.GetState() == catalogv1.Version_STATE_PUBLISHED
+}
+
+// stateBadge says in which state a version is.
+func stateBadge(v *catalogv1.Version) ui.Badge {
+	if published(v) {
+		return ui.Badge{Kind: "ok", Text: "Published"}
+	}
+	return ui.Badge{Text: "Created"}
+}
+
+// liveSessions counts the live sessions of a version, or returns -1 where a gateway does
+// not answer.
+func (p *pages) liveSessions(r *ui.Request, version string) (int64, error) {
+	resp, err := p.Sessions.ListSessions(r.Context(), &gatewayv1.ListSessionsRequest{
+		Parent: "gateways/-", PageSize: 1, Filter: `version = "` + version + `"`, ReturnPartialSuccess: true,
+	})
+	switch {
+	case fault.Is(err, codes.Unavailable), fault.Is(err, codes.DeadlineExceeded):
+		return -1, nil
+	case err != nil:
+		return 0, err
+	case len(resp.GetUnreachable()) > 0:
+		return -1, nil
+	}
+	return int64(resp.GetTotalSize()), nil
+}

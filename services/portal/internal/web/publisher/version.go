@@ -1,0 +1,165 @@
+package publisher
+
+import (
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+// overviewView is the first page of a version.
+type overviewView struct {
+	*version
+	Addresses []ui.Copy
+	Endpoints []string
+	Plans     []string
+	Security  []string
+}
+
+// overview shows a version.
+func (p *pages) overview() ui.Route {
+	t := ui.Parse[overviewView](files, "templates/overview.html")
+	return ui.Page("/publisher/apis/{api}/versions/{version}", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		plans, err := p.planOptions(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		view := overviewView{version: v, Security: securityWords(v.Version.GetSecurity())}
+		for i, address := range v.Version.GetAddresses() {
+			scheme, _, _ := strings.Cut(address, ":")
+			view.Addresses = append(view.Addresses, ui.Copy{ID: "address-" + string(rune('a'+i)), What: "the " + scheme + " address", Value: address, Wrap: true})
+		}
+		for _, e := range append(v.Version.GetEndpoints().GetProduction(), v.Version.GetEndpoints().GetSandbox()...) {
+			view.Endpoints = append(view.Endpoints, e.GetUrl())
+		}
+		for _, o := range plans {
+			for _, name := range v.Version.GetPlans() {
+				if o.Value == name {
+					view.Plans = append(view.Plans, o.Text)
+				}
+			}
+		}
+		return t.Page(v.head("Overview"), view), nil
+	})
+}
+
+// securityWords says how clients prove who they are.
+func securityWords(schemes []*catalogv1.SecurityScheme) []string {
+	var words []string
+	for _, s := range schemes {
+		switch {
+		case s.GetNone() != nil:
+			words = append(words, "none: everybody may connect")
+		case s.GetOauth2() != nil:
+			var places []string
+			for _, place := range s.GetOauth2().GetPlaces() {
+				places = append(places, placeWords(place))
+			}
+			words = append(words, strings.TrimSuffix("OAuth2 token in "+strings.Join(places, " or "), " in "))
+		}
+	}
+	return words
+}
+
+func placeWords(p *catalogv1.CredentialPlace) string {
+	if q := p.GetQuery(); q != nil {
+		return "the parameter " + q.GetName()
+	}
+	return "the header " + p.GetHeader().GetName()
+}
+
+// lifecycleView is what a version's life is.
+type lifecycleView struct {
+	*version
+	// MayPublish and MayTakeBack say what is offered.
+	MayPublish, MayTakeBack bool
+	// Sessions are those that live now, -1 where that is not known.
+	Sessions int64
+}
+
+// lifecycle shows in which state a version is, and leads to others.
+func (p *pages) lifecycle() ui.Route {
+	t := ui.Parse[lifecycleView](files, "templates/lifecycle.html")
+	return ui.Page("/publisher/apis/{api}/versions/{version}/lifecycle", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		view := lifecycleView{version: v}
+		may := r.Viewer.May(ui.Publisher)
+		if view.MayPublish = may && !v.Published(); v.Published() {
+			view.MayTakeBack = may
+			if view.Sessions, err = p.liveSessions(r, v.Version.GetName()); err != nil {
+				return nil, err
+			}
+		}
+		return t.Page(v.head("Lifecycle"), view), nil
+	})
+}
+
+// publish publishes a version.
+func (p *pages) publish() ui.Route {
+	return ui.Action("/publisher/apis/{api}/versions/{version}/publish", []ui.Role{ui.Publisher}, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		_, err = p.Catalog.PublishVersion(r.Context(), &catalogv1.PublishVersionRequest{Name: v.Version.GetName(), Etag: r.PostForm.Get("etag")})
+		switch {
+		case err == nil:
+			return ui.Done(v.Base, "%s %s is published: clients can connect.", v.API.GetDisplayName(), v.Version.GetVersion()), nil
+		case fault.Is(err, codes.InvalidArgument), fault.Is(err, codes.FailedPrecondition), fault.Is(err, codes.Aborted):
+			return ui.Redirect{To: v.Base + "/lifecycle", Notice: notPublished(err)}, nil
+		}
+		return nil, err
+	})
+}
+
+// takeBackView asks before a version is taken back.
+type takeBackView struct{ Confirm ui.Confirm }
+
+// takeBack demotes a version, after a page that says what ends.
+func (p *pages) takeBack() ui.Route {
+	t := ui.Parse[takeBackView](files, "templates/confirm.html")
+	return ui.FormPage("/publisher/apis/{api}/versions/{version}/take-back", []ui.Role{ui.Publisher}, t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		name := v.API.GetDisplayName() + " " + v.Version.GetVersion()
+		if r.Submitted() {
+			_, err := p.Catalog.DemoteVersion(r.Context(), &catalogv1.DemoteVersionRequest{Name: v.Version.GetName(), Etag: r.PostForm.Get("etag")})
+			if err != nil {
+				return nil, err
+			}
+			return ui.Done(v.Base+"/lifecycle", "%s is taken back: nobody can connect to it now.", name), nil
+		}
+		sessions, err := p.liveSessions(r, v.Version.GetName())
+		if err != nil {
+			return nil, err
+		}
+		head := v.head("Lifecycle")
+		head.Title, head.Sub, head.Tabs, head.Badges = "Take "+name+" back?", "", nil, nil
+		head.Crumbs = append(head.Crumbs, ui.Link{Text: v.Version.GetVersion(), To: v.Base})
+		head.Here = "Take back"
+		return t.Page(head, takeBackView{Confirm: ui.Confirm{
+			Text:     []string{"Sessions end within a second with code 4006, and new clients are answered 404. Subscriptions and keys stay."},
+			Sessions: sessions, Button: "Take it back", Keep: "Keep it published",
+			To: v.Base + "/take-back", Back: v.Base + "/lifecycle",
+			Fields: []*ui.Field{{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()}},
+		}}), nil
+	})
+}
+
+// notPublished says why a version was not published.
+func notPublished(err error) ui.Notice {
+	return ui.Notice{Kind: "warn", Text: "Not published: " + status.Convert(err).Message()}
+}

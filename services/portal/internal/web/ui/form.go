@@ -1,0 +1,284 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Form is a form with what the user has typed. A handler makes it anew for each request:
+//
+//	form := ui.NewForm(r, ui.Field{Name: "name", Label: "Name", Paths: []string{"api.display_name"}})
+//	if r.Submitted() {
+//		err := p.create(r, form)
+//		if err == nil {
+//			return ui.Done("/publisher", "Created."), nil
+//		}
+//		if err = form.Explain(err); err != nil {
+//			return nil, err
+//		}
+//	}
+//	return t.Page(ui.Head{Title: "Create", Status: form.Status()}, view{Form: form}), nil
+//
+// After a conflict, Compare shows what is stored now.
+type Form struct {
+	// Fields are in the order of the page.
+	Fields []*Field
+	// Problem says what is wrong with the form as a whole, or is empty.
+	Problem string
+	// Conflict says that somebody else has changed the thing meanwhile.
+	Conflict bool
+
+	refused bool
+}
+
+// Field is one entry of a form.
+type Field struct {
+	// Name is that of the entry, Label what stands above it.
+	Name, Label string
+	// Hint says below what it is for, or is empty.
+	Hint string
+	// Kind is that of an input, such as "text", which is the default, "password",
+	// "number" or "hidden"; or "textarea"; or "select", "choices" or "radio", which have
+	// Options; or "check", which is "on" or nothing.
+	Kind string
+	// Value is the entry. Values are those of "choices".
+	Value  string
+	Values []string
+	// Options are what can be chosen.
+	Options []Option
+	// Required says that it must not be empty: the browser says so before it is sent.
+	Required bool
+	// Max is how many characters there may be, 0 for any number.
+	Max int
+	// Autocomplete is the attribute; empty means "off".
+	Autocomplete string
+	// Placeholder is an example.
+	Placeholder string
+	// Code has the entry in the script of code.
+	Code bool
+	// Focus puts the cursor here.
+	Focus bool
+	// Paths are the fields of requests that the entry is sent in, such as
+	// "api.context". What services say of these, and of what is below them, is said here.
+	Paths []string
+	// Error says what is wrong, or is empty.
+	Error string
+	// Stored is what is stored now, where that is something else after a conflict.
+	Stored *string
+}
+
+// Option is one that can be chosen.
+type Option struct {
+	// Value is sent, Text is shown, with Hint below if there is one.
+	Value, Text, Hint string
+}
+
+// NewForm returns the form of a request: fields with their values, and in their place
+// what the user has typed, if that is known; without a request nothing is. Passwords are
+// not shown again.
+func NewForm(r *Request, fields ...Field) *Form {
+	f := &Form{}
+	var typed url.Values
+	if r != nil {
+		typed = r.Entries()
+	}
+	for _, field := range fields {
+		if typed != nil {
+			switch field.Kind {
+			case "choices":
+				field.Values = typed[field.Name]
+			case "password":
+				field.Value = typed.Get(field.Name)
+			default:
+				field.Value = strings.TrimSpace(typed.Get(field.Name))
+			}
+		}
+		f.Fields = append(f.Fields, &field)
+	}
+	return f
+}
+
+// Field returns the field of a name. The name is one of the program's own, so that none
+// is a panic.
+func (f *Form) Field(name string) *Field {
+	i := slices.IndexFunc(f.Fields, func(field *Field) bool { return field.Name == name })
+	if i < 0 {
+		panic("the form has no field " + name)
+	}
+	return f.Fields[i]
+}
+
+// Get returns an entry.
+func (f *Form) Get(name string) string { return f.Field(name).Value }
+
+// All returns the entries of "choices".
+func (f *Form) All(name string) []string { return f.Field(name).Values }
+
+// Set changes an entry, such as a hidden etag.
+func (f *Form) Set(name, value string) { f.Field(name).Value = value }
+
+// Wrong says what is wrong with an entry. That is for what no service is asked.
+func (f *Form) Wrong(name, message string) {
+	f.refused = true
+	f.Field(name).Error = sentence(message)
+}
+
+// Complete reports whether all required entries are there, and says of the others that
+// they are missing.
+func (f *Form) Complete() bool {
+	for _, field := range f.Fields {
+		if field.Required && field.Value == "" && len(field.Values) == 0 {
+			f.Wrong(field.Name, "is needed")
+		}
+	}
+	return !f.refused
+}
+
+// Status is the HTTP status of a page with this form: 422 if it was refused, which htmx
+// shows.
+func (f *Form) Status() int {
+	switch {
+	case f.Conflict:
+		return http.StatusConflict
+	case f.refused:
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusOK
+}
+
+// Explain says at the fields, or above them, why a call has failed, and returns nil. It
+// returns the error if the form can do nothing about it: the user must sign in, or what
+// the form is about is not there.
+func (f *Form) Explain(err error) error {
+	s := status.Convert(err)
+	switch s.Code() {
+	case codes.Unauthenticated, codes.NotFound, codes.Internal, codes.Unknown, codes.Canceled, codes.Unimplemented:
+		return err
+	case codes.Aborted:
+		f.Conflict = true
+	}
+	f.refused = true
+	var left []string
+	for _, d := range s.Details() {
+		bad, _ := d.(*errdetails.BadRequest)
+		for _, v := range bad.GetFieldViolations() {
+			if field := f.of(v.GetField()); field != nil {
+				field.Error = joined(field.Error, sentence(v.GetDescription()))
+			} else {
+				left = append(left, strings.TrimPrefix(v.GetField()+": ", ": ")+v.GetDescription())
+			}
+		}
+	}
+	if path, rest, ok := strings.Cut(s.Message(), ": "); ok && len(left) == 0 && !f.hasErrors() {
+		// Some say the field in the message alone, where its value is wrong only now.
+		if field := f.of(path); field != nil {
+			field.Error = sentence(rest)
+		}
+	}
+	switch {
+	case len(left) > 0:
+		f.Problem = sentence(strings.Join(left, "; "))
+	case !f.hasErrors() && !f.Conflict:
+		p := problemOf(err)
+		f.Problem = joined(p.Text, p.Advice)
+	}
+	return nil
+}
+
+// of returns the field that a path of a request is sent in, or nil.
+func (f *Form) of(path string) *Field {
+	for _, field := range f.Fields {
+		for _, p := range field.Paths {
+			if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || strings.ContainsAny(rest[:1], ".[")) {
+				return field
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Form) hasErrors() bool {
+	return slices.ContainsFunc(f.Fields, func(field *Field) bool { return field.Error != "" })
+}
+
+// Compare shows beside each entry what is stored now, where that is something else. The
+// etag of what is stored goes into the hidden field "etag", so that the form can be sent
+// again.
+func (f *Form) Compare(etag string, stored url.Values) {
+	f.Set("etag", etag)
+	for name, values := range stored {
+		field := f.Field(name)
+		typed := field.Values
+		if field.Kind != "choices" {
+			typed = []string{field.Value}
+		}
+		if now := strings.Join(field.texts(values), ", "); now != strings.Join(field.texts(typed), ", ") {
+			field.Stored = &now
+		}
+	}
+}
+
+// texts returns what is shown for values.
+func (f *Field) texts(values []string) []string {
+	var out []string
+	for _, v := range values {
+		for _, o := range f.Options {
+			if o.Value == v {
+				v = o.Text
+				break
+			}
+		}
+		out = append(out, v)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Chosen reports whether an option is.
+func (f *Field) Chosen(value string) bool {
+	if f.Kind == "choices" {
+		return slices.Contains(f.Values, value)
+	}
+	return f.Value == value
+}
+
+// Describes are the ids of the texts about the field.
+func (f *Field) Describes() string {
+	var ids []string
+	for id, there := range map[string]bool{"-error": f.Error != "", "-hint": f.Hint != "", "-stored": f.Stored != nil} {
+		if there {
+			ids = append(ids, "f-"+f.Name+id)
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " ")
+}
+
+// InputType is the type of an input.
+func (f *Field) InputType() string {
+	if f.Kind == "" {
+		return "text"
+	}
+	return f.Kind
+}
+
+// sentence makes a sentence of a message: services begin theirs without a capital and end
+// them without a stop.
+func sentence(message string) string {
+	if message == "" {
+		return ""
+	}
+	message = strings.ToUpper(message[:1]) + message[1:]
+	if !strings.ContainsAny(message[len(message)-1:], ".?!") {
+		message += "."
+	}
+	return message
+}
+
+func joined(a, b string) string { return strings.TrimSpace(a + " " + b) }
