@@ -236,6 +236,7 @@ func open(method string) bool {
 	case identityv1.SignInService_SignIn_FullMethodName,
 		identityv1.SignInService_RefreshSignIn_FullMethodName,
 		identityv1.SignInService_SignOut_FullMethodName,
+		identityv1.UserService_SignUp_FullMethodName,
 		oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName:
 		return true
 	}

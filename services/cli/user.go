@@ -12,6 +12,8 @@ import (
 // userCmds are the commands about users.
 type userCmds struct {
 	Create   userCreateCmd   `cmd:"" help:"Add a user."`
+	SignUp   userSignUpCmd   `cmd:"" help:"Sign up as a new user, where the server lets anybody."`
+	Approve  userApproveCmd  `cmd:"" help:"Approve a user who has signed up. To refuse one, delete the user."`
 	List     userListCmd     `cmd:"" help:"List users."`
 	Get      userGetCmd      `cmd:"" help:"Show a user."`
 	Roles    userRolesCmd    `cmd:"" help:"Replace a user's roles."`
@@ -40,8 +42,8 @@ func (s *shell) printUser(p *identityv1.User, address string) error {
 	if p.GetDisplayName() != "" {
 		fields = append(fields, [2]string{"Called", p.GetDisplayName()})
 	}
-	if p.GetState() == identityv1.User_STATE_SUSPENDED {
-		fields = append(fields, [2]string{"State", "suspended"})
+	if p.GetState() != identityv1.User_STATE_ACTIVE {
+		fields = append(fields, [2]string{"State", userState(p)})
 	}
 	if address != "" {
 		fields = append(fields, [2]string{"Server", address})
@@ -87,8 +89,69 @@ func (c *userCreateCmd) Run(ctx context.Context, s *shell) error {
 	return s.printUser(p, "")
 }
 
+// userSignUpCmd signs up.
+type userSignUpCmd struct {
+	Username     string `arg:"" help:"Name to sign in with."`
+	DisplayName  string `placeholder:"NAME" help:"Name for others to read."`
+	PasswordFile string `placeholder:"FILE" help:"File with the password. Default: a prompt, or standard input if it is not a terminal."`
+}
+
+// Run signs up.
+func (c *userSignUpCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	password, err := s.secret(ctx, "--password-file", c.PasswordFile, "Password for "+c.Username+" at "+cl.address+": ")
+	if err != nil {
+		return err
+	}
+	p, err := cl.users.SignUp(ctx, &identityv1.SignUpRequest{Username: c.Username, Password: password, DisplayName: c.DisplayName})
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(p)
+	}
+	if p.GetState() == identityv1.User_STATE_PENDING {
+		s.note("An administrator has to approve %s first.", p.GetUsername())
+	} else {
+		s.note("Sign in with: tidegate login --username %s", p.GetUsername())
+	}
+	return s.printUser(p, "")
+}
+
+// userApproveCmd approves a user who has signed up.
+type userApproveCmd struct {
+	Username string `arg:"" help:"The user's username, or users/…."`
+}
+
+// Run approves the user.
+func (c *userApproveCmd) Run(ctx context.Context, s *shell) error {
+	return s.changeUser(ctx, c.Username, func(cl *client, p *identityv1.User) (*identityv1.User, error) {
+		return cl.users.ApproveUser(ctx, &identityv1.ApproveUserRequest{Name: p.GetName(), Etag: p.GetEtag()})
+	})
+}
+
 // userListCmd lists users.
-type userListCmd struct{}
+type userListCmd struct {
+	State   string `placeholder:"STATE" help:"Only those who are active, suspended or pending: have signed up and wait for approval."`
+	Role    string `placeholder:"ROLE" help:"Only those with this role: admin, creator, publisher or subscriber."`
+	Query   string `placeholder:"TEXT" help:"Only those with this in the username or display name."`
+	OrderBy string `placeholder:"FIELD" help:"create_time (the default) or username; \"username desc\" for the reverse."`
+}
+
+// request returns the request for the list.
+func (c *userListCmd) request() *identityv1.ListUsersRequest {
+	var terms []string
+	if c.State != "" {
+		terms = append(terms, filter("state", strings.ToUpper(c.State)))
+	}
+	if c.Role != "" {
+		terms = append(terms, filter("role", strings.ToUpper(c.Role)))
+	}
+	return &identityv1.ListUsersRequest{PageSize: pageSize, Filter: strings.Join(terms, " AND "), Query: c.Query, OrderBy: c.OrderBy}
+}
 
 // Run lists the users.
 func (c *userListCmd) Run(ctx context.Context, s *shell) error {
@@ -96,9 +159,10 @@ func (c *userListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	list := &identityv1.ListUsersResponse{}
+	list, req := &identityv1.ListUsersResponse{}, c.request()
 	err = everyPage(func(token string) (string, error) {
-		page, err := cl.users.ListUsers(ctx, &identityv1.ListUsersRequest{PageSize: pageSize, PageToken: token})
+		req.PageToken = token
+		page, err := cl.users.ListUsers(ctx, req)
 		list.Users = append(list.Users, page.GetUsers()...)
 		return page.GetNextPageToken(), err
 	})

@@ -98,6 +98,7 @@ func attackBodies() map[string]string {
 		"QuotaService.AddQuota":                      `{"amount": 6}`,
 		"UserService.CreateUser":                     `{"user": {"username": "attacker", "roles": ["ROLE_ADMIN"]}}`,
 		"UserService.UpdateUser":                     `{"user": {"displayName": "attacked"}}`,
+		"UserService.SignUp":                         `{"username": "attacker", "password": "horse battery staple wrong"}`,
 		"UserService.ChangePassword":                 `{"currentPassword": "not this one at all", "newPassword": "horse battery staple wrong"}`,
 	}
 }

@@ -77,6 +77,9 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"quota events --since 1h", "quotaEvents"},
 		{"user create bob --role creator --no-password", "roles"},
 		{"user list", "users"},
+		{"user list --state pending --role creator --query b --order-by username", "users"},
+		{"user sign-up wren --display-name Wren --password-file " + password, "state"},
+		{"user approve wren", "state"},
 		{"user get bob", "username"},
 		{"user roles bob --role publisher", "roles"},
 		{"user password bob --new-file " + password, "username"},
@@ -116,7 +119,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 // TestJSON reads what every command of the command line prints with -o json.
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	s := onSQLite(t)
+	s := start(t, newData(t), append(quick(), "-no-sample", "-subscription.sign-up", "approval")...).Stack
 	p, sh := s.admin(t), s.newShell(t)
 	x := p.publish(t, "Json", newBackend(t))
 	// A quota by the day: that of Gold, by the minute, has no row any more when the minute turns.

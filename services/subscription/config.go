@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
@@ -62,6 +63,9 @@ type Config struct {
 	// that one sign-in is tried each SignInFailurePause, which also forgives one.
 	SignInFailures, SignInFailuresPerName int
 	SignInFailurePause                    time.Duration
+	// SignUp says who may sign up: "off" for nobody, "open" for anybody, "approval" for
+	// anybody whom an administrator approves then.
+	SignUp string
 	// SignInsWaiting bounds how many sign-ins wait for their password to be checked.
 	SignInsWaiting token.Waiting
 	// SigningKeyRotate is how long a signing key signs; 0 means for ever.
@@ -100,6 +104,13 @@ const (
 	maxUserToken = 15 * time.Minute
 )
 
+// signUpPolicies are what -sign-up may say.
+var signUpPolicies = map[string]identityv1.SignUpPolicy_Policy{
+	"off":      identityv1.SignUpPolicy_POLICY_OFF,
+	"open":     identityv1.SignUpPolicy_POLICY_OPEN,
+	"approval": identityv1.SignUpPolicy_POLICY_APPROVAL,
+}
+
 // Default returns the default configuration. Issuer and MasterKeyFile must be set as
 // well.
 func Default() Config {
@@ -113,6 +124,7 @@ func Default() Config {
 		MaxApplications:      1000, MaxRecords: 1000, MaxRefusals: 200,
 		MaxSignIns:     100,
 		SignInFailures: 10, SignInFailuresPerName: 100, SignInFailurePause: 30 * time.Second,
+		SignUp:           "off",
 		SignInsWaiting:   token.DefaultWaiting(),
 		SigningKeyRotate: 30 * day,
 		SigningKeyLead:   10 * time.Minute,
@@ -160,6 +172,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"`number` of sign-ins that wait for their password to be checked; further ones are refused; 0 for no limit")
 	fs.IntVar(&c.SignInsWaiting.Each, prefix+"sign-ins-waiting-each", c.SignInsWaiting.Each,
 		"`number` of them that may come from one IPv4 address or IPv6 /64; 0 for no limit")
+	fs.StringVar(&c.SignUp, prefix+"sign-up", c.SignUp,
+		"`who` may sign up: off for nobody, open for anybody, approval for anybody whom an administrator approves then")
 	fs.DurationVar(&c.SigningKeyRotate, prefix+"signing-key-rotate", c.SigningKeyRotate, "how `long` a signing key is used to sign; 0 for ever")
 	fs.DurationVar(&c.SigningKeyLead, prefix+"signing-key-lead", c.SigningKeyLead, "how `long` a signing key is published before it signs")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
@@ -188,6 +202,9 @@ func (c *Config) Check() error {
 	}
 	if c.MasterKeyFile == "" {
 		fail("master-key-file", "a file is needed")
+	}
+	if signUpPolicies[c.SignUp] == 0 {
+		fail("sign-up", "must be off, open or approval")
 	}
 	if err := watch.CheckInstance(c.Instance); err != nil {
 		fail("instance", "%w", err)

@@ -178,7 +178,7 @@ func HoldsAdminPassword(ctx context.Context, cfg Config) (bool, error) {
 	}
 	defer db.Close()
 	u, hash, known, err := store.New(db, nil, time.Now).Password(ctx, store.AdministratorName)
-	if err != nil || !known || hash == "" || u.Suspended {
+	if err != nil || !known || hash == "" || u.State != store.UserActive {
 		return false, err
 	}
 	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, token.Place{})

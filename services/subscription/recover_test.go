@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -46,7 +47,7 @@ func testRecover(t *testing.T, url string) {
 	changes := change.NewLog(identity.Subscription, db, slog.New(slog.DiscardHandler), time.Now, 0)
 	st := store.New(db, changes, time.Now)
 	must(st.Install(ctx, store.Installation{Issuer: "https://x.test", Canary: []byte{1}, RefreshKey: []byte{1}}, "hash"))
-	ann, err := st.CreateUser(ctx, store.User{Username: "ann", Roles: []string{"subscriber"}}, "hash")
+	ann, _, err := st.CreateUser(ctx, requestid.Request{}, store.User{Username: "ann", Roles: []string{"subscriber"}}, "hash")
 	must(err)
 	in, _, err := st.CreateSignIn(ctx, ann.ID, "hash", store.Device{}, store.Lasting{Idle: time.Hour, Most: time.Hour})
 	must(err)
@@ -68,7 +69,7 @@ func testRecover(t *testing.T, url string) {
 	slot, err := token.NewPasswords(token.DefaultWaiting()).Acquire(ctx, token.Place{})
 	must(err)
 	defer slot.Release()
-	if strings.Join(got.Roles, " ") != "subscriber admin" || got.Suspended || !slot.Matches(hash, password) {
+	if strings.Join(got.Roles, " ") != "subscriber admin" || got.State != store.UserActive || !slot.Matches(hash, password) {
 		t.Errorf("recovered: %v, want an active administrator with the new password", got)
 	}
 	if wait, _, err := st.SignInDelay(ctx, attempt, lockout); wait != 0 || err != nil {

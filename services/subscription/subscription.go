@@ -21,6 +21,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/validate"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
@@ -94,12 +95,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	srv, operations, err := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, PasswordRules: rules, Catalog: watch,
 		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime, Alive: cfg.MaxSignIns},
-		Lockout: store.Lockout{Each: cfg.SignInFailures, Name: cfg.SignInFailuresPerName, Pause: cfg.SignInFailurePause}, Now: time.Now, Log: log, Security: security,
+		Lockout: store.Lockout{Each: cfg.SignInFailures, Name: cfg.SignInFailuresPerName, Pause: cfg.SignInFailurePause},
+		SignUps: signUpPolicies[cfg.SignUp], Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	if err != nil {
 		return err
 	}
-	purge := func(ctx context.Context) error { return purge(ctx, st, log) }
+	purge := func(ctx context.Context) error { return purge(ctx, st, security, log) }
 	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
 	return run.Group(ctx, security.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
 }
@@ -151,11 +153,18 @@ func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, ver
 // purgeEvery is how often expired rows are deleted.
 const purgeEvery = 10 * time.Minute
 
-// purge deletes expired rows every purgeEvery until ctx ends.
-func purge(ctx context.Context, st *store.Store, log *slog.Logger) error {
+// purge deletes expired rows, and users who have waited too long for approval, every
+// purgeEvery until ctx ends.
+func purge(ctx context.Context, st *store.Store, security *securitylog.Log, log *slog.Logger) error {
 	purging := retry.NewStreak(log, slog.LevelWarn, "old rows not deleted")
 	for {
-		purging.Note(ctx, st.Purge(ctx))
+		names, err := st.PurgePending(ctx)
+		for _, name := range names {
+			security.Write(ctx, securitylog.Event{
+				Kind: securitylog.UserChanged, Who: "services/" + identity.Subscription, What: name, Why: "deleted: nobody approved the sign-up in 30 days",
+			})
+		}
+		purging.Note(ctx, errors.Join(err, st.Purge(ctx)))
 		if !retry.Sleep(ctx, purgeEvery) {
 			return nil
 		}

@@ -30,14 +30,17 @@ const (
 	ReasonWrongPassword = "WRONG_PASSWORD"
 	ReasonSignInEnded   = "SIGN_IN_ENDED"
 	ReasonUserSuspended = "USER_SUSPENDED"
+	ReasonUserPending   = "USER_PENDING"
 
 	ReasonTooManyFailures     = "TOO_MANY_FAILURES"
 	ReasonTooManySignIns      = "TOO_MANY_SIGN_INS"
+	ReasonTooManySignUps      = "TOO_MANY_SIGN_UPS"
 	ReasonTooManyAPIs         = "TOO_MANY_APIS"
 	ReasonTooManyApplications = "TOO_MANY_APPLICATIONS"
 
 	ReasonEtagMismatch        = "ETAG_MISMATCH"
 	ReasonLastAdministrator   = "LAST_ADMINISTRATOR"
+	ReasonSignUpOff           = "SIGN_UP_OFF"
 	ReasonVersionNotPublished = "VERSION_NOT_PUBLISHED"
 	ReasonPlanNotOffered      = "PLAN_NOT_OFFERED"
 	ReasonSubscriptionBlocked = "SUBSCRIPTION_BLOCKED"
@@ -71,12 +74,15 @@ func Reasons() []Known {
 		{ReasonWrongPassword, codes.Unauthenticated},
 		{ReasonSignInEnded, codes.Unauthenticated},
 		{ReasonUserSuspended, codes.PermissionDenied},
+		{ReasonUserPending, codes.PermissionDenied},
 		{ReasonTooManyFailures, codes.ResourceExhausted},
 		{ReasonTooManySignIns, codes.ResourceExhausted},
+		{ReasonTooManySignUps, codes.ResourceExhausted},
 		{ReasonTooManyAPIs, codes.ResourceExhausted},
 		{ReasonTooManyApplications, codes.ResourceExhausted},
 		{ReasonEtagMismatch, codes.Aborted},
 		{ReasonLastAdministrator, codes.FailedPrecondition},
+		{ReasonSignUpOff, codes.FailedPrecondition},
 		{ReasonVersionNotPublished, codes.FailedPrecondition},
 		{ReasonPlanNotOffered, codes.FailedPrecondition},
 		{ReasonSubscriptionBlocked, codes.FailedPrecondition},

@@ -44,6 +44,8 @@ const (
 	LockedOut       Kind = "LOCKED_OUT"
 	Unlocked        Kind = "UNLOCKED"
 	SignInEnded     Kind = "SIGN_IN_ENDED"
+	SignedUp        Kind = "SIGNED_UP"
+	SignUpRefused   Kind = "SIGN_UP_REFUSED"
 	TokenRefused    Kind = "TOKEN_REFUSED"
 	ClientRefused   Kind = "CLIENT_REFUSED"
 	Denied          Kind = "DENIED"

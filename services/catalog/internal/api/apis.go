@@ -195,6 +195,8 @@ func (a *API) findUser(ctx context.Context, c identity.Caller, text string) (str
 		return "", fault.Wrap(fault.Unavailable("the subscription service, which knows the users, does not answer now"), err)
 	case found.GetSuspended():
 		return "", fault.Precondition("the user %q is suspended: restore the user first, or name another", text)
+	case found.GetPending():
+		return "", fault.Precondition("the user %q waits for approval: approve the user first, or name another", text)
 	}
 	name, err := resourcename.ParseUser("owner", found.GetName())
 	return name.User, err

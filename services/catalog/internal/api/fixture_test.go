@@ -123,7 +123,7 @@ func masterKey(t *testing.T) *seal.Key {
 	return key
 }
 
-// directory knows the users ann, bob, pete and zoe, who is suspended, and is away when
+// directory knows the users ann, bob, pete, yan, who waits for approval, and zoe, who is suspended, and is away when
 // it is asked for "away".
 type directory struct{}
 
@@ -134,6 +134,8 @@ func (directory) FindUser(_ context.Context, req *backplanev1.FindUserRequest, _
 		return &backplanev1.FindUserResponse{Name: "users/" + id}, nil
 	case "zoe":
 		return &backplanev1.FindUserResponse{Name: "users/zoe", Suspended: true}, nil
+	case "yan":
+		return &backplanev1.FindUserResponse{Name: "users/yan", Pending: true}, nil
 	case "away":
 		return nil, status.Error(codes.Unavailable, "no connection")
 	}

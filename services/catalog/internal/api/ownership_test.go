@@ -250,6 +250,7 @@ func TestTransferOwnershipRefuses(t *testing.T) {
 		{"of somebody else's", transfer(echo, "bob", "", w.bob), codes.PermissionDenied, notOwner},
 		{"of somebody else's to nobody", transfer(echo, "nobody", "", w.bob), codes.PermissionDenied, notOwner},
 		{"to nobody", transfer(echo, "nobody", "", w.ann), codes.InvalidArgument, `owner: there is no user "nobody": must be users/{user} or a username`},
+		{"to a user who waits for approval", transfer(echo, "yan", "", w.ann), codes.FailedPrecondition, `the user "yan" waits for approval: approve the user first, or name another`},
 		{"to a suspended user", transfer(echo, "zoe", "", w.ann), codes.FailedPrecondition, `the user "zoe" is suspended: restore the user first, or name another`},
 		{"while users are away", transfer(echo, "away", "", w.ann), codes.Unavailable, "the subscription service, which knows the users, does not answer now"},
 		{"with a stale etag", transfer(echo, "bob", "9", w.ann), codes.Aborted, staleEtag},

@@ -9,9 +9,13 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// open are the methods that need no token: they sign in and out.
+// open are the methods that need no token: they sign in, up and out.
 func open(id string) bool {
-	return id == "SignInService_SignIn" || id == "SignInService_RefreshSignIn" || id == "SignInService_SignOut"
+	switch id {
+	case "SignInService_SignIn", "SignInService_RefreshSignIn", "SignInService_SignOut", "UserService_SignUp", "UserService_GetSignUpPolicy":
+		return true
+	}
+	return false
 }
 
 // describeOperations completes the operations of all methods.

@@ -19,6 +19,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/kit/access"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -144,7 +145,7 @@ func TestOtherServicesHearWhoIsOut(t *testing.T) {
 				return err
 			},
 		} {
-			p, err := w.store.CreateUser(t.Context(), store.User{Username: what, Roles: []string{"creator"}}, "hash")
+			p, _, err := w.store.CreateUser(t.Context(), requestid.Request{}, store.User{Username: what, Roles: []string{"creator"}}, "hash")
 			w.must(err)
 			in, _, err := w.store.CreateSignIn(t.Context(), p.ID, "hash", store.Device{}, store.Lasting{Idle: time.Hour, Most: time.Hour})
 			w.must(err)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -42,6 +43,8 @@ type Parts struct {
 	SignIns       store.Lasting
 	// Lockout says when failed sign-ins lock out.
 	Lockout store.Lockout
+	// SignUps says who may sign up.
+	SignUps identityv1.SignUpPolicy_Policy
 	Now     func() time.Time
 	Log     *slog.Logger
 	// Security is told who signed in, who did not, and who changed what others may do.
@@ -53,7 +56,10 @@ type Parts struct {
 func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	reports := usage.New(p.Store, p.Catalog, p.Log)
 	quotas := quota.New(p.Store, p.Catalog, p.Now)
-	usersAPI := users.New(p.Store, p.Issuer, p.Passwords, p.PasswordRules, p.RefreshTokens, p.SignIns, p.Lockout, p.Security)
+	usersAPI := users.New(users.Parts{
+		Store: p.Store, Issuer: p.Issuer, Passwords: p.Passwords, Rules: p.PasswordRules, Refresh: p.RefreshTokens,
+		SignIns: p.SignIns, Lockout: p.Lockout, SignUps: p.SignUps, Security: p.Security,
+	})
 	apps := applications.New(p.Store, p.Catalog, p.Now, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,

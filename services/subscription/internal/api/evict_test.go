@@ -13,6 +13,7 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -144,7 +145,7 @@ func (m *model) name() string {
 }
 
 func (m *model) addUser(*rapid.T) {
-	p, err := m.store.CreateUser(m.t.Context(), store.User{Username: m.name(), Roles: []string{"subscriber"}}, "")
+	p, _, err := m.store.CreateUser(m.t.Context(), requestid.Request{}, store.User{Username: m.name(), Roles: []string{"subscriber"}}, "")
 	m.must(err)
 	m.users = append(m.users, store.UserName(p.ID))
 }

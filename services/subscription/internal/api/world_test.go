@@ -31,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -100,6 +101,7 @@ type world struct {
 	passwords       *token.Passwords
 	refreshKey      []byte
 	logs            *buffer
+	signUps         identityv1.SignUpPolicy_Policy // of the replicas that are started then
 
 	mu    sync.Mutex
 	clock time.Time
@@ -165,7 +167,7 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords, PasswordRules: rules,
 		Catalog:       w.watch,
 		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour, Alive: 20},
-		Lockout: store.Lockout{Each: 10, Name: 25, Pause: 30 * time.Second}, Now: w.now, Log: log, Security: security,
+		Lockout: store.Lockout{Each: 10, Name: 25, Pause: 30 * time.Second}, SignUps: w.signUps, Now: w.now, Log: log, Security: security,
 	}, srv.Public(), srv.Internal())
 	w.serve(changes.Run, srv.Run)
 	return users, internal, st, issuer
@@ -243,7 +245,7 @@ func bearer(ctx context.Context, raw string) context.Context {
 // user adds a user without a password.
 func (w *world) user(username string, roles ...string) (context.Context, string) {
 	w.t.Helper()
-	p, err := w.store.CreateUser(w.t.Context(), store.User{Username: username, Roles: roles}, "")
+	p, _, err := w.store.CreateUser(w.t.Context(), requestid.Request{}, store.User{Username: username, Roles: roles}, "")
 	w.must(err)
 	return w.as(store.UserName(p.ID), roles...), store.UserName(p.ID)
 }

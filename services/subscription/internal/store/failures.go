@@ -95,6 +95,34 @@ func (s *Store) CountFailure(ctx context.Context, a Attempt, l Lockout) error {
 	return nil
 }
 
+// Sign-ups from one place: so many at once, and then one each pause.
+const (
+	signUpsAtOnce = 10
+	signUpPause   = time.Hour / signUpsAtOnce
+)
+
+// CountSignUp counts a sign-up from a place, unless there were too many: then it returns
+// how long to wait.
+func (s *Store) CountSignUp(ctx context.Context, place string) (wait time.Duration, err error) {
+	now := s.moment()
+	last := now.Add((signUpsAtOnce - 1) * signUpPause)
+	counted, err := sqldb.Changed(s.db.ExecContext(ctx, `
+		INSERT INTO sign_in_failure (username_fold, place, penalty_until) VALUES ('', $1, $2)
+		ON CONFLICT (username_fold, place) DO UPDATE SET penalty_until =
+			CASE WHEN sign_in_failure.penalty_until > $3 THEN sign_in_failure.penalty_until + $4 ELSE excluded.penalty_until END
+		WHERE sign_in_failure.penalty_until <= $5`,
+		place, now.Add(signUpPause).UnixMicro(), now.UnixMicro(), signUpPause.Microseconds(), last.UnixMicro()))
+	var until int64
+	if err == nil && !counted {
+		err = s.db.QueryRowContext(ctx, `SELECT penalty_until FROM sign_in_failure WHERE username_fold = '' AND place = $1`, place).Scan(&until)
+		wait = sqldb.Time(until).Sub(last)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("count sign-up: %w", err)
+	}
+	return wait, nil
+}
+
 // ForgetFailures forgets the failures of an attempt that has succeeded. Those of other
 // networks stay.
 func (s *Store) ForgetFailures(ctx context.Context, a Attempt) error {

@@ -78,7 +78,7 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, resource, ver
 func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, version, where string, client ...any) (st TokenState, err error) {
 	var subscriptionless bool
 	err = tx.QueryRowContext(ctx, `
-		SELECT c.id, c.stage, a.id, a.owner, a.plan, u.suspended,
+		SELECT c.id, c.stage, a.id, a.owner, a.plan, u.state <> 1,
 			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
 			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
 		FROM oauth_client c

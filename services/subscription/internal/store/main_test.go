@@ -100,7 +100,7 @@ func (b *bench) add(d time.Duration) {
 
 func (b *bench) user(username string, roles ...string) string {
 	b.t.Helper()
-	p, err := b.CreateUser(b.t.Context(), store.User{Username: username, Roles: roles}, "hash of "+username)
+	p, _, err := b.CreateUser(b.t.Context(), requestid.Request{}, store.User{Username: username, Roles: roles}, "hash of "+username)
 	ok(b.t, err)
 	return p.ID
 }

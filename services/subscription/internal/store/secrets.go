@@ -144,7 +144,7 @@ func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClie
 		SELECT c.id, c.application, c.stage, c.client_id, a.owner, a.display_name, c.created_at, c.updated_at, c.etag, s.hash
 		FROM oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
 			JOIN users u ON u.id = a.owner
-		WHERE c.client_id = $1 AND NOT u.suspended AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())
+		WHERE c.client_id = $1 AND u.state = 1 AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())
 	if err != nil {
 		return OAuthClient{}, nil, fmt.Errorf("read secrets of an OAuth client: %w", err)
 	}

@@ -56,7 +56,7 @@ func (s *Store) Install(ctx context.Context, i Installation, password string) er
 			return change.Record{Skip: true}, err
 		}
 		admin := User{
-			ID: id.New(), Username: AdministratorName, DisplayName: "Administrator",
+			ID: id.New(), Username: AdministratorName, DisplayName: "Administrator", State: UserActive,
 			Roles: []string{identity.RoleAdmin}, CreatedAt: tx.Time, UpdatedAt: tx.Time, Etag: 1,
 		}
 		if err := insertUser(ctx, tx, admin, password); err != nil {
@@ -89,12 +89,12 @@ func (s *Store) Recover(ctx context.Context, username, password string) error {
 			return change.Record{}, noSuchUser(ctx, tx, username)
 		}
 		u := old
-		if u.Suspended = false; !u.admin() {
+		if u.State = UserActive; !u.admin() {
 			u.Roles = append(slices.Clip(u.Roles), identity.RoleAdmin)
 		}
 		u.Etag, u.UpdatedAt = old.Etag+1, tx.Time
 		_, err = tx.ExecContext(ctx, `
-			UPDATE users SET roles = $1, admin = TRUE, suspended = FALSE, password = $2, updated_at = $3, etag = $4 WHERE id = $5`,
+			UPDATE users SET roles = $1, admin = TRUE, state = 1, password = $2, updated_at = $3, etag = $4 WHERE id = $5`,
 			strings.Join(u.Roles, " "), password, u.UpdatedAt.UnixMicro(), u.Etag, u.ID)
 		if err != nil {
 			return change.Record{}, err

@@ -90,7 +90,7 @@ func (in *SignedIn) read(ctx context.Context, tx *sqldb.Tx) (err error) {
 
 // CreateSignIn begins a sign-in, from a device, which is known from then on, of a user
 // whose password was just verified against this hash. It reports false when the password
-// has changed since, or the user is suspended.
+// has changed since, or the user may not come in.
 func (s *Store) CreateSignIn(ctx context.Context, user, password string, from Device, last Lasting) (in SignedIn, ok bool, err error) {
 	err = s.db.InTx(ctx, func(tx *sqldb.Tx) error {
 		now := s.moment()
@@ -99,7 +99,7 @@ func (s *Store) CreateSignIn(ctx context.Context, user, password string, from De
 		}}
 		// This write makes a concurrent change of the password wait.
 		ok, err = sqldb.Changed(tx.ExecContext(ctx, `
-			UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3 AND NOT suspended`, now.UnixMicro(), user, password))
+			UPDATE users SET signed_in_at = $1 WHERE id = $2 AND password = $3 AND state = 1`, now.UnixMicro(), user, password))
 		if err != nil || !ok {
 			return err
 		}

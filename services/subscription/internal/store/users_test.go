@@ -18,14 +18,14 @@ import (
 
 func TestUser(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
-		made, err := b.CreateUser(t.Context(), store.User{Username: "Carol", DisplayName: "Carol C.", Roles: []string{"creator", "publisher"}}, "")
+		made, _, err := b.CreateUser(t.Context(), requestid.Request{}, store.User{Username: "Carol", DisplayName: "Carol C.", Roles: []string{"creator", "publisher"}}, "")
 		ok(t, err)
 		got, err := b.User(t.Context(), b.admin, made.ID)
 		ok(t, err)
 		if diff := cmp.Diff(made, got); diff != "" || got.Etag != 1 || !got.CreatedAt.Equal(b.now()) {
 			t.Errorf("User() (-made +got):\n%s", diff)
 		}
-		_, err = b.CreateUser(t.Context(), store.User{Username: "cAROL", Roles: []string{"admin"}}, "")
+		_, _, err = b.CreateUser(t.Context(), requestid.Request{}, store.User{Username: "cAROL", Roles: []string{"admin"}}, "")
 		refused(t, "CreateUser(cAROL)", err, codes.AlreadyExists, `the username "cAROL" is taken`)
 		_, err = b.User(t.Context(), b.admin, "nobody")
 		refused(t, "User(nobody)", err, codes.NotFound, "users/nobody not found")
@@ -82,7 +82,7 @@ func TestLastAdministrator(t *testing.T) {
 		for i := range 14 {
 			ids = append(ids, b.user(fmt.Sprintf("admin%d", i), "admin", "creator"))
 		}
-		_, err = b.CreateUser(t.Context(), store.User{Username: "without a password", Roles: []string{"admin"}}, "")
+		_, _, err = b.CreateUser(t.Context(), requestid.Request{}, store.User{Username: "without a password", Roles: []string{"admin"}}, "")
 		ok(t, err)
 		_, err = b.SuspendUser(t.Context(), b.admin, b.user("suspended", "admin"), allow[store.User])
 		ok(t, err)
@@ -110,7 +110,7 @@ func TestLastAdministrator(t *testing.T) {
 			if fault.Reason(err) != "LAST_ADMINISTRATOR" {
 				t.Errorf("reason = %q, want LAST_ADMINISTRATOR", fault.Reason(err))
 			}
-			if p, err := b.User(t.Context(), b.admin, ids[i]); err != nil || !slices.Contains(p.Roles, "admin") || p.Suspended {
+			if p, err := b.User(t.Context(), b.admin, ids[i]); err != nil || !slices.Contains(p.Roles, "admin") || p.State != store.UserActive {
 				t.Errorf("the last one is %v, %v, want an administrator", p, err)
 			}
 		}
@@ -155,10 +155,10 @@ func TestUsersPages(t *testing.T) {
 				b.add(1000)
 			}
 		}
-		rows := list(t, b.Users(t.Context(), store.UserFilter{}, sqldb.TimeKey{}))
+		rows := list(t, b.Users(t.Context(), store.UserFilter{}, false, sqldb.TimeKey{}))
 		for i, u := range rows {
 			got = append(got, u.ID)
-			rest := list(t, b.Users(t.Context(), store.UserFilter{}, u.ListKey()))
+			rest := list(t, b.Users(t.Context(), store.UserFilter{}, false, u.ListKey()))
 			if diff := cmp.Diff(rows[i+1:], rest); len(rest) > 0 && diff != "" || len(rest) != len(rows)-i-1 {
 				t.Errorf("Users() after row %d (-want +got):\n%s", i, diff)
 			}
@@ -166,7 +166,7 @@ func TestUsersPages(t *testing.T) {
 		if diff := cmp.Diff(want, got[4:]); diff != "" { // the bench has made four
 			t.Errorf("pages (-want +got):\n%s", diff)
 		}
-		rows = list(t, b.Users(t.Context(), store.UserFilter{Username: new("P3")}, sqldb.TimeKey{}))
+		rows = list(t, b.Users(t.Context(), store.UserFilter{Username: new("P3")}, false, sqldb.TimeKey{}))
 		if len(rows) != 1 || rows[0].ID != want[3] {
 			t.Errorf("Users(P3) = %v, want p3", rows)
 		}

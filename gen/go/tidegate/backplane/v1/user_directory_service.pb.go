@@ -76,7 +76,9 @@ type FindUserResponse struct {
 	// users/{user}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Whether the user is suspended.
-	Suspended     bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Suspended bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Whether the user has signed up and is not approved yet.
+	Pending       bool `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -125,16 +127,24 @@ func (x *FindUserResponse) GetSuspended() bool {
 	return false
 }
 
+func (x *FindUserResponse) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
 var File_tidegate_backplane_v1_user_directory_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_user_directory_service_proto_rawDesc = "" +
 	"\n" +
 	"2tidegate/backplane/v1/user_directory_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"4\n" +
 	"\x0fFindUserRequest\x12!\n" +
-	"\x04user\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\a\xc8\x01\x01r\x02\x18dR\x04user\"D\n" +
+	"\x04user\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\a\xc8\x01\x01r\x02\x18dR\x04user\"^\n" +
 	"\x10FindUserResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
-	"\tsuspended\x18\x02 \x01(\bR\tsuspended2s\n" +
+	"\tsuspended\x18\x02 \x01(\bR\tsuspended\x12\x18\n" +
+	"\apending\x18\x03 \x01(\bR\apending2s\n" +
 	"\x14UserDirectoryService\x12[\n" +
 	"\bFindUser\x12&.tidegate.backplane.v1.FindUserRequest\x1a'.tidegate.backplane.v1.FindUserResponseB\xf5\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x19UserDirectoryServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"

@@ -100,6 +100,9 @@ const (
 	// An administrator has suspended the user: sign-ins are refused, and so are
 	// the credentials of the user's applications.
 	User_STATE_SUSPENDED User_State = 2
+	// The user has signed up, and an administrator has not approved it yet: sign-ins are
+	// refused.
+	User_STATE_PENDING User_State = 3
 )
 
 // Enum value maps for User_State.
@@ -108,11 +111,13 @@ var (
 		0: "STATE_UNSPECIFIED",
 		1: "STATE_ACTIVE",
 		2: "STATE_SUSPENDED",
+		3: "STATE_PENDING",
 	}
 	User_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
 		"STATE_ACTIVE":      1,
 		"STATE_SUSPENDED":   2,
+		"STATE_PENDING":     3,
 	}
 )
 
@@ -166,7 +171,8 @@ type User struct {
 	// deletion, it must be the current one (else ABORTED); empty is accepted. At
 	// most 64 characters.
 	Etag string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Whether the user may come in; SuspendUser and RestoreUser change it.
+	// Whether the user may come in; SuspendUser, RestoreUser and ApproveUser
+	// change it.
 	State         User_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.identity.v1.User_State" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -262,7 +268,7 @@ var File_tidegate_identity_v1_user_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftidegate/identity/v1/user.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\a\n" +
+	"\x1ftidegate/identity/v1/user.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\a\n" +
 	"\x04User\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\b\xbaH\x04r\x02\x18dR\x04name\x12\xbf\x01\n" +
@@ -283,11 +289,12 @@ const file_tidegate_identity_v1_user_proto_rawDesc = "" +
 	"ROLE_ADMIN\x10\x01\x12\x10\n" +
 	"\fROLE_CREATOR\x10\x02\x12\x12\n" +
 	"\x0eROLE_PUBLISHER\x10\x03\x12\x13\n" +
-	"\x0fROLE_SUBSCRIBER\x10\x04\"E\n" +
+	"\x0fROLE_SUBSCRIBER\x10\x04\"X\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x13\n" +
-	"\x0fSTATE_SUSPENDED\x10\x02:-\xeaA*\n" +
+	"\x0fSTATE_SUSPENDED\x10\x02\x12\x11\n" +
+	"\rSTATE_PENDING\x10\x03:-\xeaA*\n" +
 	"\rtidegate/User\x12\fusers/{user}*\x05users2\x04userB\xde\x01\n" +
 	"\x18com.tidegate.identity.v1B\tUserProtoP\x01ZEgithub.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1;identityv1\xa2\x02\x03TIX\xaa\x02\x14Tidegate.Identity.V1\xca\x02\x14Tidegate\\Identity\\V1\xe2\x02 Tidegate\\Identity\\V1\\GPBMetadata\xea\x02\x16Tidegate::Identity::V1b\x06proto3"
 

@@ -26,6 +26,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Policy is who may sign up.
+type SignUpPolicy_Policy int32
+
+const (
+	// Not set.
+	SignUpPolicy_POLICY_UNSPECIFIED SignUpPolicy_Policy = 0
+	// Nobody: administrators add users.
+	SignUpPolicy_POLICY_OFF SignUpPolicy_Policy = 1
+	// Anybody, who is let in at once.
+	SignUpPolicy_POLICY_OPEN SignUpPolicy_Policy = 2
+	// Anybody, who is let in when an administrator approves.
+	SignUpPolicy_POLICY_APPROVAL SignUpPolicy_Policy = 3
+)
+
+// Enum value maps for SignUpPolicy_Policy.
+var (
+	SignUpPolicy_Policy_name = map[int32]string{
+		0: "POLICY_UNSPECIFIED",
+		1: "POLICY_OFF",
+		2: "POLICY_OPEN",
+		3: "POLICY_APPROVAL",
+	}
+	SignUpPolicy_Policy_value = map[string]int32{
+		"POLICY_UNSPECIFIED": 0,
+		"POLICY_OFF":         1,
+		"POLICY_OPEN":        2,
+		"POLICY_APPROVAL":    3,
+	}
+)
+
+func (x SignUpPolicy_Policy) Enum() *SignUpPolicy_Policy {
+	p := new(SignUpPolicy_Policy)
+	*p = x
+	return p
+}
+
+func (x SignUpPolicy_Policy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SignUpPolicy_Policy) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_identity_v1_user_service_proto_enumTypes[0].Descriptor()
+}
+
+func (SignUpPolicy_Policy) Type() protoreflect.EnumType {
+	return &file_tidegate_identity_v1_user_service_proto_enumTypes[0]
+}
+
+func (x SignUpPolicy_Policy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SignUpPolicy_Policy.Descriptor instead.
+func (SignUpPolicy_Policy) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{4, 0}
+}
+
 // ChangePasswordRequest has a new password.
 type ChangePasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -100,7 +157,11 @@ type CreateUserRequest struct {
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// The password, as in ChangePassword. Empty for none yet: the user cannot sign
 	// in until an administrator sets one by ChangePassword.
-	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. Within
+	// an hour, a call of the same user with the same UUID answers as the first one did, and
+	// makes nothing; with other contents it is INVALID_ARGUMENT. Empty for none.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,6 +210,215 @@ func (x *CreateUserRequest) GetPassword() string {
 	return ""
 }
 
+func (x *CreateUserRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SignUpRequest asks to become a user.
+type SignUpRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The username, as in User: 1 to 64 characters.
+	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
+	// The password, as in ChangePassword: 12 to 128 characters.
+	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	// The display name, as in User: at most 100 characters. Empty for none.
+	DisplayName   string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignUpRequest) Reset() {
+	*x = SignUpRequest{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignUpRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignUpRequest) ProtoMessage() {}
+
+func (x *SignUpRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignUpRequest.ProtoReflect.Descriptor instead.
+func (*SignUpRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SignUpRequest) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *SignUpRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *SignUpRequest) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+// GetSignUpPolicyRequest asks whether anybody may sign up.
+type GetSignUpPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSignUpPolicyRequest) Reset() {
+	*x = GetSignUpPolicyRequest{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSignUpPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSignUpPolicyRequest) ProtoMessage() {}
+
+func (x *GetSignUpPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSignUpPolicyRequest.ProtoReflect.Descriptor instead.
+func (*GetSignUpPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{3}
+}
+
+// SignUpPolicy says whether anybody may sign up.
+type SignUpPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy.
+	Policy        SignUpPolicy_Policy `protobuf:"varint,1,opt,name=policy,proto3,enum=tidegate.identity.v1.SignUpPolicy_Policy" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignUpPolicy) Reset() {
+	*x = SignUpPolicy{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignUpPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignUpPolicy) ProtoMessage() {}
+
+func (x *SignUpPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignUpPolicy.ProtoReflect.Descriptor instead.
+func (*SignUpPolicy) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SignUpPolicy) GetPolicy() SignUpPolicy_Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return SignUpPolicy_POLICY_UNSPECIFIED
+}
+
+// ApproveUserRequest names a user to approve.
+type ApproveUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// users/{user}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, or empty. At most 64 characters.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveUserRequest) Reset() {
+	*x = ApproveUserRequest{}
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveUserRequest) ProtoMessage() {}
+
+func (x *ApproveUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveUserRequest.ProtoReflect.Descriptor instead.
+func (*ApproveUserRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ApproveUserRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ApproveUserRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // GetUserRequest names a user.
 type GetUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -160,7 +430,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -172,7 +442,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[2]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -185,7 +455,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -201,18 +471,26 @@ type ListUsersRequest struct {
 	// Users per page: 0 means 50, more than 1000 means 1000, a negative number is
 	// refused (AIP-158).
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The filter
-	// must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The filter,
+	// the query and the order must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: `username = "value"`. At most 1024 characters.
-	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Restricts the list: terms `field = "value"` joined by AND, each field once, on
+	// username, state (such as "PENDING") and role (such as "ADMIN"). At most 1024
+	// characters.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only those with this in the username or the display name, without regard to case;
+	// empty for all. At most 100 characters.
+	Query string `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
+	// The order (AIP-132): create_time or username, each with " desc" for the reverse; empty
+	// means create_time.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +502,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[3]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +515,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -261,6 +539,20 @@ func (x *ListUsersRequest) GetFilter() string {
 	return ""
 }
 
+func (x *ListUsersRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListUsersResponse is a page of users.
 type ListUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -274,7 +566,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +578,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[4]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +591,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListUsersResponse) GetUsers() []*User {
@@ -331,7 +623,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +635,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[5]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +648,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateUserRequest) GetUser() *User {
@@ -386,7 +678,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +690,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[6]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +703,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -441,7 +733,7 @@ type SuspendUserRequest struct {
 
 func (x *SuspendUserRequest) Reset() {
 	*x = SuspendUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +745,7 @@ func (x *SuspendUserRequest) String() string {
 func (*SuspendUserRequest) ProtoMessage() {}
 
 func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[7]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +758,7 @@ func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendUserRequest.ProtoReflect.Descriptor instead.
 func (*SuspendUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SuspendUserRequest) GetName() string {
@@ -496,7 +788,7 @@ type RestoreUserRequest struct {
 
 func (x *RestoreUserRequest) Reset() {
 	*x = RestoreUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +800,7 @@ func (x *RestoreUserRequest) String() string {
 func (*RestoreUserRequest) ProtoMessage() {}
 
 func (x *RestoreUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[8]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +813,7 @@ func (x *RestoreUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreUserRequest.ProtoReflect.Descriptor instead.
 func (*RestoreUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RestoreUserRequest) GetName() string {
@@ -549,7 +841,7 @@ type UnlockUserRequest struct {
 
 func (x *UnlockUserRequest) Reset() {
 	*x = UnlockUserRequest{}
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +853,7 @@ func (x *UnlockUserRequest) String() string {
 func (*UnlockUserRequest) ProtoMessage() {}
 
 func (x *UnlockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[9]
+	mi := &file_tidegate_identity_v1_user_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +866,7 @@ func (x *UnlockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnlockUserRequest.ProtoReflect.Descriptor instead.
 func (*UnlockUserRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_identity_v1_user_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UnlockUserRequest) GetName() string {
@@ -588,22 +880,44 @@ var File_tidegate_identity_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"'tidegate/identity/v1/user_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xa0\x01\n" +
+	"'tidegate/identity/v1/user_service.proto\x12\x14tidegate.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1ftidegate/identity/v1/user.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xa0\x01\n" +
 	"\x15ChangePasswordRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x123\n" +
 	"\x10current_password\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x0fcurrentPassword\x120\n" +
-	"\fnew_password\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\f\x18\x80\x01R\vnewPassword\"\xd4\x01\n" +
+	"\fnew_password\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\f\x18\x80\x01R\vnewPassword\"\x88\x02\n" +
 	"\x11CreateUserRequest\x129\n" +
 	"\x04user\x18\x01 \x01(\v2\x1a.tidegate.identity.v1.UserB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04user\x12\x83\x01\n" +
 	"\bpassword\x18\x02 \x01(\tBg\xbaHd\xba\x01a\n" +
-	"\bpassword\x12\x1emust have 12 to 128 characters\x1a5this == '' || (size(this) >= 12 && size(this) <= 128)R\bpassword\"2\n" +
+	"\bpassword\x12\x1emust have 12 to 128 characters\x1a5this == '' || (size(this) >= 12 && size(this) <= 128)R\bpassword\x122\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\"\xe2\x03\n" +
+	"\rSignUpRequest\x12\xbf\x01\n" +
+	"\busername\x18\x01 \x01(\tB\xa2\x01\xe0A\x02\xbaH\x9b\x01\xba\x01\x97\x01\n" +
+	"\busername\x12Vmust be 1 to 64 characters of A-Z a-z 0-9 _ . @ + - and start with a letter or a digit\x1a3this.matches('^[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}$')R\busername\x12,\n" +
+	"\bpassword\x18\x02 \x01(\tB\x10\xe0A\x02\xbaH\ar\x05\x10\f\x18\x80\x01\x80\x01\x01R\bpassword\x12\xe0\x01\n" +
+	"\fdisplay_name\x18\x03 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n" +
+	"\fdisplay_name\x12Rmust have at most 100 characters, no control characters and no space at either end\x1aPthis == '' || this.matches('^[^\\\\p{Z}\\\\p{C}]([^\\\\p{C}]{0,98}[^\\\\p{Z}\\\\p{C}])?$')R\vdisplayName\"\x18\n" +
+	"\x16GetSignUpPolicyRequest\"\xa9\x01\n" +
+	"\fSignUpPolicy\x12A\n" +
+	"\x06policy\x18\x01 \x01(\x0e2).tidegate.identity.v1.SignUpPolicy.PolicyR\x06policy\"V\n" +
+	"\x06Policy\x12\x16\n" +
+	"\x12POLICY_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"POLICY_OFF\x10\x01\x12\x0f\n" +
+	"\vPOLICY_OPEN\x10\x02\x12\x13\n" +
+	"\x0fPOLICY_APPROVAL\x10\x03\"S\n" +
+	"\x12ApproveUserRequest\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"2\n" +
 	"\x0eGetUserRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\"z\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\"\xf6\x01\n" +
 	"\x10ListUsersRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
-	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\"m\n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\x1d\n" +
+	"\x05query\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05query\x12[\n" +
+	"\border_by\x18\x05 \x01(\tB@\xbaH=\xd8\x01\x01r8R\vcreate_timeR\x10create_time descR\busernameR\rusername descR\aorderBy\"m\n" +
 	"\x11ListUsersResponse\x120\n" +
 	"\x05users\x18\x01 \x03(\v2\x1a.tidegate.identity.v1.UserR\x05users\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x01\n" +
@@ -621,11 +935,14 @@ const file_tidegate_identity_v1_user_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name\x12\x1b\n" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"5\n" +
 	"\x11UnlockUserRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name2\xac\b\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xa0\xea0\x01R\x04name2\x8f\v\n" +
 	"\vUserService\x12\x83\x01\n" +
 	"\x0eChangePassword\x12+.tidegate.identity.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=users/*}:changePassword\x12g\n" +
 	"\n" +
-	"CreateUser\x12'.tidegate.identity.v1.CreateUserRequest\x1a\x1a.tidegate.identity.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12g\n" +
+	"CreateUser\x12'.tidegate.identity.v1.CreateUserRequest\x1a\x1a.tidegate.identity.v1.User\"\x14\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12f\n" +
+	"\x06SignUp\x12#.tidegate.identity.v1.SignUpRequest\x1a\x1a.tidegate.identity.v1.User\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/users:signUp\x12}\n" +
+	"\x0fGetSignUpPolicy\x12,.tidegate.identity.v1.GetSignUpPolicyRequest\x1a\".tidegate.identity.v1.SignUpPolicy\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/signUpPolicy\x12z\n" +
+	"\vApproveUser\x12(.tidegate.identity.v1.ApproveUserRequest\x1a\x1a.tidegate.identity.v1.User\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:approve\x12g\n" +
 	"\aGetUser\x12$.tidegate.identity.v1.GetUserRequest\x1a\x1a.tidegate.identity.v1.User\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12o\n" +
 	"\tListUsers\x12&.tidegate.identity.v1.ListUsersRequest\x1a'.tidegate.identity.v1.ListUsersResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/users\x12x\n" +
 	"\n" +
@@ -650,50 +967,63 @@ func file_tidegate_identity_v1_user_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_identity_v1_user_service_proto_rawDescData
 }
 
-var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tidegate_identity_v1_user_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tidegate_identity_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tidegate_identity_v1_user_service_proto_goTypes = []any{
-	(*ChangePasswordRequest)(nil), // 0: tidegate.identity.v1.ChangePasswordRequest
-	(*CreateUserRequest)(nil),     // 1: tidegate.identity.v1.CreateUserRequest
-	(*GetUserRequest)(nil),        // 2: tidegate.identity.v1.GetUserRequest
-	(*ListUsersRequest)(nil),      // 3: tidegate.identity.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),     // 4: tidegate.identity.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),     // 5: tidegate.identity.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),     // 6: tidegate.identity.v1.DeleteUserRequest
-	(*SuspendUserRequest)(nil),    // 7: tidegate.identity.v1.SuspendUserRequest
-	(*RestoreUserRequest)(nil),    // 8: tidegate.identity.v1.RestoreUserRequest
-	(*UnlockUserRequest)(nil),     // 9: tidegate.identity.v1.UnlockUserRequest
-	(*User)(nil),                  // 10: tidegate.identity.v1.User
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 12: google.protobuf.Empty
+	(SignUpPolicy_Policy)(0),       // 0: tidegate.identity.v1.SignUpPolicy.Policy
+	(*ChangePasswordRequest)(nil),  // 1: tidegate.identity.v1.ChangePasswordRequest
+	(*CreateUserRequest)(nil),      // 2: tidegate.identity.v1.CreateUserRequest
+	(*SignUpRequest)(nil),          // 3: tidegate.identity.v1.SignUpRequest
+	(*GetSignUpPolicyRequest)(nil), // 4: tidegate.identity.v1.GetSignUpPolicyRequest
+	(*SignUpPolicy)(nil),           // 5: tidegate.identity.v1.SignUpPolicy
+	(*ApproveUserRequest)(nil),     // 6: tidegate.identity.v1.ApproveUserRequest
+	(*GetUserRequest)(nil),         // 7: tidegate.identity.v1.GetUserRequest
+	(*ListUsersRequest)(nil),       // 8: tidegate.identity.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),      // 9: tidegate.identity.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),      // 10: tidegate.identity.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),      // 11: tidegate.identity.v1.DeleteUserRequest
+	(*SuspendUserRequest)(nil),     // 12: tidegate.identity.v1.SuspendUserRequest
+	(*RestoreUserRequest)(nil),     // 13: tidegate.identity.v1.RestoreUserRequest
+	(*UnlockUserRequest)(nil),      // 14: tidegate.identity.v1.UnlockUserRequest
+	(*User)(nil),                   // 15: tidegate.identity.v1.User
+	(*fieldmaskpb.FieldMask)(nil),  // 16: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),          // 17: google.protobuf.Empty
 }
 var file_tidegate_identity_v1_user_service_proto_depIdxs = []int32{
-	10, // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
-	10, // 1: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
-	10, // 2: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
-	11, // 3: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 4: tidegate.identity.v1.UserService.ChangePassword:input_type -> tidegate.identity.v1.ChangePasswordRequest
-	1,  // 5: tidegate.identity.v1.UserService.CreateUser:input_type -> tidegate.identity.v1.CreateUserRequest
-	2,  // 6: tidegate.identity.v1.UserService.GetUser:input_type -> tidegate.identity.v1.GetUserRequest
-	3,  // 7: tidegate.identity.v1.UserService.ListUsers:input_type -> tidegate.identity.v1.ListUsersRequest
-	5,  // 8: tidegate.identity.v1.UserService.UpdateUser:input_type -> tidegate.identity.v1.UpdateUserRequest
-	6,  // 9: tidegate.identity.v1.UserService.DeleteUser:input_type -> tidegate.identity.v1.DeleteUserRequest
-	7,  // 10: tidegate.identity.v1.UserService.SuspendUser:input_type -> tidegate.identity.v1.SuspendUserRequest
-	8,  // 11: tidegate.identity.v1.UserService.RestoreUser:input_type -> tidegate.identity.v1.RestoreUserRequest
-	9,  // 12: tidegate.identity.v1.UserService.UnlockUser:input_type -> tidegate.identity.v1.UnlockUserRequest
-	12, // 13: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
-	10, // 14: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
-	10, // 15: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
-	4,  // 16: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
-	10, // 17: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
-	12, // 18: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
-	10, // 19: tidegate.identity.v1.UserService.SuspendUser:output_type -> tidegate.identity.v1.User
-	10, // 20: tidegate.identity.v1.UserService.RestoreUser:output_type -> tidegate.identity.v1.User
-	10, // 21: tidegate.identity.v1.UserService.UnlockUser:output_type -> tidegate.identity.v1.User
-	13, // [13:22] is the sub-list for method output_type
-	4,  // [4:13] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	15, // 0: tidegate.identity.v1.CreateUserRequest.user:type_name -> tidegate.identity.v1.User
+	0,  // 1: tidegate.identity.v1.SignUpPolicy.policy:type_name -> tidegate.identity.v1.SignUpPolicy.Policy
+	15, // 2: tidegate.identity.v1.ListUsersResponse.users:type_name -> tidegate.identity.v1.User
+	15, // 3: tidegate.identity.v1.UpdateUserRequest.user:type_name -> tidegate.identity.v1.User
+	16, // 4: tidegate.identity.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 5: tidegate.identity.v1.UserService.ChangePassword:input_type -> tidegate.identity.v1.ChangePasswordRequest
+	2,  // 6: tidegate.identity.v1.UserService.CreateUser:input_type -> tidegate.identity.v1.CreateUserRequest
+	3,  // 7: tidegate.identity.v1.UserService.SignUp:input_type -> tidegate.identity.v1.SignUpRequest
+	4,  // 8: tidegate.identity.v1.UserService.GetSignUpPolicy:input_type -> tidegate.identity.v1.GetSignUpPolicyRequest
+	6,  // 9: tidegate.identity.v1.UserService.ApproveUser:input_type -> tidegate.identity.v1.ApproveUserRequest
+	7,  // 10: tidegate.identity.v1.UserService.GetUser:input_type -> tidegate.identity.v1.GetUserRequest
+	8,  // 11: tidegate.identity.v1.UserService.ListUsers:input_type -> tidegate.identity.v1.ListUsersRequest
+	10, // 12: tidegate.identity.v1.UserService.UpdateUser:input_type -> tidegate.identity.v1.UpdateUserRequest
+	11, // 13: tidegate.identity.v1.UserService.DeleteUser:input_type -> tidegate.identity.v1.DeleteUserRequest
+	12, // 14: tidegate.identity.v1.UserService.SuspendUser:input_type -> tidegate.identity.v1.SuspendUserRequest
+	13, // 15: tidegate.identity.v1.UserService.RestoreUser:input_type -> tidegate.identity.v1.RestoreUserRequest
+	14, // 16: tidegate.identity.v1.UserService.UnlockUser:input_type -> tidegate.identity.v1.UnlockUserRequest
+	17, // 17: tidegate.identity.v1.UserService.ChangePassword:output_type -> google.protobuf.Empty
+	15, // 18: tidegate.identity.v1.UserService.CreateUser:output_type -> tidegate.identity.v1.User
+	15, // 19: tidegate.identity.v1.UserService.SignUp:output_type -> tidegate.identity.v1.User
+	5,  // 20: tidegate.identity.v1.UserService.GetSignUpPolicy:output_type -> tidegate.identity.v1.SignUpPolicy
+	15, // 21: tidegate.identity.v1.UserService.ApproveUser:output_type -> tidegate.identity.v1.User
+	15, // 22: tidegate.identity.v1.UserService.GetUser:output_type -> tidegate.identity.v1.User
+	9,  // 23: tidegate.identity.v1.UserService.ListUsers:output_type -> tidegate.identity.v1.ListUsersResponse
+	15, // 24: tidegate.identity.v1.UserService.UpdateUser:output_type -> tidegate.identity.v1.User
+	17, // 25: tidegate.identity.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
+	15, // 26: tidegate.identity.v1.UserService.SuspendUser:output_type -> tidegate.identity.v1.User
+	15, // 27: tidegate.identity.v1.UserService.RestoreUser:output_type -> tidegate.identity.v1.User
+	15, // 28: tidegate.identity.v1.UserService.UnlockUser:output_type -> tidegate.identity.v1.User
+	17, // [17:29] is the sub-list for method output_type
+	5,  // [5:17] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_identity_v1_user_service_proto_init() }
@@ -707,13 +1037,14 @@ func file_tidegate_identity_v1_user_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_identity_v1_user_service_proto_rawDesc), len(file_tidegate_identity_v1_user_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   10,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_tidegate_identity_v1_user_service_proto_goTypes,
 		DependencyIndexes: file_tidegate_identity_v1_user_service_proto_depIdxs,
+		EnumInfos:         file_tidegate_identity_v1_user_service_proto_enumTypes,
 		MessageInfos:      file_tidegate_identity_v1_user_service_proto_msgTypes,
 	}.Build()
 	File_tidegate_identity_v1_user_service_proto = out.File

@@ -20,15 +20,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UserService_ChangePassword_FullMethodName = "/tidegate.identity.v1.UserService/ChangePassword"
-	UserService_CreateUser_FullMethodName     = "/tidegate.identity.v1.UserService/CreateUser"
-	UserService_GetUser_FullMethodName        = "/tidegate.identity.v1.UserService/GetUser"
-	UserService_ListUsers_FullMethodName      = "/tidegate.identity.v1.UserService/ListUsers"
-	UserService_UpdateUser_FullMethodName     = "/tidegate.identity.v1.UserService/UpdateUser"
-	UserService_DeleteUser_FullMethodName     = "/tidegate.identity.v1.UserService/DeleteUser"
-	UserService_SuspendUser_FullMethodName    = "/tidegate.identity.v1.UserService/SuspendUser"
-	UserService_RestoreUser_FullMethodName    = "/tidegate.identity.v1.UserService/RestoreUser"
-	UserService_UnlockUser_FullMethodName     = "/tidegate.identity.v1.UserService/UnlockUser"
+	UserService_ChangePassword_FullMethodName  = "/tidegate.identity.v1.UserService/ChangePassword"
+	UserService_CreateUser_FullMethodName      = "/tidegate.identity.v1.UserService/CreateUser"
+	UserService_SignUp_FullMethodName          = "/tidegate.identity.v1.UserService/SignUp"
+	UserService_GetSignUpPolicy_FullMethodName = "/tidegate.identity.v1.UserService/GetSignUpPolicy"
+	UserService_ApproveUser_FullMethodName     = "/tidegate.identity.v1.UserService/ApproveUser"
+	UserService_GetUser_FullMethodName         = "/tidegate.identity.v1.UserService/GetUser"
+	UserService_ListUsers_FullMethodName       = "/tidegate.identity.v1.UserService/ListUsers"
+	UserService_UpdateUser_FullMethodName      = "/tidegate.identity.v1.UserService/UpdateUser"
+	UserService_DeleteUser_FullMethodName      = "/tidegate.identity.v1.UserService/DeleteUser"
+	UserService_SuspendUser_FullMethodName     = "/tidegate.identity.v1.UserService/SuspendUser"
+	UserService_RestoreUser_FullMethodName     = "/tidegate.identity.v1.UserService/RestoreUser"
+	UserService_UnlockUser_FullMethodName      = "/tidegate.identity.v1.UserService/UnlockUser"
 )
 
 // UserServiceClient is the client API for UserService service.
@@ -44,10 +47,23 @@ type UserServiceClient interface {
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Adds a user. Needs the role admin.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error)
+	// Adds a user who signs up, with the role subscriber; no token is needed. Where
+	// administrators approve who signs up, the user is STATE_PENDING until then.
+	// FAILED_PRECONDITION with the reason SIGN_UP_OFF where nobody may sign up,
+	// ALREADY_EXISTS when the username is taken, RESOURCE_EXHAUSTED with the reason
+	// TOO_MANY_SIGN_UPS while 1000 wait for approval, or after ten sign-ups in a row from one
+	// IPv4 address or IPv6 /64, of which one is then allowed every 6 minutes; those that find
+	// the username taken count too. Who is not approved within 30 days is deleted.
+	SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*User, error)
+	// Says whether anybody may sign up; no token is needed.
+	GetSignUpPolicy(ctx context.Context, in *GetSignUpPolicyRequest, opts ...grpc.CallOption) (*SignUpPolicy, error)
+	// Approves a user who has signed up. One who is not pending stays as they are, without a
+	// change. To refuse one, delete the user. Needs the role admin.
+	ApproveUser(ctx context.Context, in *ApproveUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Returns a user. users/me is the caller. Only administrators see other
 	// users.
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*User, error)
-	// Lists users, oldest first. Needs the role admin.
+	// Lists users. Needs the role admin.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
 	// Changes a user. Needs the role admin. FAILED_PRECONDITION when it takes the
 	// role from the last administrator who can sign in. When the roles change,
@@ -67,7 +83,8 @@ type UserServiceClient interface {
 	// last administrator who can sign in.
 	SuspendUser(ctx context.Context, in *SuspendUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Restores a suspended user, who can then sign in again, and whose
-	// applications can connect again. One who is not suspended stays as they are,
+	// applications can connect again; a user who was pending needs no approval then. One
+	// who is not suspended stays as they are,
 	// without a change. Needs the role admin.
 	RestoreUser(ctx context.Context, in *RestoreUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Lifts what failed sign-ins of a user have locked, from all addresses and
@@ -98,6 +115,36 @@ func (c *userServiceClient) CreateUser(ctx context.Context, in *CreateUserReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(User)
 	err := c.cc.Invoke(ctx, UserService_CreateUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, UserService_SignUp_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) GetSignUpPolicy(ctx context.Context, in *GetSignUpPolicyRequest, opts ...grpc.CallOption) (*SignUpPolicy, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignUpPolicy)
+	err := c.cc.Invoke(ctx, UserService_GetSignUpPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) ApproveUser(ctx context.Context, in *ApproveUserRequest, opts ...grpc.CallOption) (*User, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(User)
+	err := c.cc.Invoke(ctx, UserService_ApproveUser_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +234,23 @@ type UserServiceServer interface {
 	ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error)
 	// Adds a user. Needs the role admin.
 	CreateUser(context.Context, *CreateUserRequest) (*User, error)
+	// Adds a user who signs up, with the role subscriber; no token is needed. Where
+	// administrators approve who signs up, the user is STATE_PENDING until then.
+	// FAILED_PRECONDITION with the reason SIGN_UP_OFF where nobody may sign up,
+	// ALREADY_EXISTS when the username is taken, RESOURCE_EXHAUSTED with the reason
+	// TOO_MANY_SIGN_UPS while 1000 wait for approval, or after ten sign-ups in a row from one
+	// IPv4 address or IPv6 /64, of which one is then allowed every 6 minutes; those that find
+	// the username taken count too. Who is not approved within 30 days is deleted.
+	SignUp(context.Context, *SignUpRequest) (*User, error)
+	// Says whether anybody may sign up; no token is needed.
+	GetSignUpPolicy(context.Context, *GetSignUpPolicyRequest) (*SignUpPolicy, error)
+	// Approves a user who has signed up. One who is not pending stays as they are, without a
+	// change. To refuse one, delete the user. Needs the role admin.
+	ApproveUser(context.Context, *ApproveUserRequest) (*User, error)
 	// Returns a user. users/me is the caller. Only administrators see other
 	// users.
 	GetUser(context.Context, *GetUserRequest) (*User, error)
-	// Lists users, oldest first. Needs the role admin.
+	// Lists users. Needs the role admin.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
 	// Changes a user. Needs the role admin. FAILED_PRECONDITION when it takes the
 	// role from the last administrator who can sign in. When the roles change,
@@ -210,7 +270,8 @@ type UserServiceServer interface {
 	// last administrator who can sign in.
 	SuspendUser(context.Context, *SuspendUserRequest) (*User, error)
 	// Restores a suspended user, who can then sign in again, and whose
-	// applications can connect again. One who is not suspended stays as they are,
+	// applications can connect again; a user who was pending needs no approval then. One
+	// who is not suspended stays as they are,
 	// without a change. Needs the role admin.
 	RestoreUser(context.Context, *RestoreUserRequest) (*User, error)
 	// Lifts what failed sign-ins of a user have locked, from all addresses and
@@ -232,6 +293,15 @@ func (UnimplementedUserServiceServer) ChangePassword(context.Context, *ChangePas
 }
 func (UnimplementedUserServiceServer) CreateUser(context.Context, *CreateUserRequest) (*User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
+}
+func (UnimplementedUserServiceServer) SignUp(context.Context, *SignUpRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignUp not implemented")
+}
+func (UnimplementedUserServiceServer) GetSignUpPolicy(context.Context, *GetSignUpPolicyRequest) (*SignUpPolicy, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetSignUpPolicy not implemented")
+}
+func (UnimplementedUserServiceServer) ApproveUser(context.Context, *ApproveUserRequest) (*User, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveUser not implemented")
 }
 func (UnimplementedUserServiceServer) GetUser(context.Context, *GetUserRequest) (*User, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUser not implemented")
@@ -307,6 +377,60 @@ func _UserService_CreateUser_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(UserServiceServer).CreateUser(ctx, req.(*CreateUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_SignUp_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignUpRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).SignUp(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_SignUp_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).SignUp(ctx, req.(*SignUpRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_GetSignUpPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSignUpPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).GetSignUpPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_GetSignUpPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).GetSignUpPolicy(ctx, req.(*GetSignUpPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_ApproveUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).ApproveUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_ApproveUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).ApproveUser(ctx, req.(*ApproveUserRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -451,6 +575,18 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateUser",
 			Handler:    _UserService_CreateUser_Handler,
+		},
+		{
+			MethodName: "SignUp",
+			Handler:    _UserService_SignUp_Handler,
+		},
+		{
+			MethodName: "GetSignUpPolicy",
+			Handler:    _UserService_GetSignUpPolicy_Handler,
+		},
+		{
+			MethodName: "ApproveUser",
+			Handler:    _UserService_ApproveUser_Handler,
 		},
 		{
 			MethodName: "GetUser",

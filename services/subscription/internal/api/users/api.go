@@ -28,7 +28,25 @@ type API struct {
 	refresh   *token.RefreshTokens
 	last      store.Lasting
 	lockout   store.Lockout
+	signUps   identityv1.SignUpPolicy_Policy
 	security  *securitylog.Log
+}
+
+// Parts are what the API works with.
+type Parts struct {
+	Store     *store.Store
+	Issuer    *token.Issuer
+	Passwords *token.Passwords
+	// Rules says which passwords users may have.
+	Rules *password.Rules
+	// Refresh makes refresh tokens, and SignIns is how long sign-ins last.
+	Refresh *token.RefreshTokens
+	SignIns store.Lasting
+	// Lockout says when failed sign-ins lock out.
+	Lockout store.Lockout
+	// SignUps says who may sign up; not set is nobody.
+	SignUps  identityv1.SignUpPolicy_Policy
+	Security *securitylog.Log
 }
 
 var (
@@ -38,10 +56,12 @@ var (
 	_ backplanev1.PageSignInServiceServer    = (*API)(nil)
 )
 
-// New returns the API. Sign-ins last as last says, and failed ones lock out as lockout
-// says.
-func New(st *store.Store, issuer *token.Issuer, passwords *token.Passwords, rules *password.Rules, refresh *token.RefreshTokens, last store.Lasting, lockout store.Lockout, security *securitylog.Log) *API {
-	return &API{store: st, issuer: issuer, passwords: passwords, rules: rules, refresh: refresh, last: last, lockout: lockout, security: security}
+// New returns the API.
+func New(p Parts) *API {
+	return &API{
+		store: p.Store, issuer: p.Issuer, passwords: p.Passwords, rules: p.Rules, refresh: p.Refresh, last: p.SignIns, lockout: p.Lockout,
+		signUps: max(p.SignUps, identityv1.SignUpPolicy_POLICY_OFF), security: p.Security,
+	}
 }
 
 // Register adds the services to a server.
@@ -68,6 +88,9 @@ func Rules() identity.Rules {
 		identityv1.SignInService_DeleteSignIn_FullMethodName:  {},
 		identityv1.UserService_ChangePassword_FullMethodName:  {},
 		identityv1.UserService_CreateUser_FullMethodName:      admin,
+		identityv1.UserService_SignUp_FullMethodName:          {Open: true},
+		identityv1.UserService_GetSignUpPolicy_FullMethodName: {Open: true},
+		identityv1.UserService_ApproveUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_GetUser_FullMethodName:         {},
 		identityv1.UserService_ListUsers_FullMethodName:       admin,
 		identityv1.UserService_UpdateUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},

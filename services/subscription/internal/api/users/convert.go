@@ -23,10 +23,7 @@ func userProto(p store.User) *identityv1.User {
 	out := &identityv1.User{
 		Name: store.UserName(p.ID), Username: p.Username, DisplayName: p.DisplayName,
 		CreateTime: timestamppb.New(p.CreatedAt), UpdateTime: timestamppb.New(p.UpdatedAt), Etag: page.Etag(p.Etag),
-		State: identityv1.User_STATE_ACTIVE,
-	}
-	if p.Suspended {
-		out.State = identityv1.User_STATE_SUSPENDED
+		State: identityv1.User_State(p.State),
 	}
 	for _, role := range p.Roles {
 		value := identityv1.User_Role_value[rolePrefix+strings.ToUpper(role)]

@@ -18,13 +18,15 @@ func (a *API) FindUser(ctx context.Context, req *backplanev1.FindUserRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &backplanev1.FindUserResponse{Name: resourcename.User{User: u.ID}.String(), Suspended: u.Suspended}, nil
+	return &backplanev1.FindUserResponse{
+		Name: resourcename.User{User: u.ID}.String(), Suspended: u.State == store.UserSuspended, Pending: u.State == store.UserPending,
+	}, nil
 }
 
 // find returns the user with a name or username, or a NotFound fault.
 func (a *API) find(ctx context.Context, text string) (store.User, error) {
 	if !strings.Contains(text, "/") { // as no username does
-		for u, err := range a.store.Users(ctx, store.UserFilter{Username: &text}, sqldb.TimeKey{}) {
+		for u, err := range a.store.Users(ctx, store.UserFilter{Username: &text}, false, sqldb.TimeKey{}) {
 			return u, err
 		}
 		return store.User{}, fault.NotFound("user %q", text)

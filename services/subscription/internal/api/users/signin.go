@@ -33,9 +33,9 @@ func (a *API) SignIn(ctx context.Context, req *identityv1.SignInRequest) (*ident
 		a.failed(ctx, req.GetUsername(), err)
 		return nil, err
 	}
-	if p.Suspended {
-		a.failed(ctx, p.Username, errSuspended())
-		return nil, errSuspended()
+	if err := mayComeIn(p); err != nil {
+		a.failed(ctx, p.Username, err)
+		return nil, err
 	}
 	in, ok, err := a.store.CreateSignIn(ctx, p.ID, hash, store.Device{Address: clientAddress(ctx), Hash: device.hash}, a.last)
 	if err != nil {
@@ -86,8 +86,16 @@ func clientAddress(ctx context.Context) string {
 	return ""
 }
 
-func errSuspended() error {
-	return fault.WithReason(fault.Denied("the user is suspended: ask an administrator"), fault.ReasonUserSuspended)
+// mayComeIn returns why a user who has shown the right password may not come in, or nil.
+func mayComeIn(u store.User) error {
+	switch u.State {
+	case store.UserSuspended:
+		return fault.WithReason(fault.Denied("the user is suspended: ask an administrator"), fault.ReasonUserSuspended)
+	case store.UserPending:
+		return fault.WithReason(fault.Denied("the sign-up awaits the approval of an administrator: try again once it is approved"), fault.ReasonUserPending)
+	default:
+		return nil
+	}
 }
 
 // failed writes that a proof by password was refused.
@@ -96,7 +104,7 @@ func (a *API) failed(ctx context.Context, username string, err error) {
 	switch fault.Reason(err) {
 	case fault.ReasonTooManyFailures:
 		e.Kind = securitylog.LockedOut
-	case fault.ReasonWrongPassword, fault.ReasonUserSuspended, fault.ReasonTooManySignIns:
+	case fault.ReasonWrongPassword, fault.ReasonUserSuspended, fault.ReasonUserPending, fault.ReasonTooManySignIns:
 	default:
 		return // no fault of whoever signs in, and no flood
 	}

@@ -2,6 +2,7 @@ package users
 
 import (
 	"context"
+	"iter"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -11,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -32,9 +34,12 @@ func (a *API) CreateUser(ctx context.Context, req *identityv1.CreateUserRequest)
 		hash = slot.Hash(req.GetPassword())
 		slot.Release()
 	}
-	u, err := a.store.CreateUser(ctx, withUser(store.User{}, req.GetUser()), hash)
+	u, made, err := a.store.CreateUser(ctx, requestid.Of(ctx, req), withUser(store.User{}, req.GetUser()), hash)
 	if err != nil {
 		return nil, err
+	}
+	if !made {
+		return userProto(u), nil
 	}
 	a.security.Write(ctx, securitylog.Event{
 		Kind: securitylog.UserChanged, What: store.UserName(u.ID), Why: "created as " + u.Username + " with the roles " + roles(u),
@@ -58,20 +63,61 @@ func (a *API) GetUser(ctx context.Context, req *identityv1.GetUserRequest) (*ide
 
 // ListUsers returns a page of users.
 func (a *API) ListUsers(ctx context.Context, req *identityv1.ListUsersRequest) (*identityv1.ListUsersResponse, error) {
-	terms, err := page.Filter(req.GetFilter(), "username")
+	f, err := userFilter(req)
 	if err != nil {
 		return nil, err
 	}
-	p, err := page.New[sqldb.TimeKey](req)
+	by, direction, _ := strings.Cut(req.GetOrderBy(), " ")
+	backwards := direction == "desc"
+	if by == "username" {
+		return listUsers(req, store.User.NameKey, func(after store.NameKey) iter.Seq2[store.User, error] {
+			return a.store.UsersByName(ctx, f, backwards, after)
+		})
+	}
+	return listUsers(req, store.User.ListKey, func(after sqldb.TimeKey) iter.Seq2[store.User, error] {
+		return a.store.Users(ctx, f, backwards, after)
+	})
+}
+
+// listUsers returns a page of what rows returns after a key.
+func listUsers[K sqldb.Key](
+	req *identityv1.ListUsersRequest, key func(store.User) K, rows func(after K) iter.Seq2[store.User, error],
+) (*identityv1.ListUsersResponse, error) {
+	p, err := page.New[K](req)
 	if err != nil {
 		return nil, err
 	}
-	rows := a.store.Users(ctx, store.UserFilter{Username: terms.Value("username")}, p.After)
-	users, next, err := page.Collect(p, rows, store.User.ListKey, userProto)
+	users, next, err := page.Collect(p, rows(p.After), key, userProto)
 	if err != nil {
 		return nil, err
 	}
 	return &identityv1.ListUsersResponse{Users: users, NextPageToken: next}, nil
+}
+
+// userFilter reads what a list of users is restricted to.
+func userFilter(req *identityv1.ListUsersRequest) (f store.UserFilter, err error) {
+	terms, err := page.Filter(req.GetFilter(), "username", "state", "role")
+	if err != nil {
+		return f, err
+	}
+	f.Username = terms.Value("username")
+	if text := terms.Value("state"); text != nil {
+		state := store.UserState(identityv1.User_State_value["STATE_"+*text])
+		if f.State = &state; state == 0 {
+			return f, fault.Invalid("filter", "no state %q: there are ACTIVE, SUSPENDED, PENDING", *text)
+		}
+	}
+	if text := terms.Value("role"); text != nil {
+		if identityv1.User_Role_value[rolePrefix+*text] == 0 {
+			return f, fault.Invalid("filter", "no role %q: there are ADMIN, CREATOR, PUBLISHER, SUBSCRIBER", *text)
+		}
+		role := strings.ToLower(*text)
+		f.Role = &role
+	}
+	if req.GetQuery() != "" {
+		f.Query = &req.Query
+	}
+	return f, nil
 }
 
 // UpdateUser changes a user.
@@ -134,7 +180,7 @@ func (a *API) DeleteUser(ctx context.Context, req *identityv1.DeleteUserRequest)
 // SuspendUser suspends a user.
 func (a *API) SuspendUser(ctx context.Context, req *identityv1.SuspendUserRequest) (*identityv1.User, error) {
 	return a.change(ctx, req, "suspended", a.store.SuspendUser, func(u store.User) error {
-		if u.Suspended {
+		if u.State == store.UserSuspended {
 			return change.Unchanged(0)
 		}
 		return nil
@@ -144,7 +190,7 @@ func (a *API) SuspendUser(ctx context.Context, req *identityv1.SuspendUserReques
 // RestoreUser restores a suspended user.
 func (a *API) RestoreUser(ctx context.Context, req *identityv1.RestoreUserRequest) (*identityv1.User, error) {
 	return a.change(ctx, req, "restored", a.store.RestoreUser, func(u store.User) error {
-		if !u.Suspended {
+		if u.State != store.UserSuspended {
 			return change.Unchanged(0)
 		}
 		return nil

@@ -31,7 +31,11 @@ CREATE TABLE users (
     -- Words of admin, creator, publisher, subscriber, with a space between.
     roles         TEXT COLLATE "C" NOT NULL,
     admin         BOOLEAN NOT NULL,
-    suspended     BOOLEAN NOT NULL,
+    -- 1 active, 2 suspended, 3 pending.
+    state         BIGINT NOT NULL CHECK (state IN (1, 2, 3)),
+    -- What a query looks in: the username and the display name, both folded, with a line
+    -- end between.
+    search        TEXT COLLATE "C" NOT NULL,
     -- argon2id with its parameters; empty for nobody's.
     password      TEXT COLLATE "C" NOT NULL,
     signed_in_at  BIGINT NOT NULL,
@@ -40,6 +44,8 @@ CREATE TABLE users (
     etag          BIGINT NOT NULL
 );
 CREATE INDEX users_created ON users (created_at, id);
+CREATE INDEX users_username ON users (username_fold, id);
+CREATE INDEX users_state ON users (state, created_at, id);
 
 -- Access that ended before its tokens expire: of a user (users/…) or a sign-in
 -- (users/…/signIns/…). Tokens that were issued before the change give none.
@@ -52,7 +58,8 @@ CREATE TABLE ended_access (
 CREATE INDEX ended_access_expires ON ended_access (expires_at);
 
 -- Failed sign-ins of a name from a place, or from all networks where the place is
--- empty, as the time until which they count.
+-- empty, as the time until which they count. Sign-ups from a place count as those of no
+-- name.
 CREATE TABLE sign_in_failure (
     username_fold TEXT COLLATE "C" NOT NULL,
     place         TEXT COLLATE "C" NOT NULL,

@@ -76,7 +76,8 @@ export declare type User = Message<"tidegate.identity.v1.User"> & {
   etag: string;
 
   /**
-   * Whether the user may come in; SuspendUser and RestoreUser change it.
+   * Whether the user may come in; SuspendUser, RestoreUser and ApproveUser
+   * change it.
    *
    * @generated from field: tidegate.identity.v1.User.State state = 8;
    */
@@ -145,7 +146,8 @@ export declare type UserJson = {
   etag?: string;
 
   /**
-   * Whether the user may come in; SuspendUser and RestoreUser change it.
+   * Whether the user may come in; SuspendUser, RestoreUser and ApproveUser
+   * change it.
    *
    * @generated from field: tidegate.identity.v1.User.State state = 8;
    */
@@ -240,6 +242,14 @@ export enum User_State {
    * @generated from enum value: STATE_SUSPENDED = 2;
    */
   SUSPENDED = 2,
+
+  /**
+   * The user has signed up, and an administrator has not approved it yet: sign-ins are
+   * refused.
+   *
+   * @generated from enum value: STATE_PENDING = 3;
+   */
+  PENDING = 3,
 }
 
 /**
@@ -247,7 +257,7 @@ export enum User_State {
  *
  * @generated from enum tidegate.identity.v1.User.State
  */
-export declare type User_StateJson = "STATE_UNSPECIFIED" | "STATE_ACTIVE" | "STATE_SUSPENDED";
+export declare type User_StateJson = "STATE_UNSPECIFIED" | "STATE_ACTIVE" | "STATE_SUSPENDED" | "STATE_PENDING";
 
 /**
  * Describes the enum tidegate.identity.v1.User.State.

@@ -2,7 +2,7 @@
 // @generated from file tidegate/identity/v1/user_service.proto (package tidegate.identity.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { User, UserJson, UserSchema } from "./user_pb.js";
 import type { EmptySchema, FieldMask, FieldMaskJson } from "@bufbuild/protobuf/wkt";
@@ -100,6 +100,15 @@ export declare type CreateUserRequest = Message<"tidegate.identity.v1.CreateUser
    * @generated from field: string password = 2;
    */
   password: string;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. Within
+   * an hour, a call of the same user with the same UUID answers as the first one did, and
+   * makes nothing; with other contents it is INVALID_ARGUMENT. Empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
 };
 
 /**
@@ -122,6 +131,15 @@ export declare type CreateUserRequestJson = {
    * @generated from field: string password = 2;
    */
   password?: string;
+
+  /**
+   * Makes the call one that can be sent again (AIP-155): a UUID of the caller's own. Within
+   * an hour, a call of the same user with the same UUID answers as the first one did, and
+   * makes nothing; with other contents it is INVALID_ARGUMENT. Empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId?: string;
 };
 
 /**
@@ -129,6 +147,219 @@ export declare type CreateUserRequestJson = {
  * Use `create(CreateUserRequestSchema)` to create a new message.
  */
 export declare const CreateUserRequestSchema: GenMessage<CreateUserRequest, {jsonType: CreateUserRequestJson}>;
+
+/**
+ * SignUpRequest asks to become a user.
+ *
+ * @generated from message tidegate.identity.v1.SignUpRequest
+ */
+export declare type SignUpRequest = Message<"tidegate.identity.v1.SignUpRequest"> & {
+  /**
+   * The username, as in User: 1 to 64 characters.
+   *
+   * @generated from field: string username = 1;
+   */
+  username: string;
+
+  /**
+   * The password, as in ChangePassword: 12 to 128 characters.
+   *
+   * @generated from field: string password = 2;
+   */
+  password: string;
+
+  /**
+   * The display name, as in User: at most 100 characters. Empty for none.
+   *
+   * @generated from field: string display_name = 3;
+   */
+  displayName: string;
+};
+
+/**
+ * SignUpRequest asks to become a user.
+ *
+ * @generated from message tidegate.identity.v1.SignUpRequest
+ */
+export declare type SignUpRequestJson = {
+  /**
+   * The username, as in User: 1 to 64 characters.
+   *
+   * @generated from field: string username = 1;
+   */
+  username?: string;
+
+  /**
+   * The password, as in ChangePassword: 12 to 128 characters.
+   *
+   * @generated from field: string password = 2;
+   */
+  password?: string;
+
+  /**
+   * The display name, as in User: at most 100 characters. Empty for none.
+   *
+   * @generated from field: string display_name = 3;
+   */
+  displayName?: string;
+};
+
+/**
+ * Describes the message tidegate.identity.v1.SignUpRequest.
+ * Use `create(SignUpRequestSchema)` to create a new message.
+ */
+export declare const SignUpRequestSchema: GenMessage<SignUpRequest, {jsonType: SignUpRequestJson}>;
+
+/**
+ * GetSignUpPolicyRequest asks whether anybody may sign up.
+ *
+ * @generated from message tidegate.identity.v1.GetSignUpPolicyRequest
+ */
+export declare type GetSignUpPolicyRequest = Message<"tidegate.identity.v1.GetSignUpPolicyRequest"> & {
+};
+
+/**
+ * GetSignUpPolicyRequest asks whether anybody may sign up.
+ *
+ * @generated from message tidegate.identity.v1.GetSignUpPolicyRequest
+ */
+export declare type GetSignUpPolicyRequestJson = {
+};
+
+/**
+ * Describes the message tidegate.identity.v1.GetSignUpPolicyRequest.
+ * Use `create(GetSignUpPolicyRequestSchema)` to create a new message.
+ */
+export declare const GetSignUpPolicyRequestSchema: GenMessage<GetSignUpPolicyRequest, {jsonType: GetSignUpPolicyRequestJson}>;
+
+/**
+ * SignUpPolicy says whether anybody may sign up.
+ *
+ * @generated from message tidegate.identity.v1.SignUpPolicy
+ */
+export declare type SignUpPolicy = Message<"tidegate.identity.v1.SignUpPolicy"> & {
+  /**
+   * The policy.
+   *
+   * @generated from field: tidegate.identity.v1.SignUpPolicy.Policy policy = 1;
+   */
+  policy: SignUpPolicy_Policy;
+};
+
+/**
+ * SignUpPolicy says whether anybody may sign up.
+ *
+ * @generated from message tidegate.identity.v1.SignUpPolicy
+ */
+export declare type SignUpPolicyJson = {
+  /**
+   * The policy.
+   *
+   * @generated from field: tidegate.identity.v1.SignUpPolicy.Policy policy = 1;
+   */
+  policy?: SignUpPolicy_PolicyJson;
+};
+
+/**
+ * Describes the message tidegate.identity.v1.SignUpPolicy.
+ * Use `create(SignUpPolicySchema)` to create a new message.
+ */
+export declare const SignUpPolicySchema: GenMessage<SignUpPolicy, {jsonType: SignUpPolicyJson}>;
+
+/**
+ * Policy is who may sign up.
+ *
+ * @generated from enum tidegate.identity.v1.SignUpPolicy.Policy
+ */
+export enum SignUpPolicy_Policy {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nobody: administrators add users.
+   *
+   * @generated from enum value: POLICY_OFF = 1;
+   */
+  OFF = 1,
+
+  /**
+   * Anybody, who is let in at once.
+   *
+   * @generated from enum value: POLICY_OPEN = 2;
+   */
+  OPEN = 2,
+
+  /**
+   * Anybody, who is let in when an administrator approves.
+   *
+   * @generated from enum value: POLICY_APPROVAL = 3;
+   */
+  APPROVAL = 3,
+}
+
+/**
+ * Policy is who may sign up.
+ *
+ * @generated from enum tidegate.identity.v1.SignUpPolicy.Policy
+ */
+export declare type SignUpPolicy_PolicyJson = "POLICY_UNSPECIFIED" | "POLICY_OFF" | "POLICY_OPEN" | "POLICY_APPROVAL";
+
+/**
+ * Describes the enum tidegate.identity.v1.SignUpPolicy.Policy.
+ */
+export declare const SignUpPolicy_PolicySchema: GenEnum<SignUpPolicy_Policy, SignUpPolicy_PolicyJson>;
+
+/**
+ * ApproveUserRequest names a user to approve.
+ *
+ * @generated from message tidegate.identity.v1.ApproveUserRequest
+ */
+export declare type ApproveUserRequest = Message<"tidegate.identity.v1.ApproveUserRequest"> & {
+  /**
+   * users/{user}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The current etag, or empty. At most 64 characters.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * ApproveUserRequest names a user to approve.
+ *
+ * @generated from message tidegate.identity.v1.ApproveUserRequest
+ */
+export declare type ApproveUserRequestJson = {
+  /**
+   * users/{user}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * The current etag, or empty. At most 64 characters.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag?: string;
+};
+
+/**
+ * Describes the message tidegate.identity.v1.ApproveUserRequest.
+ * Use `create(ApproveUserRequestSchema)` to create a new message.
+ */
+export declare const ApproveUserRequestSchema: GenMessage<ApproveUserRequest, {jsonType: ApproveUserRequestJson}>;
 
 /**
  * GetUserRequest names a user.
@@ -179,19 +410,37 @@ export declare type ListUsersRequest = Message<"tidegate.identity.v1.ListUsersRe
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter,
+   * the query and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Restricts the list: `username = "value"`. At most 1024 characters.
+   * Restricts the list: terms `field = "value"` joined by AND, each field once, on
+   * username, state (such as "PENDING") and role (such as "ADMIN"). At most 1024
+   * characters.
    *
    * @generated from field: string filter = 3;
    */
   filter: string;
+
+  /**
+   * Only those with this in the username or the display name, without regard to case;
+   * empty for all. At most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query: string;
+
+  /**
+   * The order (AIP-132): create_time or username, each with " desc" for the reverse; empty
+   * means create_time.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
 };
 
 /**
@@ -209,19 +458,37 @@ export declare type ListUsersRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The filter
-   * must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The filter,
+   * the query and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken?: string;
 
   /**
-   * Restricts the list: `username = "value"`. At most 1024 characters.
+   * Restricts the list: terms `field = "value"` joined by AND, each field once, on
+   * username, state (such as "PENDING") and role (such as "ADMIN"). At most 1024
+   * characters.
    *
    * @generated from field: string filter = 3;
    */
   filter?: string;
+
+  /**
+   * Only those with this in the username or the display name, without regard to case;
+   * empty for all. At most 100 characters.
+   *
+   * @generated from field: string query = 4;
+   */
+  query?: string;
+
+  /**
+   * The order (AIP-132): create_time or username, each with " desc" for the reverse; empty
+   * means create_time.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy?: string;
 };
 
 /**
@@ -538,6 +805,43 @@ export declare const UserService: GenService<{
     output: typeof UserSchema;
   },
   /**
+   * Adds a user who signs up, with the role subscriber; no token is needed. Where
+   * administrators approve who signs up, the user is STATE_PENDING until then.
+   * FAILED_PRECONDITION with the reason SIGN_UP_OFF where nobody may sign up,
+   * ALREADY_EXISTS when the username is taken, RESOURCE_EXHAUSTED with the reason
+   * TOO_MANY_SIGN_UPS while 1000 wait for approval, or after ten sign-ups in a row from one
+   * IPv4 address or IPv6 /64, of which one is then allowed every 6 minutes; those that find
+   * the username taken count too. Who is not approved within 30 days is deleted.
+   *
+   * @generated from rpc tidegate.identity.v1.UserService.SignUp
+   */
+  signUp: {
+    methodKind: "unary";
+    input: typeof SignUpRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
+   * Says whether anybody may sign up; no token is needed.
+   *
+   * @generated from rpc tidegate.identity.v1.UserService.GetSignUpPolicy
+   */
+  getSignUpPolicy: {
+    methodKind: "unary";
+    input: typeof GetSignUpPolicyRequestSchema;
+    output: typeof SignUpPolicySchema;
+  },
+  /**
+   * Approves a user who has signed up. One who is not pending stays as they are, without a
+   * change. To refuse one, delete the user. Needs the role admin.
+   *
+   * @generated from rpc tidegate.identity.v1.UserService.ApproveUser
+   */
+  approveUser: {
+    methodKind: "unary";
+    input: typeof ApproveUserRequestSchema;
+    output: typeof UserSchema;
+  },
+  /**
    * Returns a user. users/me is the caller. Only administrators see other
    * users.
    *
@@ -549,7 +853,7 @@ export declare const UserService: GenService<{
     output: typeof UserSchema;
   },
   /**
-   * Lists users, oldest first. Needs the role admin.
+   * Lists users. Needs the role admin.
    *
    * @generated from rpc tidegate.identity.v1.UserService.ListUsers
    */
@@ -601,7 +905,8 @@ export declare const UserService: GenService<{
   },
   /**
    * Restores a suspended user, who can then sign in again, and whose
-   * applications can connect again. One who is not suspended stays as they are,
+   * applications can connect again; a user who was pending needs no approval then. One
+   * who is not suspended stays as they are,
    * without a change. Needs the role admin.
    *
    * @generated from rpc tidegate.identity.v1.UserService.RestoreUser

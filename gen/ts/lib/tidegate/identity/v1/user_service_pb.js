@@ -2,7 +2,7 @@
 // @generated from file tidegate/identity/v1/user_service.proto (package tidegate.identity.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_empty, file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import { file_tidegate_identity_v1_user } from "./user_pb.js";
 
@@ -10,7 +10,7 @@ import { file_tidegate_identity_v1_user } from "./user_pb.js";
  * Describes the file tidegate/identity/v1/user_service.proto.
  */
 export const file_tidegate_identity_v1_user_service = /*@__PURE__*/
-  fileDesc("Cid0aWRlZ2F0ZS9pZGVudGl0eS92MS91c2VyX3NlcnZpY2UucHJvdG8SFHRpZGVnYXRlLmlkZW50aXR5LnYxIlUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIMCgRuYW1lGAEgASgJEhgKEGN1cnJlbnRfcGFzc3dvcmQYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJIk8KEUNyZWF0ZVVzZXJSZXF1ZXN0EigKBHVzZXIYASABKAsyGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyEhAKCHBhc3N3b3JkGAIgASgJIh4KDkdldFVzZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkiSQoQTGlzdFVzZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZmaWx0ZXIYAyABKAkiVwoRTGlzdFVzZXJzUmVzcG9uc2USKQoFdXNlcnMYASADKAsyGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJuChFVcGRhdGVVc2VyUmVxdWVzdBIoCgR1c2VyGAEgASgLMhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlchIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siLwoRRGVsZXRlVXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIjAKElN1c3BlbmRVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiMAoSUmVzdG9yZVVzZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIhChFVbmxvY2tVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJMoEGCgtVc2VyU2VydmljZRJVCg5DaGFuZ2VQYXNzd29yZBIrLnRpZGVnYXRlLmlkZW50aXR5LnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJRCgpDcmVhdGVVc2VyEicudGlkZWdhdGUuaWRlbnRpdHkudjEuQ3JlYXRlVXNlclJlcXVlc3QaGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyEksKB0dldFVzZXISJC50aWRlZ2F0ZS5pZGVudGl0eS52MS5HZXRVc2VyUmVxdWVzdBoaLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVzZXISXAoJTGlzdFVzZXJzEiYudGlkZWdhdGUuaWRlbnRpdHkudjEuTGlzdFVzZXJzUmVxdWVzdBonLnRpZGVnYXRlLmlkZW50aXR5LnYxLkxpc3RVc2Vyc1Jlc3BvbnNlElEKClVwZGF0ZVVzZXISJy50aWRlZ2F0ZS5pZGVudGl0eS52MS5VcGRhdGVVc2VyUmVxdWVzdBoaLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVzZXISTQoKRGVsZXRlVXNlchInLnRpZGVnYXRlLmlkZW50aXR5LnYxLkRlbGV0ZVVzZXJSZXF1ZXN0GhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5ElMKC1N1c3BlbmRVc2VyEigudGlkZWdhdGUuaWRlbnRpdHkudjEuU3VzcGVuZFVzZXJSZXF1ZXN0GhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlchJTCgtSZXN0b3JlVXNlchIoLnRpZGVnYXRlLmlkZW50aXR5LnYxLlJlc3RvcmVVc2VyUmVxdWVzdBoaLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVzZXISUQoKVW5sb2NrVXNlchInLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVubG9ja1VzZXJSZXF1ZXN0GhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlcmIGcHJvdG8z", [file_google_protobuf_empty, file_google_protobuf_field_mask, file_tidegate_identity_v1_user]);
+  fileDesc("Cid0aWRlZ2F0ZS9pZGVudGl0eS92MS91c2VyX3NlcnZpY2UucHJvdG8SFHRpZGVnYXRlLmlkZW50aXR5LnYxIlUKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIMCgRuYW1lGAEgASgJEhgKEGN1cnJlbnRfcGFzc3dvcmQYAiABKAkSFAoMbmV3X3Bhc3N3b3JkGAMgASgJImMKEUNyZWF0ZVVzZXJSZXF1ZXN0EigKBHVzZXIYASABKAsyGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyEhAKCHBhc3N3b3JkGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkiTgoNU2lnblVwUmVxdWVzdBIQCgh1c2VybmFtZRgBIAEoCRIVCghwYXNzd29yZBgCIAEoCUIDgAEBEhQKDGRpc3BsYXlfbmFtZRgDIAEoCSIYChZHZXRTaWduVXBQb2xpY3lSZXF1ZXN0IqEBCgxTaWduVXBQb2xpY3kSOQoGcG9saWN5GAEgASgOMikudGlkZWdhdGUuaWRlbnRpdHkudjEuU2lnblVwUG9saWN5LlBvbGljeSJWCgZQb2xpY3kSFgoSUE9MSUNZX1VOU1BFQ0lGSUVEEAASDgoKUE9MSUNZX09GRhABEg8KC1BPTElDWV9PUEVOEAISEwoPUE9MSUNZX0FQUFJPVkFMEAMiMAoSQXBwcm92ZVVzZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIeCg5HZXRVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJImoKEExpc3RVc2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJEg0KBXF1ZXJ5GAQgASgJEhAKCG9yZGVyX2J5GAUgASgJIlcKEUxpc3RVc2Vyc1Jlc3BvbnNlEikKBXVzZXJzGAEgAygLMhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkibgoRVXBkYXRlVXNlclJlcXVlc3QSKAoEdXNlchgBIAEoCzIaLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVzZXISLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIi8KEURlbGV0ZVVzZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZXRhZxgCIAEoCSIwChJTdXNwZW5kVXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRldGFnGAIgASgJIjAKElJlc3RvcmVVc2VyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGV0YWcYAiABKAkiIQoRVW5sb2NrVXNlclJlcXVlc3QSDAoEbmFtZRgBIAEoCTKGCAoLVXNlclNlcnZpY2USVQoOQ2hhbmdlUGFzc3dvcmQSKy50aWRlZ2F0ZS5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaFi5nb29nbGUucHJvdG9idWYuRW1wdHkSUQoKQ3JlYXRlVXNlchInLnRpZGVnYXRlLmlkZW50aXR5LnYxLkNyZWF0ZVVzZXJSZXF1ZXN0GhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlchJJCgZTaWduVXASIy50aWRlZ2F0ZS5pZGVudGl0eS52MS5TaWduVXBSZXF1ZXN0GhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlchJjCg9HZXRTaWduVXBQb2xpY3kSLC50aWRlZ2F0ZS5pZGVudGl0eS52MS5HZXRTaWduVXBQb2xpY3lSZXF1ZXN0GiIudGlkZWdhdGUuaWRlbnRpdHkudjEuU2lnblVwUG9saWN5ElMKC0FwcHJvdmVVc2VyEigudGlkZWdhdGUuaWRlbnRpdHkudjEuQXBwcm92ZVVzZXJSZXF1ZXN0GhoudGlkZWdhdGUuaWRlbnRpdHkudjEuVXNlchJLCgdHZXRVc2VyEiQudGlkZWdhdGUuaWRlbnRpdHkudjEuR2V0VXNlclJlcXVlc3QaGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyElwKCUxpc3RVc2VycxImLnRpZGVnYXRlLmlkZW50aXR5LnYxLkxpc3RVc2Vyc1JlcXVlc3QaJy50aWRlZ2F0ZS5pZGVudGl0eS52MS5MaXN0VXNlcnNSZXNwb25zZRJRCgpVcGRhdGVVc2VyEicudGlkZWdhdGUuaWRlbnRpdHkudjEuVXBkYXRlVXNlclJlcXVlc3QaGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyEk0KCkRlbGV0ZVVzZXISJy50aWRlZ2F0ZS5pZGVudGl0eS52MS5EZWxldGVVc2VyUmVxdWVzdBoWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eRJTCgtTdXNwZW5kVXNlchIoLnRpZGVnYXRlLmlkZW50aXR5LnYxLlN1c3BlbmRVc2VyUmVxdWVzdBoaLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVzZXISUwoLUmVzdG9yZVVzZXISKC50aWRlZ2F0ZS5pZGVudGl0eS52MS5SZXN0b3JlVXNlclJlcXVlc3QaGi50aWRlZ2F0ZS5pZGVudGl0eS52MS5Vc2VyElEKClVubG9ja1VzZXISJy50aWRlZ2F0ZS5pZGVudGl0eS52MS5VbmxvY2tVc2VyUmVxdWVzdBoaLnRpZGVnYXRlLmlkZW50aXR5LnYxLlVzZXJiBnByb3RvMw", [file_google_protobuf_empty, file_google_protobuf_field_mask, file_tidegate_identity_v1_user]);
 
 /**
  * Describes the message tidegate.identity.v1.ChangePasswordRequest.
@@ -27,60 +27,102 @@ export const CreateUserRequestSchema = /*@__PURE__*/
   messageDesc(file_tidegate_identity_v1_user_service, 1);
 
 /**
+ * Describes the message tidegate.identity.v1.SignUpRequest.
+ * Use `create(SignUpRequestSchema)` to create a new message.
+ */
+export const SignUpRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_identity_v1_user_service, 2);
+
+/**
+ * Describes the message tidegate.identity.v1.GetSignUpPolicyRequest.
+ * Use `create(GetSignUpPolicyRequestSchema)` to create a new message.
+ */
+export const GetSignUpPolicyRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_identity_v1_user_service, 3);
+
+/**
+ * Describes the message tidegate.identity.v1.SignUpPolicy.
+ * Use `create(SignUpPolicySchema)` to create a new message.
+ */
+export const SignUpPolicySchema = /*@__PURE__*/
+  messageDesc(file_tidegate_identity_v1_user_service, 4);
+
+/**
+ * Describes the enum tidegate.identity.v1.SignUpPolicy.Policy.
+ */
+export const SignUpPolicy_PolicySchema = /*@__PURE__*/
+  enumDesc(file_tidegate_identity_v1_user_service, 4, 0);
+
+/**
+ * Policy is who may sign up.
+ *
+ * @generated from enum tidegate.identity.v1.SignUpPolicy.Policy
+ */
+export const SignUpPolicy_Policy = /*@__PURE__*/
+  tsEnum(SignUpPolicy_PolicySchema);
+
+/**
+ * Describes the message tidegate.identity.v1.ApproveUserRequest.
+ * Use `create(ApproveUserRequestSchema)` to create a new message.
+ */
+export const ApproveUserRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_identity_v1_user_service, 5);
+
+/**
  * Describes the message tidegate.identity.v1.GetUserRequest.
  * Use `create(GetUserRequestSchema)` to create a new message.
  */
 export const GetUserRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 2);
+  messageDesc(file_tidegate_identity_v1_user_service, 6);
 
 /**
  * Describes the message tidegate.identity.v1.ListUsersRequest.
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 3);
+  messageDesc(file_tidegate_identity_v1_user_service, 7);
 
 /**
  * Describes the message tidegate.identity.v1.ListUsersResponse.
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 4);
+  messageDesc(file_tidegate_identity_v1_user_service, 8);
 
 /**
  * Describes the message tidegate.identity.v1.UpdateUserRequest.
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 5);
+  messageDesc(file_tidegate_identity_v1_user_service, 9);
 
 /**
  * Describes the message tidegate.identity.v1.DeleteUserRequest.
  * Use `create(DeleteUserRequestSchema)` to create a new message.
  */
 export const DeleteUserRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 6);
+  messageDesc(file_tidegate_identity_v1_user_service, 10);
 
 /**
  * Describes the message tidegate.identity.v1.SuspendUserRequest.
  * Use `create(SuspendUserRequestSchema)` to create a new message.
  */
 export const SuspendUserRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 7);
+  messageDesc(file_tidegate_identity_v1_user_service, 11);
 
 /**
  * Describes the message tidegate.identity.v1.RestoreUserRequest.
  * Use `create(RestoreUserRequestSchema)` to create a new message.
  */
 export const RestoreUserRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 8);
+  messageDesc(file_tidegate_identity_v1_user_service, 12);
 
 /**
  * Describes the message tidegate.identity.v1.UnlockUserRequest.
  * Use `create(UnlockUserRequestSchema)` to create a new message.
  */
 export const UnlockUserRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_identity_v1_user_service, 9);
+  messageDesc(file_tidegate_identity_v1_user_service, 13);
 
 /**
  * UserService manages the users of the installation.
