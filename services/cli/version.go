@@ -17,6 +17,7 @@ type versionCmds struct {
 	Create versionCreateCmd `cmd:"" help:"Create a version of an API."`
 	List   versionListCmd   `cmd:"" help:"List versions."`
 	Get    versionGetCmd    `cmd:"" help:"Show a version."`
+	Check  versionCheckCmd  `cmd:"" help:"Have all gateways connect to a version's endpoint, and close."`
 	Update versionUpdateCmd `cmd:"" help:"Change a version; live sessions go on as they began."`
 	Delete versionDeleteCmd `cmd:"" help:"Delete a version that is not published."`
 }

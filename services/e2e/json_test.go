@@ -42,6 +42,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"api update Other --rename Renamed --description changed", "description"},
 		{"api version list", "versions"},
 		{"api version get Json/1.0.0", "endpoints"},
+		{"api version check Json/1.0.0", "checks"},
 		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
 		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
 		{"api version update Renamed --backend-host app.example:8443 --backend-origin client --pings both --origin null", "warnings"},

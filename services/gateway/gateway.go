@@ -102,7 +102,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg.Listen.MaxHandshakes, cfg.Listen.Spare = shares.Handshakes, shares.Spare
 	log.Info("descriptors divided", "sessions", shares.Sessions, "handshakes", shares.Handshakes)
 	g := &gateway{
-		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, started: time.Now(),
+		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, dialer: dialer, started: time.Now(),
 	}
 	g.connect(catalog, subscription, disk, known.ours)
 	defer g.grants.Close()
@@ -141,6 +141,7 @@ type gateway struct {
 	watchGrants *grant.Watch
 	watchUsers  *access.Watch
 	listener    *listener.Listener
+	dialer      *upstream.Dialer
 }
 
 // connect makes what reports to the control plane and follows it.
@@ -265,7 +266,7 @@ func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error
 	api.New(api.Gateway{
 		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
 		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied,
-	}, g.sessions, g.routes, g.security).Register(srv.Public(), srv.Internal())
+	}, g.sessions, g.routes, g.security, g.dialer).Register(srv.Public(), srv.Internal())
 	return srv
 }
 

@@ -114,6 +114,8 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})
 	usagev1.RegisterQuotaServiceServer(srv, usagev1.UnimplementedQuotaServiceServer{})
 	backplanev1.RegisterGrantServiceServer(srv, backplanev1.UnimplementedGrantServiceServer{})
+	gatewayv1.RegisterEndpointServiceServer(srv, gatewayv1.UnimplementedEndpointServiceServer{})
+	backplanev1.RegisterEndpointCheckServiceServer(srv, backplanev1.UnimplementedEndpointCheckServiceServer{})
 	gatewayv1.RegisterSessionServiceServer(srv, gatewayv1.UnimplementedSessionServiceServer{})
 	changev1.RegisterChangeServiceServer(srv, changev1.UnimplementedChangeServiceServer{})
 	lis := memnet.Listen("services")

@@ -47,6 +47,7 @@ func served() map[string]bool {
 	all := forwarded()
 	all["tidegate.change.v1.ChangeService"] = true
 	all["tidegate.gateway.v1.SessionService"] = true
+	all["tidegate.gateway.v1.EndpointService"] = true
 	return all
 }
 

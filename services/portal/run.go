@@ -70,8 +70,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	local := local{
-		changes:  changes.New(services.catalog, services.subscription),
-		sessions: sessions.New(services.gateways),
+		changes:   changes.New(services.catalog, services.subscription),
+		sessions:  sessions.New(services.gateways),
+		endpoints: sessions.NewEndpoints(services.gateways, services.catalog),
 	}
 	handler, err := newHandler(ctx, services, local, key, &cfg, log, reg)
 	if err != nil {
@@ -112,8 +113,9 @@ func openKey(ctx context.Context, cfg *Config, log *slog.Logger, reg prometheus.
 
 // local has the services that the portal serves itself.
 type local struct {
-	changes  changev1.ChangeServiceServer
-	sessions gatewayv1.SessionServiceServer
+	changes   changev1.ChangeServiceServer
+	sessions  gatewayv1.SessionServiceServer
+	endpoints gatewayv1.EndpointServiceServer
 }
 
 // conn returns a connection to them, for the pages.
@@ -129,7 +131,7 @@ func newHandler(
 	ctx context.Context, s *services, l local, key *seal.Key, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
 ) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
-		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions,
+		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions, Endpoints: l.endpoints,
 	})
 	if err != nil {
 		return nil, err
@@ -153,7 +155,7 @@ func newHandler(
 // newGRPC returns the public gRPC server. This is the list of what it forwards and
 // what it serves itself.
 func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
-	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc},
+	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc, &gatewayv1.EndpointService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.SignInService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
@@ -174,6 +176,7 @@ func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *c
 	srv := grpcserver.New(served, log, grpcserver.Auth{Rules: f.Rules()}, opts...)
 	changev1.RegisterChangeServiceServer(srv.Public(), l.changes)
 	gatewayv1.RegisterSessionServiceServer(srv.Public(), l.sessions)
+	gatewayv1.RegisterEndpointServiceServer(srv.Public(), l.endpoints)
 	return srv
 }
 

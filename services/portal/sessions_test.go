@@ -36,6 +36,7 @@ func bearer() grpc.CallOption { return identitytest.Bearer("token") }
 // node is a gateway at an address of its own, which takes one token.
 type node struct {
 	gatewayv1.UnimplementedSessionServiceServer
+	gatewayv1.UnimplementedEndpointServiceServer
 	instance, addr string
 
 	mu       sync.Mutex
@@ -52,6 +53,7 @@ func startNode(t *testing.T, instance string, opts ...grpc.ServerOption) *node {
 	n := &node{instance: instance, addr: lis.Addr().String()}
 	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler), nil), n.admit))...)
 	gatewayv1.RegisterSessionServiceServer(srv, n)
+	gatewayv1.RegisterEndpointServiceServer(srv, n)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
 	t.Cleanup(func() {
@@ -153,6 +155,13 @@ func (n *node) CloseSession(ctx context.Context, req *gatewayv1.CloseSessionRequ
 // fleet starts a portal in front of gateways g1, g2, ….
 func fleet(t *testing.T, n int) (*site, []*node, gatewayv1.SessionServiceClient) {
 	t.Helper()
+	s, nodes, conn := fleetConn(t, n)
+	return s, nodes, gatewayv1.NewSessionServiceClient(conn)
+}
+
+// fleetConn is fleet with the connection to the portal.
+func fleetConn(t *testing.T, n int) (*site, []*node, *grpc.ClientConn) {
+	t.Helper()
 	var nodes []*node
 	var watchers []*changev1.Watcher
 	for i := range n {
@@ -162,7 +171,7 @@ func fleet(t *testing.T, n int) (*site, []*node, gatewayv1.SessionServiceClient)
 	s := start(t, func(cfg *portal.Config) { cfg.Gateways.Conn = nil })
 	rand.Shuffle(n, func(i, j int) { watchers[i], watchers[j] = watchers[j], watchers[i] })
 	s.gateways(watchers...)
-	return s, nodes, gatewayv1.NewSessionServiceClient(s.dial(t))
+	return s, nodes, s.dial(t)
 }
 
 // away is a gateway at whose address nobody listens, and which the catalog has

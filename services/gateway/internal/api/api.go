@@ -1,5 +1,6 @@
-// Package api serves SessionService: a gateway's live sessions, for operators and for
-// the owners of versions and applications. viewer.go says who sees what, check.go checks
+// Package api serves SessionService, a gateway's live sessions, for operators and for
+// the owners of versions and applications, and EndpointService, which tries backends for
+// the owners of versions. viewer.go says who sees what, check.go checks
 // requests, convert.go converts; package session keeps the sessions.
 package api
 
@@ -39,37 +40,49 @@ type Gateway struct {
 	RoutesApplied, GrantsApplied func() uint64
 }
 
-// API serves SessionService.
+// API serves SessionService and EndpointService.
 type API struct {
 	gatewayv1.UnsafeSessionServiceServer
+	gatewayv1.UnsafeEndpointServiceServer
 
 	gateway  Gateway
 	sessions Sessions
 	routes   *routes.Current
 	security *securitylog.Log
+	backends Backends
+	checks   chan struct{} // taken by each check that is under way
 }
 
-var _ gatewayv1.SessionServiceServer = (*API)(nil)
+var (
+	_ gatewayv1.SessionServiceServer  = (*API)(nil)
+	_ gatewayv1.EndpointServiceServer = (*API)(nil)
+)
 
-// New returns the API of a gateway. It takes the owners of versions from routes, and
-// writes to security which sessions were closed.
-func New(gateway Gateway, sessions Sessions, routes *routes.Current, security *securitylog.Log) *API {
-	return &API{gateway: gateway, sessions: sessions, routes: routes, security: security}
+// New returns the API of a gateway. It takes the owners and endpoints of versions from
+// routes, writes to security which sessions were closed, and has backends check endpoints.
+func New(gateway Gateway, sessions Sessions, routes *routes.Current, security *securitylog.Log, backends Backends) *API {
+	return &API{
+		gateway: gateway, sessions: sessions, routes: routes, security: security, backends: backends, checks: make(chan struct{}, maxChecks),
+	}
 }
 
-// Register adds the service to a server's two listeners: for users and for
+// Register adds the services to a server's two listeners: for users and for
 // services.
 func (a *API) Register(users, services grpc.ServiceRegistrar) {
-	gatewayv1.RegisterSessionServiceServer(users, a)
-	gatewayv1.RegisterSessionServiceServer(services, a)
+	for _, r := range []grpc.ServiceRegistrar{users, services} {
+		gatewayv1.RegisterSessionServiceServer(r, a)
+		gatewayv1.RegisterEndpointServiceServer(r, a)
+	}
 }
 
 // Rules says who may call which method: any user. The handlers check which sessions
-// a user may see.
+// a user may see, and whose endpoint is checked.
 func Rules() identity.Rules {
 	rules := identity.Rules{}
-	for _, m := range gatewayv1.SessionService_ServiceDesc.Methods {
-		rules["/"+gatewayv1.SessionService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{}
+	for _, desc := range []grpc.ServiceDesc{gatewayv1.SessionService_ServiceDesc, gatewayv1.EndpointService_ServiceDesc} {
+		for _, m := range desc.Methods {
+			rules["/"+desc.ServiceName+"/"+m.MethodName] = identity.Rule{}
+		}
 	}
 	return rules
 }

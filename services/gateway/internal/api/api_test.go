@@ -27,6 +27,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
@@ -44,6 +45,11 @@ type fixture struct {
 	registry *session.Registry
 	ready    error
 
+	endpoints gatewayv1.EndpointServiceClient
+	found     upstream.Check       // by a check of an endpoint
+	checked   *upstream.Request    // of the last one
+	checking  chan context.Context // gets those of checks, which then wait; nil: they do not
+
 	// ann owns version 1, bob version 2, sue the applications and version 3, tom nothing, root
 	// is an administrator.
 	ann, bob, sue, tom, root grpc.CallOption
@@ -54,7 +60,11 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, registry: session.NewRegistry(nil, func(session.Record) {})}
 	current := &routes.Current{}
 	table, err := current.Load().With(routes.Changes{Put: []*routes.Route{
-		{Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true},
+		{
+			Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true,
+			Production: &routes.Endpoint{Host: "production.example"}, Sandbox: &routes.Endpoint{Host: "sandbox.example"},
+			Backends: routes.Backends{ClientHosts: []string{"client.example"}},
+		},
 		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Segment: "2"},
 		{Name: "apis/c/versions/3", API: "apis/c", Owner: "users/sue", Context: "/c", Segment: "3"},
 	}})
@@ -71,7 +81,7 @@ func newFixture(t *testing.T) *fixture {
 	New(Gateway{
 		Instance: "gateway-1", Build: "v1", Started: time.Unix(1000, 0), Ready: func() error { return f.ready },
 		RoutesApplied: func() uint64 { return 7 }, GrantsApplied: func() uint64 { return 8 },
-	}, f.registry, current, nil).Register(srv.Public(), srv.Internal())
+	}, f.registry, current, nil, f).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
@@ -86,7 +96,7 @@ func newFixture(t *testing.T) *fixture {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	f.SessionServiceClient = gatewayv1.NewSessionServiceClient(conn)
+	f.SessionServiceClient, f.endpoints = gatewayv1.NewSessionServiceClient(conn), gatewayv1.NewEndpointServiceClient(conn)
 	as := func(id string, roles ...string) grpc.CallOption {
 		return identitytest.Bearer(signer.Token(id, roles...))
 	}

@@ -118,7 +118,7 @@ func crowd(tb testing.TB, n int) (*API, viewer) {
 			tb.Fatal(err)
 		}
 	}
-	a := New(Gateway{Instance: "g", Started: time.Now()}, registry, &routes.Current{}, nil)
+	a := New(Gateway{Instance: "g", Started: time.Now()}, registry, &routes.Current{}, nil, nil)
 	return a, viewer{user: "users/u3", table: a.routes.Load()}
 }
 

@@ -166,6 +166,15 @@ func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	if err != nil {
 		return nil, failed(ctx, err, Unreachable)
 	}
+	backend, err := d.open(ctx, conn, r)
+	if err != nil {
+		_ = conn.Close()
+	}
+	return backend, err
+}
+
+// open does the handshake on a connection. Its error is as that of Dial.
+func (d *Dialer) open(ctx context.Context, conn net.Conn, r *Request) (*Backend, error) {
 	// A deadline in the past interrupts reads and writes that are under way.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	backend, err := d.handshake(conn, r)
@@ -173,7 +182,6 @@ func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		_ = conn.Close()
 		return nil, failed(ctx, err, Broken)
 	}
 	return backend, nil

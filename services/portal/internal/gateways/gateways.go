@@ -34,8 +34,9 @@ type Gateway struct {
 	// Connected says whether the gateway watches the catalog now; if not, it did
 	// recently.
 	Connected bool
-	// Sessions is its SessionService.
-	Sessions gatewayv1.SessionServiceClient
+	// Sessions and Endpoints are its SessionService and EndpointService.
+	Sessions  gatewayv1.SessionServiceClient
+	Endpoints gatewayv1.EndpointServiceClient
 }
 
 // Directory finds gateways and keeps the connections to them. It is safe for
@@ -80,9 +81,10 @@ func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 	var all []Gateway
 	for _, w := range resp.GetGateways() {
 		name := resourcename.Gateway{Gateway: w.GetInstance()}
+		conn := upstream.New(name.String(), d.connect(w.GetAddress(), now), d.log)
 		all = append(all, Gateway{
 			Name: name, Connected: w.GetConnected(),
-			Sessions: gatewayv1.NewSessionServiceClient(upstream.New(name.String(), d.connect(w.GetAddress(), now), d.log)),
+			Sessions: gatewayv1.NewSessionServiceClient(conn), Endpoints: gatewayv1.NewEndpointServiceClient(conn),
 		})
 	}
 	d.closeUnused(now)

@@ -44,6 +44,7 @@ type Services struct {
 	Catalog, Subscription grpc.ClientConnInterface
 	Changes               changev1.ChangeServiceServer
 	Sessions              gatewayv1.SessionServiceServer
+	Endpoints             gatewayv1.EndpointServiceServer
 }
 
 // Handler serves /v1.
@@ -65,7 +66,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
 		usagev1.File_tidegate_usage_v1_usage_service_proto,
 		usagev1.File_tidegate_usage_v1_quota_service_proto,
-		gatewayv1.File_tidegate_gateway_v1_session_service_proto,
+		gatewayv1.File_tidegate_gateway_v1_session_service_proto, gatewayv1.File_tidegate_gateway_v1_endpoint_service_proto,
 		changev1.File_tidegate_change_v1_change_service_proto,
 	)
 	if err != nil {
@@ -98,6 +99,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		usagerest.RegisterUsageServiceHandlerClient(ctx, h.mux, usagev1.NewUsageServiceClient(s.Subscription)),
 		usagerest.RegisterQuotaServiceHandlerClient(ctx, h.mux, usagev1.NewQuotaServiceClient(s.Subscription)),
 		gatewayrest.RegisterSessionServiceHandlerServer(ctx, h.mux, s.Sessions),
+		gatewayrest.RegisterEndpointServiceHandlerServer(ctx, h.mux, s.Endpoints),
 		changerest.RegisterChangeServiceHandlerServer(ctx, h.mux, s.Changes),
 	)
 	if err != nil {

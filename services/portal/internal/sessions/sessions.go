@@ -1,6 +1,6 @@
-// Package sessions serves SessionService for all gateways: it calls those that a
-// request is about, with the caller's token, and merges their answers. The gateways
-// decide who may see and close what.
+// Package sessions serves SessionService and EndpointService for all gateways: it calls
+// those that a request is about, with the caller's token, and merges their answers. The
+// gateways decide who may see and close what.
 package sessions
 
 import (

@@ -7,4 +7,5 @@
  * @packageDocumentation
  */
 
+export * from "./endpoint_service_pb.js";
 export * from "./session_service_pb.js";

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+)
+
+// checker is a server whose gateways check endpoints.
+type checker struct {
+	catalogv1.UnimplementedCatalogServiceServer
+	gatewayv1.UnimplementedEndpointServiceServer
+	asked  *gatewayv1.CheckEndpointRequest
+	answer *gatewayv1.CheckEndpointResponse
+}
+
+func (c *checker) GetVersion(_ context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
+	return &catalogv1.Version{Name: req.GetName()}, nil
+}
+
+func (c *checker) CheckEndpoint(_ context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
+	c.asked = req
+	return c.answer, nil
+}
+
+// TestCheckEndpoint prints what each gateway found, and fails unless all of them reach the
+// endpoint.
+func TestCheckEndpoint(t *testing.T) {
+	t.Parallel()
+	s := &checker{}
+	c := newFakeServer(t, func(srv *grpc.Server) {
+		catalogv1.RegisterCatalogServiceServer(srv, s)
+		gatewayv1.RegisterEndpointServiceServer(srv, s)
+	}).signIn(t)
+	done := &gatewayv1.EndpointCheck{
+		Gateway: "gateways/g1", Step: gatewayv1.EndpointCheck_STEP_DONE, Status: 101, Subprotocol: "chat", Elapsed: durationpb.New(12340 * time.Microsecond),
+	}
+	refused := &gatewayv1.EndpointCheck{
+		Gateway: "gateways/g2", Step: gatewayv1.EndpointCheck_STEP_CONNECT, Error: "nothing listens", Elapsed: durationpb.New(time.Millisecond),
+	}
+	for _, tt := range []struct {
+		answer *gatewayv1.CheckEndpointResponse
+		code   int
+		rows   string
+		stderr string
+	}{
+		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done}}, 0, "g1 done 101 chat 12.3ms -", ""},
+		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done, refused}}, 1, "g1 done 101 chat 12.3ms - g2 connect - - 1ms nothing listens", ""},
+		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done}, Unreachable: []string{"gateways/g9"}}, 1, "g1 done 101 chat 12.3ms -", "gateways/g9 cannot be reached, what it reaches is not known"},
+		{&gatewayv1.CheckEndpointResponse{}, 1, "", ""},
+	} {
+		s.answer = tt.answer
+		stdout, stderr, code := c.run(t, "api", "version", "check", "apis/a/versions/1", "--sandbox", "--subprotocol", "chat", "--subprotocol", "v2")
+		want := strings.TrimSpace("GATEWAY STEP STATUS SUB-PROTOCOL TOOK ERROR " + tt.rows)
+		if got := strings.Join(strings.Fields(stdout), " "); code != tt.code || got != want || !strings.Contains(stderr, tt.stderr) || (stderr != "") != (tt.stderr != "") {
+			t.Errorf("api version check = %q, %q, %d, want %q, %q, %d", got, stderr, code, want, tt.stderr, tt.code)
+		}
+		if s.asked.GetVersion() != "apis/a/versions/1" || s.asked.GetStage() != catalogv1.Stage_STAGE_SANDBOX || strings.Join(s.asked.GetSubprotocols(), " ") != "chat v2" {
+			t.Errorf("the server was asked %v", s.asked)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/proxies"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+)
+
+// Bounds of checks of endpoints.
+const (
+	maxChecks       = 4 // at once
+	maxSubprotocols = 10
+	maxSubprotocol  = 100
+	// checkTime is how long a check may take; the portal waits for 2 seconds.
+	checkTime = 1800 * time.Millisecond
+	// answerTime is what is left of the caller's time for the answer to arrive.
+	answerTime = 200 * time.Millisecond
+)
+
+// Backends checks endpoints. upstream.Dialer implements it.
+type Backends interface {
+	Check(ctx context.Context, r *upstream.Request) upstream.Check
+}
+
+// CheckEndpoint connects to an endpoint for the version's owner, or an administrator.
+func (a *API) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
+	if err := checkCheck(req); err != nil {
+		return nil, err
+	}
+	v := a.viewer(ctx)
+	route := v.table.Get(req.GetVersion())
+	if route != nil && !v.isVersionOwner(req.GetVersion()) {
+		return nil, fault.Denied("%s: only its owner, or an administrator, may check its endpoints", req.GetVersion())
+	}
+	ctx, cancel := context.WithDeadline(ctx, untilWhen(ctx))
+	defer cancel()
+	select {
+	case a.checks <- struct{}{}:
+		defer func() { <-a.checks }()
+	case <-ctx.Done():
+		return nil, fault.Unavailable("%s makes %d checks already, try again", a.name(), maxChecks)
+	}
+	check := &gatewayv1.EndpointCheck{Gateway: a.name().String()}
+	if e := endpointOf(route, req.GetStage()); e != nil {
+		setCheck(check, a.backends.Check(ctx, a.asClient(ctx, route, e, req.GetSubprotocols())))
+	} else {
+		check.Step, check.Error = gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION, "the gateway does not have the version, or its endpoint, yet: try again in a second"
+	}
+	return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{check}}, nil
+}
+
+// untilWhen returns when a check ends, so that its answer arrives in the caller's time.
+func untilWhen(ctx context.Context) time.Time {
+	until := time.Now().Add(checkTime)
+	if end, ok := ctx.Deadline(); ok && end.Add(-answerTime).Before(until) {
+		return end.Add(-answerTime)
+	}
+	return until
+}
+
+// checkCheck returns why an endpoint cannot be checked so, or nil.
+func checkCheck(req *gatewayv1.CheckEndpointRequest) error {
+	if _, err := resourcename.ParseVersion("version", req.GetVersion()); err != nil {
+		return err
+	}
+	if _, ok := catalogv1.Stage_name[int32(req.GetStage())]; !ok {
+		return fault.Invalid("stage", "must be STAGE_PRODUCTION or STAGE_SANDBOX")
+	}
+	offered := req.GetSubprotocols()
+	if len(offered) > maxSubprotocols {
+		return fault.Invalid("subprotocols", "must be at most %d", maxSubprotocols)
+	}
+	for i, p := range offered {
+		switch {
+		case len(p) > maxSubprotocol || !head.IsToken(p):
+			return fault.Invalid("subprotocols", "must each be a token (RFC 9110) of at most %d characters", maxSubprotocol)
+		case slices.Contains(offered[:i], p):
+			return fault.Invalid("subprotocols", "must not have the same value twice")
+		}
+	}
+	return nil
+}
+
+// endpointOf returns a route's endpoint of a stage, nil if there is none.
+func endpointOf(route *routes.Route, stage catalogv1.Stage) *routes.Endpoint {
+	switch {
+	case route == nil:
+		return nil
+	case stage == catalogv1.Stage_STAGE_SANDBOX:
+		return route.Sandbox
+	default:
+		return route.Production
+	}
+}
+
+// asClient is the handshake as a client's that has come straight to an address that the
+// installation advertises, with no path, query or origin of its own.
+func (a *API) asClient(ctx context.Context, route *routes.Route, e *routes.Endpoint, subprotocols []string) *upstream.Request {
+	host := e.Host
+	if hosts := route.Backends.ClientHosts; len(hosts) > 0 {
+		host = hosts[0]
+	}
+	return &upstream.Request{
+		Endpoint: e, Backends: route.Backends, Header: http.Header{}, Protocols: subprotocols, Host: host, Secure: true,
+		Way:          proxies.Chain{Addrs: []netip.AddrPort{netip.AddrPortFrom(clientaddr.From(ctx), 0)}},
+		Installation: a.routes.Installation(),
+	}
+}
+
+// setCheck says what became of a check.
+func setCheck(to *gatewayv1.EndpointCheck, c upstream.Check) {
+	// The numbers follow on those of a version that is not known.
+	to.Step = gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION + gatewayv1.EndpointCheck_Step(c.Step)
+	to.Error, to.Status, to.Subprotocol = c.Error, int32(c.Status), c.Protocol
+	to.Elapsed = durationpb.New(c.Elapsed)
+}

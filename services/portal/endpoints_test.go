@@ -1,0 +1,69 @@
+package portal_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+)
+
+// CheckEndpoint finds each endpoint there.
+func (n *node) CheckEndpoint(_ context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
+	if len(req.GetSubprotocols()) > 1 {
+		return nil, fault.Invalid("subprotocols", "are too many")
+	}
+	return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{{
+		Gateway: "gateways/" + n.instance, Step: gatewayv1.EndpointCheck_STEP_DONE, Status: 101, Subprotocol: req.GetSubprotocols()[0],
+	}}}, nil
+}
+
+// TestCheckEndpoint asks the catalog first, and then all gateways: those that do not answer
+// in two seconds are named, and none is asked if the catalog refuses.
+func TestCheckEndpoint(t *testing.T) {
+	s, nodes, conn := fleetConn(t, 3)
+	client := gatewayv1.NewEndpointServiceClient(conn)
+	nodes[1].hang = true
+	s.gateways(nodes[0].watcher(), nodes[1].watcher(), nodes[2].watcher(), away(t, "g9"))
+	req := &gatewayv1.CheckEndpointRequest{Version: "apis/a/versions/1", Stage: catalogv1.Stage_STAGE_SANDBOX, Subprotocols: []string{"chat"}}
+	allow := func(_ context.Context, m proto.Message) (proto.Message, error) {
+		want := &backplanev1.AllowEndpointCheckRequest{Version: "apis/a/versions/1", Stage: catalogv1.Stage_STAGE_SANDBOX}
+		if c, _ := s.last(); !proto.Equal(m, want) || !slices.Equal(c.metadata.Get("authorization"), []string{"Bearer token"}) {
+			t.Errorf("the catalog was asked %v with %v, want %v with the caller's token", m, c.metadata, want)
+		}
+		return &backplanev1.AllowEndpointCheckResponse{}, nil
+	}
+	s.on(backplanev1.EndpointCheckService_AllowEndpointCheck_FullMethodName, allow)
+	began := time.Now()
+	got := s.do(t, "POST", "/v1/apis/a/versions/1:checkEndpoint", `{"stage": "STAGE_SANDBOX", "subprotocols": ["chat"]}`, "Authorization", "Bearer token", "Content-Type", "application/json")
+	done := func(g string) string {
+		return `{"gateway":"gateways/` + g + `","step":"STEP_DONE","error":"","status":101,"subprotocol":"chat"}`
+	}
+	if want := `{"checks":[` + done("g1") + "," + done("g3") + `],"unreachable":["gateways/g2","gateways/g9"]}`; got.status != 200 || compact(t, got.body) != want {
+		t.Errorf("POST :checkEndpoint = %d %s, want %s\n%s", got.status, got.body, want, s.log)
+	}
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("it took %v, want that the gateway that hangs had 2 s", took)
+	}
+	nodes[1].mu.Lock()
+	nodes[1].hang = false
+	nodes[1].mu.Unlock()
+	_, err := client.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: req.GetVersion(), Stage: req.GetStage(), Subprotocols: []string{"a", "b"}}, bearer())
+	wantError(t, "what gateways refuse", err, codes.InvalidArgument, "subprotocols: are too many")
+	before := len(nodes[0].asked)
+	s.on(backplanev1.EndpointCheckService_AllowEndpointCheck_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+		return nil, fault.Exhausted("too many checks: 10 in a minute")
+	})
+	_, err = client.CheckEndpoint(t.Context(), req, bearer())
+	wantError(t, "what the catalog refuses", err, codes.ResourceExhausted, "too many checks: 10 in a minute")
+	if len(nodes[0].asked) != before {
+		t.Errorf("a gateway was asked %q though the catalog refuses", nodes[0].asked[before:])
+	}
+}
