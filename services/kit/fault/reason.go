@@ -44,6 +44,9 @@ const (
 	ReasonVersionNotPublished = "VERSION_NOT_PUBLISHED"
 	ReasonPlanNotOffered      = "PLAN_NOT_OFFERED"
 	ReasonSubscriptionBlocked = "SUBSCRIPTION_BLOCKED"
+	ReasonNotSubscribed       = "NOT_SUBSCRIBED"
+	ReasonOAuthClientMissing  = "OAUTH_CLIENT_MISSING"
+	ReasonEndpointMissing     = "ENDPOINT_MISSING"
 
 	ReasonRecordLeftOut = "RECORD_LEFT_OUT"
 
@@ -86,6 +89,9 @@ func Reasons() []Known {
 		{ReasonVersionNotPublished, codes.FailedPrecondition},
 		{ReasonPlanNotOffered, codes.FailedPrecondition},
 		{ReasonSubscriptionBlocked, codes.FailedPrecondition},
+		{ReasonNotSubscribed, codes.FailedPrecondition},
+		{ReasonOAuthClientMissing, codes.FailedPrecondition},
+		{ReasonEndpointMissing, codes.FailedPrecondition},
 		{ReasonRecordLeftOut, codes.NotFound},
 		{ReasonDatabaseUnreachable, codes.Unavailable},
 		{ReasonDatabaseFull, codes.Unavailable},

@@ -44,6 +44,14 @@ type UserClaims struct {
 	AsOf   uint64 `json:"tidegate_change,omitempty"`
 }
 
+// TryOutClaims are the claims by which a gateway tells a try-out token, before it is
+// verified, from other tokens of the type ApplicationType.
+type TryOutClaims struct {
+	// Version is the one version that it is for, apis/{api}/versions/{version}; "" is no
+	// try-out token.
+	Version string `json:"tidegate_try_out,omitempty"`
+}
+
 // Ended knows whose access has ended before its tokens expire. It is safe for
 // concurrent use.
 type Ended interface {

@@ -46,6 +46,7 @@ const (
 	SignInEnded     Kind = "SIGN_IN_ENDED"
 	SignedUp        Kind = "SIGNED_UP"
 	SignUpRefused   Kind = "SIGN_UP_REFUSED"
+	TokenIssued     Kind = "TOKEN_ISSUED"
 	TokenRefused    Kind = "TOKEN_REFUSED"
 	ClientRefused   Kind = "CLIENT_REFUSED"
 	Denied          Kind = "DENIED"

@@ -60,7 +60,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 		Store: p.Store, Issuer: p.Issuer, Passwords: p.Passwords, Rules: p.PasswordRules, Refresh: p.RefreshTokens,
 		SignIns: p.SignIns, Lockout: p.Lockout, SignUps: p.SignUps, Security: p.Security,
 	})
-	apps := applications.New(p.Store, p.Catalog, p.Now, p.Security)
+	apps := applications.New(p.Store, p.Catalog, p.Issuer, p.Now, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),

@@ -163,6 +163,7 @@ func version(r *backplanev1.Route) store.Version {
 		Owner:     strings.TrimPrefix(r.GetOwner(), "users/"),
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
 		Plans:     r.GetPlans(), Subscriptionless: r.GetSubscriptionless(), ChangeNumber: r.GetChangeNumber(),
+		Production: len(r.GetEndpoints().GetProduction()) > 0, Sandbox: len(r.GetEndpoints().GetSandbox()) > 0,
 	}
 }
 

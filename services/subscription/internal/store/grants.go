@@ -16,7 +16,8 @@ import (
 // Grant is what a token is valid for, according to its rows.
 type Grant struct {
 	// User, Application, OAuthClient and Subscription are ids. Subscription is empty where
-	// the version needs none and there is none.
+	// the version needs none and there is none, OAuthClient of a try-out token, whose
+	// Application is TryOut.
 	User, Application, OAuthClient, Subscription string
 	Stage                                        Stage
 	// Plan is the resource name of the subscription's plan; without a subscription it is
@@ -30,6 +31,11 @@ type Grant struct {
 type TokenState struct {
 	// Revoked says that the token was revoked.
 	Revoked bool
+	// Over says that the sign-in within which a user got the token has ended.
+	Over bool
+	// NotOwner says that the user of a try-out token neither owns the version nor is an
+	// administrator.
+	NotOwner bool
 	// Known says that its OAuth client exists; otherwise Grant is empty.
 	Known bool
 	// Suspended says that the application's owner is suspended.
@@ -47,24 +53,43 @@ type TokenState struct {
 	AsOf uint64
 }
 
-// TokenState returns what is known of a token, issued to the OAuth client with this
-// client_id, for a version. resource is the address that the token is narrowed to, ""
-// for none.
-func (s *Store) TokenState(ctx context.Context, tokenID, clientID, resource, version string) (TokenState, error) {
-	var st TokenState
-	err := s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
-		st = TokenState{}
+// Token is what a token says of itself.
+type Token struct {
+	ID string
+	// ClientID is that of the OAuth client that it was issued to.
+	ClientID string
+	// SignIn is the sign-in within which a user got it; zero for none.
+	SignIn resourcename.SignIn
+	// Resource is the address that it is narrowed to, "" for none.
+	Resource string
+}
+
+// TokenState returns what is known of a token for a version.
+func (s *Store) TokenState(ctx context.Context, t Token, version string) (TokenState, error) {
+	return s.tokenState(ctx, func(tx *sqldb.Tx) (TokenState, error) {
+		st, err := readTokenState(ctx, tx, t.ID, t.SignIn.SignIn, version, `WHERE c.client_id = $4`, t.ClientID)
+		if err == nil && st.Known && t.Resource != "" {
+			st.Elsewhere, err = elsewhere(ctx, tx, t.Resource, version)
+		}
+		return st, err
+	})
+}
+
+// TryOutState returns what is known of a try-out token for its version, which a user got
+// within a sign-in.
+func (s *Store) TryOutState(ctx context.Context, signIn resourcename.SignIn, version string, stage Stage) (TokenState, error) {
+	return s.tokenState(ctx, func(tx *sqldb.Tx) (TokenState, error) { return readTryOut(ctx, tx, signIn, version, stage) })
+}
+
+// tokenState calls read in a transaction that sees all changes up to the state's AsOf.
+func (s *Store) tokenState(ctx context.Context, read func(*sqldb.Tx) (TokenState, error)) (st TokenState, err error) {
+	err = s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
 		asOf, err := change.Head(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if st, err = readTokenState(ctx, tx, tokenID, version, `WHERE c.client_id = $3`, clientID); err != nil {
-			return err
-		}
+		st, err = read(tx)
 		st.AsOf = asOf
-		if st.Known && resource != "" {
-			st.Elsewhere, err = elsewhere(ctx, tx, resource, version)
-		}
 		return err
 	})
 	if err != nil {
@@ -73,22 +98,40 @@ func (s *Store) TokenState(ctx context.Context, tokenID, clientID, resource, ver
 	return st, nil
 }
 
-// readTokenState returns what is known of a token for a version; where, with parameters
-// from $3 on, finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
-func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, version, where string, client ...any) (st TokenState, err error) {
+// TryOut is the id of what stands for an application where a version is tried out. No
+// application has it.
+const TryOut = "try-out"
+
+// readTryOut returns what is known of a try-out token. It leaves AsOf open.
+func readTryOut(ctx context.Context, tx *sqldb.Tx, signIn resourcename.SignIn, version string, stage Stage) (st TokenState, err error) {
+	var alive, owns bool
+	err = tx.QueryRowContext(ctx, `
+		SELECT EXISTS (SELECT 1 FROM sign_in WHERE id = $1 AND user_id = $2),
+			EXISTS (SELECT 1 FROM version v JOIN users u ON u.id = $2 WHERE v.name = $3 AND (v.owner = u.id OR u.admin))`,
+		signIn.SignIn, signIn.User, version).Scan(&alive, &owns)
+	return TokenState{
+		Known: true, Over: !alive, NotOwner: !owns, Subscribed: true, Grant: Grant{User: signIn.User, Application: TryOut, Stage: stage},
+	}, err
+}
+
+// readTokenState returns what is known of a token for a version; signIn is the id of the
+// sign-in within which a user got it, "" for none, and where, with parameters from $4 on,
+// finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
+func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, signIn, version, where string, client ...any) (st TokenState, err error) {
 	var subscriptionless bool
 	err = tx.QueryRowContext(ctx, `
 		SELECT c.id, c.stage, a.id, a.owner, a.plan, u.state <> 1,
 			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
-			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1)
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1),
+			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner)
 		FROM oauth_client c
 		JOIN application a ON a.id = c.application
 		JOIN users u ON u.id = a.owner
 		LEFT JOIN version v ON v.name = $2
 		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
-		`+where, append([]any{tokenID, version}, client...)...).
+		`+where, append([]any{tokenID, version, signIn}, client...)...).
 		Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.ApplicationPlan, &st.Suspended,
-			&st.Subscription, &st.Plan, &st.Blocked, &subscriptionless, &st.Revoked)
+			&st.Subscription, &st.Plan, &st.Blocked, &subscriptionless, &st.Revoked, &st.Over)
 	if errors.Is(err, sql.ErrNoRows) {
 		return TokenState{}, nil
 	}
@@ -104,8 +147,12 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, version, where s
 
 // GrantQuery names a grant that a gateway holds.
 type GrantQuery struct {
-	TokenID     string
+	TokenID string
+	// OAuthClient is zero for a try-out token, which has Stage.
 	OAuthClient resourcename.OAuthClient
+	Stage       Stage
+	// SignIn is the sign-in within which a user got the token; zero for none.
+	SignIn resourcename.SignIn
 	// Version is a resource name.
 	Version string
 	// Subscribed says that the grant had a subscription.
@@ -147,7 +194,11 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 	if !s.now().Before(q.ExpiresAt) {
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, nil
 	}
-	st, err := readTokenState(ctx, tx, q.TokenID, q.Version, `WHERE c.application = $3 AND c.id = $4`, q.OAuthClient.Application, q.OAuthClient.OAuthClient)
+	if q.OAuthClient == (resourcename.OAuthClient{}) {
+		return tryOutGrant(ctx, tx, q)
+	}
+	st, err := readTokenState(ctx, tx, q.TokenID, q.SignIn.SignIn, q.Version,
+		`WHERE c.application = $4 AND c.id = $5`, q.OAuthClient.Application, q.OAuthClient.OAuthClient)
 	switch {
 	case err != nil:
 		return GrantState{}, err
@@ -158,6 +209,8 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, nil
 	case st.Suspended:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_USER_SUSPENDED}, nil
+	case st.Over:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED}, nil
 	case st.Blocked:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED}, nil
 	case !st.Subscribed:
@@ -167,6 +220,20 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 		}
 		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version,
 			lost, backplanev1.GrantEvent_CAUSE_VERSION_DELETED)
+	}
+	return GrantState{Grant: st.Grant}, nil
+}
+
+func tryOutGrant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantState, error) {
+	st, err := readTryOut(ctx, tx, q.SignIn, q.Version, q.Stage)
+	switch {
+	case err != nil:
+		return GrantState{}, err
+	case st.Over:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED}, nil
+	case st.NotOwner:
+		return ended(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version WHERE name = $1)`, q.Version,
+			backplanev1.GrantEvent_CAUSE_NOT_OWNER, backplanev1.GrantEvent_CAUSE_VERSION_DELETED)
 	}
 	return GrantState{Grant: st.Grant}, nil
 }
@@ -199,12 +266,3 @@ func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expir
 
 // Head returns the number of the newest change.
 func (s *Store) Head(ctx context.Context) (uint64, error) { return change.Head(ctx, s.db) }
-
-// Revoked reports whether a token was revoked.
-func (s *Store) Revoked(ctx context.Context, tokenID string) (bool, error) {
-	revoked, err := sqldb.Exists(ctx, s.db, `SELECT EXISTS (SELECT 1 FROM revocation WHERE id = $1)`, tokenID)
-	if err != nil {
-		return false, fmt.Errorf("read revocation: %w", err)
-	}
-	return revoked, nil
-}

@@ -46,7 +46,7 @@ func TestTokenState(t *testing.T) {
 			{"revoked", "revoked", c.ClientID, v1, store.TokenState{Revoked: true, Known: true, Subscribed: true, Grant: grant, AsOf: head}},
 			{"no such client_id", "t", "none", v1, store.TokenState{AsOf: head}},
 		} {
-			got, err := b.TokenState(t.Context(), tt.token, tt.clientID, "", tt.version)
+			got, err := b.TokenState(t.Context(), store.Token{ID: tt.token, ClientID: tt.clientID}, tt.version)
 			if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 				t.Errorf("%s: TokenState() = %v (-want +got):\n%s", tt.name, err, diff)
 			}
@@ -65,9 +65,9 @@ func TestRevokeOnce(t *testing.T) {
 		if diff := cmp.Diff([]string{"TOKEN_REVOKED grants/t1"}, b.events(before)); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		revoked, err := b.Revoked(t.Context(), "t1")
-		if !revoked || err != nil {
-			t.Errorf("Revoked() = %v, %v", revoked, err)
+		st, err := b.TokenState(t.Context(), store.Token{ID: "t1", ClientID: c.ClientID}, v1)
+		if !st.Revoked || err != nil {
+			t.Errorf("TokenState() = %+v, %v, want it revoked", st, err)
 		}
 		keep := store.Retention{Records: time.Hour, Usage: time.Hour}
 		b.add(2*time.Hour - time.Second)

@@ -45,7 +45,8 @@ const (
 		COALESCE((SELECT v.version FROM version v WHERE v.name = r.version),
 			(SELECT f.version_string FROM former_name f WHERE f.name = r.version), ''),
 		COALESCE((SELECT a.display_name FROM application a WHERE a.id = r.application),
-			(SELECT f.display_name FROM former_name f WHERE f.name = 'applications/' || r.application), ''),
+			(SELECT f.display_name FROM former_name f WHERE f.name = 'applications/' || r.application),
+			CASE WHEN r.application = '` + TryOut + `' THEN r.application ELSE '' END),
 		COALESCE((SELECT u.username FROM users u WHERE u.id = r.application_owner),
 			(SELECT f.display_name FROM former_name f WHERE f.name = 'users/' || r.application_owner), '')`
 )

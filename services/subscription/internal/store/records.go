@@ -98,8 +98,8 @@ func (s *Store) AddRecords(ctx context.Context, b Batch, records []SessionRecord
 	return result, nil
 }
 
-// recordGroup is what session records are bounded by: an application, or a version and
-// a client's network where none is required, and the hour in which the sessions ended.
+// recordGroup is what session records are bounded by: an application, a version that is
+// tried out, or a version and a client's network where no credential is required, and the hour in which the sessions ended.
 // Tokens are no bound: whoever has an application's secret gets as many as it likes.
 // Refused handshakes are bounded by API, code and the hour in which they began, so that a
 // flood of one kind does not hide the others; those that led to no API are together.
@@ -132,6 +132,8 @@ func byGroup(records []SessionRecord) map[recordGroup][]SessionRecord {
 			g = refusals(r.leftOut())
 		case g.of == "":
 			g.of = r.Version + " " + network(r.ClientAddress)
+		case g.of == TryOut:
+			g.of += " " + r.Version
 		}
 		groups[g] = append(groups[g], r)
 	}

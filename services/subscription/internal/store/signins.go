@@ -6,6 +6,9 @@ import (
 	"iter"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
@@ -150,7 +153,9 @@ func (s *Store) endOldest(ctx context.Context, user string, alive int) (names []
 			return change.Record{}, err
 		}
 		ended, err := endAccess(ctx, tx, names...)
-		return change.Record{Actor: UserName(user), ActorLabel: username, Resource: names[0], Label: username, Event: ended}, err
+		return change.Record{
+			Actor: UserName(user), ActorLabel: username, Resource: names[0], Label: username, Event: ended, Others: signInsEnded(names),
+		}, err
 	})
 	return names, err
 }
@@ -278,9 +283,19 @@ func (s *Store) endSignIn(ctx context.Context, signIn string, actor func(user st
 			record.ActorLabel = record.Label
 		}
 		record.Event, err = endAccess(ctx, tx, record.Resource)
+		record.Others = signInsEnded([]string{record.Resource})
 		return record, err
 	})
 	return user, err
+}
+
+// signInsEnded returns the event that ends the grants of tokens that users got within
+// sign-ins, given by their names.
+func signInsEnded(names []string) []proto.Message {
+	if len(names) == 0 {
+		return nil
+	}
+	return []proto.Message{event(backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED, names...)}
 }
 
 // usernameOf returns what users call a user, or "" where there is none.
@@ -361,7 +376,9 @@ func (s *Store) ChangePassword(ctx context.Context, id string, old *string, hash
 			}
 		}
 		ended, err := endAccess(ctx, tx, over...)
-		return change.Record{Resource: UserName(id), Label: username, Event: ended, Secrets: []string{passwordSecret}}, err
+		return change.Record{
+			Resource: UserName(id), Label: username, Event: ended, Others: signInsEnded(names), Secrets: []string{passwordSecret},
+		}, err
 	})
 	return names, ok, err
 }

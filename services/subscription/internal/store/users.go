@@ -245,6 +245,8 @@ func (s *Store) UpdateUser(ctx context.Context, v identity.Viewer, id string, ed
 			if record.Event, err = endAccess(ctx, tx, UserName(id)); err != nil {
 				return change.Record{}, err
 			}
+			// Who was an administrator may not try out others' versions any more.
+			record.Others = []proto.Message{event(backplanev1.GrantEvent_CAUSE_UNSPECIFIED, UserName(id))}
 		}
 		return record, checkAdmin(ctx, tx)
 	})

@@ -27,12 +27,22 @@ type Version struct {
 	Plans []string
 	// Subscriptionless says that applications need no subscription.
 	Subscriptionless bool
+	// Production and Sandbox say that it has an endpoint of the stage.
+	Production, Sandbox bool
 	// ChangeNumber is the number of the catalog's change that made it so.
 	ChangeNumber uint64
 }
 
 // Label returns what users call the version.
 func (v Version) Label() string { return v.APIName + "/" + v.Version }
+
+// has reports whether the version has an endpoint of a stage.
+func (v Version) has(stage Stage) bool {
+	if stage == Sandbox {
+		return v.Sandbox
+	}
+	return v.Production
+}
 
 func (v Version) offers(plan string) bool { return slices.Contains(v.Plans, plan) }
 
@@ -70,7 +80,7 @@ func (s *Store) ReadVersion(ctx context.Context, name string) (v Version, known 
 
 func readVersion(ctx context.Context, q sqldb.Querier, name string) (v Version, known bool, err error) {
 	v, known, err = sqldb.One(ctx, q, scanVersion, `
-		SELECT name, api, api_name, context, version, owner, published, plans, subscriptionless, change_number
+		SELECT name, api, api_name, context, version, owner, published, plans, subscriptionless, production, sandbox, change_number
 		FROM version WHERE name = $1`, name)
 	if err != nil {
 		return Version{}, false, fmt.Errorf("read version %q: %w", name, err)
@@ -82,7 +92,7 @@ func scanVersion(row sqldb.Row) (Version, error) {
 	var v Version
 	var plans string
 	var number int64
-	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Context, &v.Version, &v.Owner, &v.Published, &plans, &v.Subscriptionless, &number)
+	err := row.Scan(&v.Name, &v.API, &v.APIName, &v.Context, &v.Version, &v.Owner, &v.Published, &plans, &v.Subscriptionless, &v.Production, &v.Sandbox, &number)
 	v.Plans, v.ChangeNumber = strings.Fields(plans), uint64(number)
 	return v, err
 }
@@ -99,22 +109,23 @@ func (s *Store) SaveVersion(ctx context.Context, v Version, asOf Cursor) (saved 
 // saveVersions keeps versions, unless a newer state of them is kept already.
 func saveVersions(ctx context.Context, tx *sqldb.Tx, all []Version) (e catalogEffect, err error) {
 	for _, v := range all {
-		old, _, err := readVersion(ctx, tx, v.Name)
+		old, known, err := readVersion(ctx, tx, v.Name)
 		if err != nil {
 			return e, err
 		}
 		saved, err := sqldb.Changed(tx.ExecContext(ctx, `
-			INSERT INTO version (name, api, api_name, context, version, owner, published, plans, subscriptionless, change_number)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			INSERT INTO version (name, api, api_name, context, version, owner, published, plans, subscriptionless, production, sandbox, change_number)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			ON CONFLICT (name) DO UPDATE SET api = excluded.api, api_name = excluded.api_name, context = excluded.context,
 				version = excluded.version, owner = excluded.owner, published = excluded.published, plans = excluded.plans,
-				subscriptionless = excluded.subscriptionless, change_number = excluded.change_number
+				subscriptionless = excluded.subscriptionless, production = excluded.production, sandbox = excluded.sandbox, change_number = excluded.change_number
 			WHERE version.change_number <= excluded.change_number`,
-			v.Name, v.API, v.APIName, v.Context, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), v.Subscriptionless, int64(v.ChangeNumber)))
+			v.Name, v.API, v.APIName, v.Context, v.Version, v.Owner, v.Published, strings.Join(v.Plans, " "), v.Subscriptionless,
+			v.Production, v.Sandbox, int64(v.ChangeNumber)))
 		if err != nil {
 			return e, fmt.Errorf("save version %q: %w", v.Name, err)
 		}
-		if saved && old.Subscriptionless != v.Subscriptionless {
+		if saved && (old.Subscriptionless != v.Subscriptionless || known && old.Owner != v.Owner) {
 			e.moved = append(e.moved, v)
 		}
 	}
@@ -198,7 +209,7 @@ type catalogEffect struct {
 	// gone are the names of versions to delete.
 	gone []string
 	// moved are versions that need a subscription now and did not before, or the other
-	// way around.
+	// way around, and those that have another owner.
 	moved []Version
 }
 
@@ -245,7 +256,7 @@ func (s *Store) applyCatalog(ctx context.Context, before, after Cursor, apply fu
 }
 
 // catalogRecord returns the change that removes some versions, and moves others to where
-// they need a subscription, or none.
+// they need a subscription, or none, or to another owner.
 func catalogRecord(removed, moved []Version) change.Record {
 	all := slices.Concat(removed, moved)
 	if len(all) == 0 {

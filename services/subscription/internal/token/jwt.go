@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
 // The errors of ReadApplication for a bad token.
@@ -69,12 +70,20 @@ func (i *Issuer) AudienceOf(t ApplicationClaims) string {
 	return cmp.Or(t.Resource, identity.GatewayAudience(i.url))
 }
 
-// ApplicationClaims are the claims of an application's access token (RFC 9068).
+// ApplicationClaims are the claims of an application's access token (RFC 9068), or of a
+// try-out token.
 type ApplicationClaims struct {
 	// ID is the token's own id.
 	ID string
-	// ClientID is the client_id of the OAuth client that it was issued to.
+	// ClientID is the client_id of the OAuth client that it was issued to, or TryOutClient.
 	ClientID string
+	// SignIn is the sign-in that it does not outlive: of the user who got it. The zero value
+	// is none: an OAuth client got it.
+	SignIn resourcename.SignIn
+	// TryOut is the version of a try-out token, a resource name, and TryOutStage its stage:
+	// 1 production, 2 sandbox. Other tokens have neither.
+	TryOut      string
+	TryOutStage int64
 	// Scopes are its scopes.
 	Scopes []string
 	// Resource is the address that it is narrowed to (RFC 8707), "" for none.
@@ -83,28 +92,62 @@ type ApplicationClaims struct {
 	IssuedAt, ExpiresAt time.Time
 }
 
-// rfc9068Claims are the claims of RFC 9068 in addition to the registered ones.
-type rfc9068Claims struct {
+// Subject returns the claim sub: the OAuth client, or the user whose sign-in the token ends
+// with (RFC 9068 section 2.2).
+func (t ApplicationClaims) Subject() string {
+	if t.SignIn == (resourcename.SignIn{}) {
+		return t.ClientID
+	}
+	return resourcename.User{User: t.SignIn.User}.String()
+}
+
+// DefaultScope is the only scope.
+const DefaultScope = "default"
+
+// TryOutClient is the client_id of try-out tokens, which are no OAuth client's. No OAuth
+// client has it.
+const TryOutClient = "try-out"
+
+// moreClaims are the claims in addition to the registered ones: those of RFC 9068, and
+// those of tokens that users got.
+type moreClaims struct {
 	ClientID string `json:"client_id"`
 	Scope    string `json:"scope,omitempty"`
+	SignIn   string `json:"sid,omitempty"`
+	Stage    int64  `json:"tidegate_stage,omitempty"`
+	identity.TryOutClaims
 }
 
 // SignApplication issues an access token to the OAuth client with this client_id,
 // narrowed to the address resource unless that is empty.
 func (i *Issuer) SignApplication(clientID string, scopes []string, resource string) (string, ApplicationClaims, error) {
-	issued := i.now().Truncate(time.Second)
-	t := ApplicationClaims{
-		ID: id.New(), ClientID: clientID, Scopes: scopes, Resource: resource,
-		IssuedAt: issued, ExpiresAt: issued.Add(i.lives.Application),
+	return i.sign(ApplicationClaims{ClientID: clientID, Scopes: scopes, Resource: resource}, i.lives.Application, time.Time{})
+}
+
+// SignWithin issues the access token t, whose id and times it sets, within t.SignIn, which
+// the token does not outlive. It lives no longer than tokens of users, and of applications.
+func (i *Issuer) SignWithin(t ApplicationClaims, signInEnds time.Time) (string, ApplicationClaims, error) {
+	return i.sign(t, min(i.lives.User, i.lives.Application), signInEnds)
+}
+
+// sign issues an access token with a lifetime that ends at most at a time, unless that is
+// zero.
+func (i *Issuer) sign(t ApplicationClaims, life time.Duration, most time.Time) (string, ApplicationClaims, error) {
+	t.ID, t.IssuedAt = id.New(), i.now().Truncate(time.Second)
+	if t.ExpiresAt = t.IssuedAt.Add(life); !most.IsZero() && most.Before(t.ExpiresAt) {
+		t.ExpiresAt = most
 	}
 	key, err := i.keys.active()
 	if err != nil {
 		return "", ApplicationClaims{}, err
 	}
 	raw, err := jwt.Signed(key.app).Claims(jwt.Claims{
-		Issuer: i.url, Subject: clientID, Audience: jwt.Audience{i.AudienceOf(t)},
-		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(issued), ID: t.ID,
-	}).Claims(rfc9068Claims{ClientID: clientID, Scope: strings.Join(scopes, " ")}).Serialize()
+		Issuer: i.url, Subject: t.Subject(), Audience: jwt.Audience{i.AudienceOf(t)},
+		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(t.IssuedAt), ID: t.ID,
+	}).Claims(moreClaims{
+		ClientID: t.ClientID, Scope: strings.Join(t.Scopes, " "), SignIn: t.SignIn.SignIn,
+		Stage: t.TryOutStage, TryOutClaims: identity.TryOutClaims{Version: t.TryOut},
+	}).Serialize()
 	if err != nil {
 		return "", ApplicationClaims{}, fmt.Errorf("sign access token: %w", err)
 	}
@@ -141,7 +184,7 @@ func (i *Issuer) SignUser(u identity.User, signInEnds time.Time) (raw string, ex
 // with it), or that of reading the keys.
 func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationClaims, error) {
 	var claims jwt.Claims
-	var more rfc9068Claims
+	var more moreClaims
 	if err := i.read(ctx, raw, identity.ApplicationType, &claims, &more); err != nil {
 		return ApplicationClaims{}, err
 	}
@@ -155,7 +198,18 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 	}
 	t := ApplicationClaims{
 		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope), Resource: resource,
+		TryOut: more.Version, TryOutStage: more.Stage,
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
+	}
+	if more.SignIn != "" {
+		user, err := resourcename.ParseUser("sub", claims.Subject)
+		if err != nil {
+			return ApplicationClaims{}, ErrInvalid
+		}
+		t.SignIn = resourcename.SignIn{User: user.User, SignIn: more.SignIn}
+	}
+	if (t.TryOut != "") != (t.ClientID == TryOutClient) || t.TryOut != "" && more.SignIn == "" {
+		return ApplicationClaims{}, ErrInvalid
 	}
 	if !i.now().Before(t.ExpiresAt) {
 		return t, ErrExpired

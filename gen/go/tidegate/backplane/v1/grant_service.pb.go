@@ -87,7 +87,8 @@ const (
 	Denial_REASON_INVALID Denial_Reason = 1
 	// It has expired.
 	Denial_REASON_EXPIRED Denial_Reason = 2
-	// It was revoked, or its OAuth client was deleted.
+	// It was revoked, its OAuth client was deleted, its sign-in has ended, or it is a
+	// try-out token whose user does not own the version any more.
 	Denial_REASON_REVOKED Denial_Reason = 3
 	// Its application has no subscription to the version.
 	Denial_REASON_NO_SUBSCRIPTION Denial_Reason = 4
@@ -176,6 +177,11 @@ const (
 	// The version needs a subscription now, and the grant has none: live sessions end with
 	// 4006. Used in GrantState only.
 	GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED GrantEvent_Cause = 10
+	// The sign-in has ended: live sessions end with 4001.
+	GrantEvent_CAUSE_SIGN_IN_ENDED GrantEvent_Cause = 11
+	// The user of a try-out token does not own the version any more, and is no
+	// administrator: live sessions end with 4006. Used in GrantState only.
+	GrantEvent_CAUSE_NOT_OWNER GrantEvent_Cause = 12
 )
 
 // Enum value maps for GrantEvent_Cause.
@@ -192,6 +198,8 @@ var (
 		8:  "CAUSE_USER_SUSPENDED",
 		9:  "CAUSE_SUBSCRIPTION_BLOCKED",
 		10: "CAUSE_SUBSCRIPTION_REQUIRED",
+		11: "CAUSE_SIGN_IN_ENDED",
+		12: "CAUSE_NOT_OWNER",
 	}
 	GrantEvent_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":           0,
@@ -205,6 +213,8 @@ var (
 		"CAUSE_USER_SUSPENDED":        8,
 		"CAUSE_SUBSCRIPTION_BLOCKED":  9,
 		"CAUSE_SUBSCRIPTION_REQUIRED": 10,
+		"CAUSE_SIGN_IN_ENDED":         11,
+		"CAUSE_NOT_OWNER":             12,
 	}
 )
 
@@ -410,18 +420,19 @@ type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// grants/{token id}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The application's owner, users/{user}.
+	// The application's owner, users/{user}; of a try-out token the user who got it.
 	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	// The application.
+	// The application; of a try-out token applications/try-out.
 	Application string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
 	// The OAuth client that the token was issued to,
-	// applications/{application}/oauthClients/{oauth_client}.
+	// applications/{application}/oauthClients/{oauth_client}; of a try-out token empty.
 	OauthClient string `protobuf:"bytes,4,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The stage whose endpoint the credential leads to.
 	Stage v1.Stage `protobuf:"varint,5,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
 	// The subscription; empty where the version needs none and there is none.
 	Subscription string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The subscription's plan; without a subscription that of applications without one.
+	// The subscription's plan; without a subscription that of applications without one; of
+	// a try-out token empty.
 	Plan string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	// The version that the grant is for.
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
@@ -431,10 +442,14 @@ type Grant struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The application's own plan, or empty.
 	ApplicationPlan string `protobuf:"bytes,12,opt,name=application_plan,json=applicationPlan,proto3" json:"application_plan,omitempty"`
+	// The sign-in that the credential does not outlive, users/{user}/signIns/{sign_in}, or
+	// empty.
+	SignIn string `protobuf:"bytes,13,opt,name=sign_in,json=signIn,proto3" json:"sign_in,omitempty"`
 	// Names that the grant depends on: its own, the OAuth client, the
 	// application, the subscription if there is one, the pair
-	// "applications/{a}@apis/{a}/versions/{v}", the user and the version. A GrantEvent
-	// with any of them affects the grant. Plans are not among them: a GrantEvent says which
+	// "applications/{a}@apis/{a}/versions/{v}", the user, the version, and the sign-in if
+	// there is one; of a try-out token its own, the user, the version and the sign-in. A
+	// GrantEvent with any of them affects the grant. Plans are not among them: a GrantEvent says which
 	// plan holds, and what the plan says is the catalog's.
 	RestsOn       []string `protobuf:"bytes,11,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -544,6 +559,13 @@ func (x *Grant) GetExpireTime() *timestamppb.Timestamp {
 func (x *Grant) GetApplicationPlan() string {
 	if x != nil {
 		return x.ApplicationPlan
+	}
+	return ""
+}
+
+func (x *Grant) GetSignIn() string {
+	if x != nil {
+		return x.SignIn
 	}
 	return ""
 }
@@ -672,12 +694,13 @@ func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
 }
 
 // GrantQuery names one grant. Tokens are not stored, so the gateway sends back
-// the OAuth client and the expiry that it got with the grant.
+// the OAuth client, the sign-in and the expiry that it got with the grant.
 type GrantQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// grants/{token id}, 1 to 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The OAuth client that the token was issued to.
+	// The OAuth client that the token was issued to; empty for a try-out token, which has
+	// a sign-in.
 	OauthClient string `protobuf:"bytes,2,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The version.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
@@ -687,7 +710,11 @@ type GrantQuery struct {
 	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// The subscription that the grant had, or empty. It decides only why a grant without
 	// a subscription ended. At most 200 characters.
-	Subscription  string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	Subscription string `protobuf:"bytes,6,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The sign-in that the credential does not outlive, or empty.
+	SignIn string `protobuf:"bytes,7,opt,name=sign_in,json=signIn,proto3" json:"sign_in,omitempty"`
+	// The stage of a try-out token; that of any other is its OAuth client's.
+	Stage         v1.Stage `protobuf:"varint,8,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -762,6 +789,20 @@ func (x *GrantQuery) GetSubscription() string {
 		return x.Subscription
 	}
 	return ""
+}
+
+func (x *GrantQuery) GetSignIn() string {
+	if x != nil {
+		return x.SignIn
+	}
+	return ""
+}
+
+func (x *GrantQuery) GetStage() v1.Stage {
+	if x != nil {
+		return x.Stage
+	}
+	return v1.Stage(0)
 }
 
 // BatchGetGrantsResponse has a state for each name.
@@ -1242,7 +1283,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\x93\x03\n" +
+	"\averdict\"\xac\x03\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
@@ -1256,7 +1297,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12)\n" +
-	"\x10application_plan\x18\f \x01(\tR\x0fapplicationPlan\x12\x19\n" +
+	"\x10application_plan\x18\f \x01(\tR\x0fapplicationPlan\x12\x17\n" +
+	"\asign_in\x18\r \x01(\tR\x06signIn\x12\x19\n" +
 	"\brests_on\x18\v \x03(\tR\arestsOn\"\xc3\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
@@ -1271,17 +1313,19 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x10REASON_SUSPENDED\x10\x05\x12\x1f\n" +
 	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\x94\x02\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xfa\x02\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12,\n" +
-	"\foauth_client\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xb0\xea0\x01R\voauthClient\x12#\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12/\n" +
+	"\foauth_client\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xb0\xea0\x01R\voauthClient\x12#\n" +
 	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12C\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"expireTime\x12 \n" +
 	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\x12,\n" +
-	"\fsubscription\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\fsubscription\"\x82\x01\n" +
+	"\fsubscription\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\fsubscription\x12%\n" +
+	"\asign_in\x18\a \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xf0\xea0\x01R\x06signIn\x12:\n" +
+	"\x05stage\x18\b \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\"\x82\x01\n" +
 	"\x16BatchGetGrantsResponse\x129\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12-\n" +
 	"\x13as_of_change_number\x18\x02 \x01(\x04R\x10asOfChangeNumber\"\x8c\x01\n" +
@@ -1302,11 +1346,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\x9b\x03\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xc9\x03\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xb7\x02\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\xe5\x02\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
@@ -1319,7 +1363,9 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x14CAUSE_USER_SUSPENDED\x10\b\x12\x1e\n" +
 	"\x1aCAUSE_SUBSCRIPTION_BLOCKED\x10\t\x12\x1f\n" +
 	"\x1bCAUSE_SUBSCRIPTION_REQUIRED\x10\n" +
-	"*S\n" +
+	"\x12\x17\n" +
+	"\x13CAUSE_SIGN_IN_ENDED\x10\v\x12\x13\n" +
+	"\x0fCAUSE_NOT_OWNER\x10\f*S\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x012\xdc\x02\n" +
@@ -1378,29 +1424,30 @@ var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
 	1,  // 6: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
 	8,  // 7: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
 	15, // 8: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 9: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
-	5,  // 10: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
-	2,  // 11: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	17, // 12: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	18, // 13: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	19, // 14: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	20, // 15: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	13, // 16: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
-	21, // 17: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	22, // 18: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
-	14, // 19: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
-	2,  // 20: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	3,  // 21: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
-	7,  // 22: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
-	11, // 23: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
-	4,  // 24: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
-	9,  // 25: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
-	12, // 26: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
-	24, // [24:27] is the sub-list for method output_type
-	21, // [21:24] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	16, // 9: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
+	10, // 10: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
+	5,  // 11: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
+	2,  // 12: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	17, // 13: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	18, // 14: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	19, // 15: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	20, // 16: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	13, // 17: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
+	21, // 18: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	22, // 19: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
+	14, // 20: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
+	2,  // 21: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	3,  // 22: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
+	7,  // 23: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
+	11, // 24: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
+	4,  // 25: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
+	9,  // 26: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
+	12, // 27: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_grant_service_proto_init() }

@@ -555,7 +555,7 @@ type Route struct {
 	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	// Whether /{context} without a version leads here.
 	Default bool `protobuf:"varint,7,opt,name=default,proto3" json:"default,omitempty"`
-	// The state; a gateway serves PUBLISHED only.
+	// The state; a gateway serves what is not PUBLISHED to try-out tokens only.
 	State v1.Version_State `protobuf:"varint,8,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
 	// The backends.
 	Endpoints *v1.Endpoints `protobuf:"bytes,9,opt,name=endpoints,proto3" json:"endpoints,omitempty"`

@@ -1,5 +1,5 @@
 // Package applications serves tidegate.subscription.v1: applications, their OAuth
-// clients with secrets, and subscriptions.
+// clients with secrets, subscriptions, and the tokens that users get for gateways.
 package applications
 
 import (
@@ -15,17 +15,20 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves ApplicationService and SubscriptionService, and PlanDirectoryService of
+// API serves ApplicationService, SubscriptionService and TokenService, and PlanDirectoryService of
 // tidegate.backplane.v1.
 type API struct {
 	subscriptionv1.UnsafeApplicationServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
+	subscriptionv1.UnsafeTokenServiceServer
 	backplanev1.UnsafePlanDirectoryServiceServer
 
 	store    *store.Store
 	catalog  *catalogwatch.Watch
+	issuer   *token.Issuer
 	now      func() time.Time
 	security *securitylog.Log
 }
@@ -33,18 +36,20 @@ type API struct {
 var (
 	_ subscriptionv1.ApplicationServiceServer  = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
+	_ subscriptionv1.TokenServiceServer        = (*API)(nil)
 	_ backplanev1.PlanDirectoryServiceServer   = (*API)(nil)
 )
 
 // New returns the API.
-func New(st *store.Store, catalog *catalogwatch.Watch, now func() time.Time, security *securitylog.Log) *API {
-	return &API{store: st, catalog: catalog, now: now, security: security}
+func New(st *store.Store, catalog *catalogwatch.Watch, issuer *token.Issuer, now func() time.Time, security *securitylog.Log) *API {
+	return &API{store: st, catalog: catalog, issuer: issuer, now: now, security: security}
 }
 
 // Register adds the services to a server.
 func (a *API) Register(srv grpc.ServiceRegistrar) {
 	subscriptionv1.RegisterApplicationServiceServer(srv, a)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, a)
+	subscriptionv1.RegisterTokenServiceServer(srv, a)
 }
 
 // RegisterInternal adds the service that only services reach.
@@ -79,6 +84,8 @@ func Rules() identity.Rules {
 		subscriptionv1.SubscriptionService_DeleteSubscription_FullMethodName:     {},
 		subscriptionv1.SubscriptionService_BlockSubscription_FullMethodName:      publisher,
 		subscriptionv1.SubscriptionService_RestoreSubscription_FullMethodName:    publisher,
+		subscriptionv1.TokenService_IssueApplicationToken_FullMethodName:         owner,
+		subscriptionv1.TokenService_IssueTryOutToken_FullMethodName:              {},
 		backplanev1.PlanDirectoryService_CountPlanUse_FullMethodName:             {Services: []string{identity.Catalog}},
 	}
 }

@@ -11,25 +11,36 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
+// oauthClientName returns the name of a grant's OAuth client, "" where it has none.
 func oauthClientName(g store.Grant) string {
+	if g.OAuthClient == "" {
+		return ""
+	}
 	return resourcename.OAuthClient{Application: g.Application, OAuthClient: g.OAuthClient}.String()
 }
 
-// grantProto returns a grant. It rests on the pair of application and version also where
-// there is a subscription: an application that subscribes to a version where it needs
-// none keeps its grants, which are read again because of the pair, and a gateway ends
-// what no longer rests on all that it rested on.
-func grantProto(g store.Grant, tokenID, version string, scopes []string, expires time.Time) *backplanev1.Grant {
+// grantProto returns a grant; signIn is zero for none. It rests on the pair of application
+// and version also where there is a subscription: an application that subscribes to a
+// version where it needs none keeps its grants, which are read again because of the pair,
+// and a gateway ends what no longer rests on all that it rested on.
+func grantProto(g store.Grant, tokenID string, signIn resourcename.SignIn, version string, scopes []string, expires time.Time) *backplanev1.Grant {
 	out := &backplanev1.Grant{
 		Name: store.GrantName(tokenID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
 		OauthClient: oauthClientName(g), Stage: catalogv1.Stage(g.Stage),
 		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version,
 		Scopes: scopes, ExpireTime: timestamppb.New(expires),
 	}
-	out.RestsOn = []string{out.GetName(), out.GetOauthClient(), out.GetApplication(), out.GetUser(), version, store.PairName(g.Application, version)}
+	out.RestsOn = []string{out.GetName(), out.GetUser(), version}
+	if g.OAuthClient != "" {
+		out.RestsOn = []string{out.GetName(), out.GetOauthClient(), out.GetApplication(), out.GetUser(), version, store.PairName(g.Application, version)}
+	}
 	if g.Subscription != "" {
 		out.Subscription = store.SubscriptionName(g.Subscription)
 		out.RestsOn = append(out.RestsOn, out.GetSubscription())
+	}
+	if signIn != (resourcename.SignIn{}) {
+		out.SignIn = signIn.String()
+		out.RestsOn = append(out.RestsOn, out.GetSignIn())
 	}
 	return out
 }

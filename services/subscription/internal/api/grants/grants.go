@@ -27,7 +27,7 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	case err != nil && !expired:
 		return nil, err
 	}
-	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, t.Resource, req.GetVersion())
+	st, err := a.state(ctx, t, req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +42,16 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	switch {
 	case expired:
 		deny(backplanev1.Denial_REASON_EXPIRED) // no change can end it
-	case !st.Known, st.Revoked:
-		// Deleted OAuth clients and revoked tokens never come back.
+	case !st.Known, st.Revoked, st.Over:
+		// Deleted OAuth clients, revoked tokens and sign-ins that have ended never come back.
 		deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
 	case st.Suspended:
 		deny(backplanev1.Denial_REASON_SUSPENDED,
 			store.GrantName(t.ID), oauthClientName(st.Grant), store.ApplicationName(st.Application), store.UserName(st.User))
 	case st.Elsewhere:
 		deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID))
+	case st.NotOwner:
+		deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID), store.UserName(st.User), t.SignIn.String(), req.GetVersion())
 	case st.Blocked:
 		deny(backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED,
 			store.SubscriptionName(st.Subscription), store.GrantName(t.ID), oauthClientName(st.Grant),
@@ -60,10 +62,20 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 			store.ApplicationName(st.Application), store.UserName(st.User), req.GetVersion())
 	default:
 		resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{
-			Grant: grantProto(st.Grant, t.ID, req.GetVersion(), t.Scopes, t.ExpiresAt),
+			Grant: grantProto(st.Grant, t.ID, t.SignIn, req.GetVersion(), t.Scopes, t.ExpiresAt),
 		}
 	}
 	return resp, nil
+}
+
+// state returns what is known of a token for a version.
+func (a *API) state(ctx context.Context, t token.ApplicationClaims, version string) (store.TokenState, error) {
+	if t.TryOut == "" {
+		return a.store.TokenState(ctx, store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn, Resource: t.Resource}, version)
+	}
+	st, err := a.store.TryOutState(ctx, t.SignIn, t.TryOut, store.Stage(t.TryOutStage))
+	st.Elsewhere = t.TryOut != version
+	return st, err
 }
 
 // denyInvalid denies what is no credential of this installation, which no change can
@@ -95,7 +107,7 @@ func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrant
 		out := &backplanev1.GrantState{}
 		if state.Ended == backplanev1.GrantEvent_CAUSE_UNSPECIFIED {
 			out.State = &backplanev1.GrantState_Grant{
-				Grant: grantProto(state.Grant, queries[i].TokenID, q.GetVersion(), q.GetScopes(), queries[i].ExpiresAt),
+				Grant: grantProto(state.Grant, queries[i].TokenID, queries[i].SignIn, q.GetVersion(), q.GetScopes(), queries[i].ExpiresAt),
 			}
 		} else {
 			out.State = &backplanev1.GrantState_Ended{Ended: state.Ended}
@@ -118,15 +130,23 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 		if err != nil {
 			return nil, err
 		}
-		client, err := resourcename.ParseOAuthClient(at("oauth_client"), q.GetOauthClient())
-		if err != nil {
-			return nil, err
+		var client resourcename.OAuthClient
+		if q.GetOauthClient() != "" || q.GetSignIn() == "" {
+			if client, err = resourcename.ParseOAuthClient(at("oauth_client"), q.GetOauthClient()); err != nil {
+				return nil, err
+			}
+		}
+		var signIn resourcename.SignIn
+		if q.GetSignIn() != "" {
+			if signIn, err = resourcename.ParseSignIn(at("sign_in"), q.GetSignIn()); err != nil {
+				return nil, err
+			}
 		}
 		if err := q.GetExpireTime().CheckValid(); err != nil {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{
-			TokenID: name.Grant, OAuthClient: client, Version: q.GetVersion(),
+			TokenID: name.Grant, OAuthClient: client, Stage: store.Stage(q.GetStage()), SignIn: signIn, Version: q.GetVersion(),
 			Subscribed: q.GetSubscription() != "", ExpiresAt: q.GetExpireTime().AsTime(),
 		})
 	}

@@ -20,11 +20,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// clientCredentials is the only grant type, and defaultScope the only scope.
-const (
-	clientCredentials = "client_credentials"
-	defaultScope      = "default"
-)
+// clientCredentials is the only grant type.
+const clientCredentials = "client_credentials"
 
 // IssueToken issues an access token. It writes nothing.
 func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (*oauth2v1.IssueTokenResponse, error) {
@@ -58,11 +55,11 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 // readScopes reads the requested scopes; an empty text means the default.
 func readScopes(text string) ([]string, error) {
 	if text == "" {
-		return []string{defaultScope}, nil
+		return []string{token.DefaultScope}, nil
 	}
 	scopes := strings.Split(text, " ")
-	if slices.ContainsFunc(scopes, func(s string) bool { return s != defaultScope }) {
-		return nil, oauthcode.With(oauthcode.InvalidScope, fault.Invalid("scope", "no API asks for a scope: leave it out or ask for %s", defaultScope))
+	if slices.ContainsFunc(scopes, func(s string) bool { return s != token.DefaultScope }) {
+		return nil, oauthcode.With(oauthcode.InvalidScope, fault.Invalid("scope", "no API asks for a scope: leave it out or ask for %s", token.DefaultScope))
 	}
 	return slices.Compact(scopes), nil
 }
@@ -154,8 +151,8 @@ func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest)
 // refuseForeign refuses to revoke a token of another OAuth client than c, unless it
 // has ended.
 func (a *API) refuseForeign(ctx context.Context, c store.OAuthClient, t token.ApplicationClaims) error {
-	st, err := a.store.TokenState(ctx, t.ID, t.ClientID, "", "")
-	if err != nil || !st.Known || st.Revoked {
+	st, err := a.store.TokenState(ctx, store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn}, "")
+	if err != nil || !st.Known || st.Revoked || st.Over {
 		return err
 	}
 	const why = "was issued to another OAuth client"
@@ -172,14 +169,14 @@ func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectToken
 	if !valid || t.ClientID != c.ClientID {
 		return &oauth2v1.IntrospectTokenResponse{}, nil
 	}
-	revoked, err := a.store.Revoked(ctx, t.ID)
-	if err != nil || revoked {
+	st, err := a.store.TokenState(ctx, store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn}, "")
+	if err != nil || st.Revoked || st.Over {
 		return &oauth2v1.IntrospectTokenResponse{}, err
 	}
 	return &oauth2v1.IntrospectTokenResponse{
 		Active: true, Scope: strings.Join(t.Scopes, " "), ClientId: t.ClientID,
 		ExpireTime: timestamppb.New(t.ExpiresAt), IssueTime: timestamppb.New(t.IssuedAt),
-		Subject: t.ClientID, Audience: []string{a.issuer.AudienceOf(t)}, Issuer: a.issuer.URL(), TokenId: t.ID,
+		Subject: t.Subject(), Audience: []string{a.issuer.AudienceOf(t)}, Issuer: a.issuer.URL(), TokenId: t.ID,
 	}, nil
 }
 

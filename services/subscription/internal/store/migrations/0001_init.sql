@@ -152,6 +152,9 @@ CREATE TABLE version (
     plans     TEXT COLLATE "C" NOT NULL,
     -- Whether applications need no subscription.
     subscriptionless BOOLEAN NOT NULL,
+    -- Whether it has an endpoint of the stage.
+    production BOOLEAN NOT NULL,
+    sandbox    BOOLEAN NOT NULL,
     -- That of the catalog's change that made it so.
     change_number BIGINT NOT NULL,
     UNIQUE (name, owner)

@@ -12,3 +12,4 @@ export * from "./application_service_pb.js";
 export * from "./oauth_client_pb.js";
 export * from "./subscription_pb.js";
 export * from "./subscription_service_pb.js";
+export * from "./token_service_pb.js";
