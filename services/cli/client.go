@@ -64,6 +64,7 @@ type client struct {
 	users    identityv1.UserServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
+	tokens   subscriptionv1.TokenServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	keys     oauth2v1.SigningKeyServiceClient
 	usage    usagev1.UsageServiceClient
@@ -108,6 +109,7 @@ func (s *shell) dial() (*client, error) {
 	c.users = identityv1.NewUserServiceClient(c.conn)
 	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
+	c.tokens = subscriptionv1.NewTokenServiceClient(c.conn)
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
 	c.keys = oauth2v1.NewSigningKeyServiceClient(c.conn)
 	c.usage = usagev1.NewUsageServiceClient(c.conn)

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 const (
@@ -32,7 +34,8 @@ type connectCmd struct {
 	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, such as EchoWebSocket/1.0.0, whose address is looked up."`
 	Token    string   `placeholder:"@FILE" help:"Access token to send: @FILE, or - for the first line of standard input ($$TIDEGATE_TOKEN)."`
 	App      string   `placeholder:"APP" help:"Get a token for this application, whose OAuth client was created on this machine."`
-	Sandbox  bool     `help:"With --app: get a token for the sandbox endpoint."`
+	TryOut   bool     `help:"Get a token to try out a version of yours, before it is published too. It ends with the sign-in, after 15 minutes at most."`
+	Sandbox  bool     `help:"With --app or --try-out: get a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
 	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
@@ -41,8 +44,13 @@ type connectCmd struct {
 
 // Run connects, sends the lines of the input, and prints the messages that come.
 func (c *connectCmd) Run(ctx context.Context, s *shell) error {
-	if c.App != "" && c.Token != "" && c.Token != s.env("TIDEGATE_TOKEN") {
+	switch given := c.Token != "" && c.Token != s.env("TIDEGATE_TOKEN"); {
+	case c.App != "" && given:
 		return usagef("--token and --app: give one of them")
+	case c.TryOut && (c.App != "" || given):
+		return usagef("--try-out: needs neither --app nor --token")
+	case c.TryOut && strings.Contains(c.Address, "://"):
+		return usagef("--try-out: give a version, such as EchoWebSocket/1.0.0, instead of its address")
 	}
 	header, err := c.headers()
 	if err != nil {
@@ -67,6 +75,11 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 		}
 		token = got.AccessToken
 	}
+	if c.TryOut {
+		if token, err = c.tryOutToken(ctx, s); err != nil {
+			return err
+		}
+	}
 	if token != "" && c.Query {
 		query := "access_token=" + url.QueryEscape(token)
 		if target.RawQuery != "" {
@@ -82,6 +95,24 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	}
 	defer conn.Close()
 	return s.talk(ctx, conn)
+}
+
+// tryOutToken gets a token to try out the version.
+func (c *connectCmd) tryOutToken(ctx context.Context, s *shell) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.global.Timeout)
+	defer cancel()
+	cl, err := s.dial()
+	if err != nil {
+		return "", err
+	}
+	v, err := cl.version(ctx, "ADDRESS", c.Address)
+	if err != nil {
+		return "", err
+	}
+	got, err := cl.tokens.IssueTryOutToken(ctx, &subscriptionv1.IssueTryOutTokenRequest{
+		Version: v.GetName(), Stage: (&oauthClientFlags{Sandbox: c.Sandbox}).stage(),
+	})
+	return got.GetAccessToken(), err
 }
 
 // headers reads the flag -H.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/cli/internal/oauth"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
 	"github.com/tidegatehq/tidegate/services/kit/samplefile"
@@ -31,6 +32,7 @@ type tokenFlags struct {
 type tokenCmd struct {
 	App        string `arg:"" optional:"" help:"An application whose OAuth client was created on this machine."`
 	tokenFlags `embed:""`
+	AsUser     bool   `help:"Get it as the user who is signed in, without a secret: with --api, for a version. It ends with the sign-in, after 15 minutes at most."`
 	API        string `name:"api" placeholder:"API" help:"Get a token that is good there only: for an API or one of its versions, such as EchoWebSocket/1.0.0, or at an address as it is advertised."`
 	Revoke     string `placeholder:"@FILE" help:"Revoke a token instead: @FILE, or - for standard input; its live sessions end. Needs no APP where the secret of its OAuth client is stored."`
 }
@@ -39,6 +41,9 @@ type tokenCmd struct {
 func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if c.Revoke != "" && c.API != "" {
 		return usagef("--api and --revoke: give one of them")
+	}
+	if c.AsUser {
+		return c.asUser(ctx, s)
 	}
 	revoked, err := s.given(ctx, "--revoke", c.Revoke, "")
 	if err != nil {
@@ -66,12 +71,46 @@ func (c *tokenCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return s.portalError(endpoint.Portal, err)
 	}
+	return s.printToken(token)
+}
+
+// printToken prints a token, and says for how long it is good.
+func (s *shell) printToken(token oauth.Token) error {
 	if s.whole() {
 		return s.printValue(token)
 	}
 	s.note("The token expires at %s.", time.Now().Add(token.Life()).Format(time.RFC3339))
-	_, err = fmt.Fprintln(s.Stdout, token.AccessToken)
+	_, err := fmt.Fprintln(s.Stdout, token.AccessToken)
 	return err
+}
+
+// asUser gets the token without a secret.
+func (c *tokenCmd) asUser(ctx context.Context, s *shell) error {
+	switch {
+	case c.Revoke != "", c.ClientID != "", c.SecretFile != "", c.Secret != "" && c.Secret != s.env("TIDEGATE_CLIENT_SECRET"):
+		return usagef("--as-user: needs no --client-id and no --secret, and revokes nothing: tidegate logout ends its tokens")
+	case c.App == "" || c.API == "":
+		return usagef("--as-user: give an application and, with --api, a version, such as EchoWebSocket/1.0.0")
+	}
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	app, err := cl.application(ctx, "APP", c.App)
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "--api", c.API)
+	if err != nil {
+		return err
+	}
+	got, err := cl.tokens.IssueApplicationToken(ctx, &subscriptionv1.IssueApplicationTokenRequest{
+		Application: app.GetName(), Version: v.GetName(), Stage: (&oauthClientFlags{Sandbox: c.Sandbox}).stage(),
+	})
+	if err != nil {
+		return err
+	}
+	return s.printToken(oauth.Token{AccessToken: got.GetAccessToken(), Type: "Bearer", ExpiresIn: int64(time.Until(got.GetExpireTime().AsTime()).Seconds())})
 }
 
 // resource returns the address that the token is to be narrowed to, "" for none.

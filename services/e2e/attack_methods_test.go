@@ -95,6 +95,7 @@ func attackBodies() map[string]string {
 		"SubscriptionService.CreateSubscription":     `{"subscription": {"application": "$application", "version": "$version", "plan": "$plan"}}`,
 		"SubscriptionService.UpdateSubscription":     `{"subscription": {"plan": "$plan"}}`,
 		"SessionService.CountSessions":               `{"groupBy": "version"}`,
+		"TokenService.IssueApplicationToken":         `{"version": "$version"}`,
 		"QuotaService.AddQuota":                      `{"amount": 6}`,
 		"UserService.CreateUser":                     `{"user": {"username": "attacker", "roles": ["ROLE_ADMIN"]}}`,
 		"UserService.UpdateUser":                     `{"user": {"displayName": "attacked"}}`,

@@ -68,6 +68,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"oauth-client secret create Phone", "oauthClientSecret"},
 		{"oauth-client secret list Phone", "oauthClientSecrets"},
 		{"token Phone", "access_token"},
+		{"token Phone --api Json/1.0.0 --as-user", "access_token"},
 		{"record list", "sessionRecords"},
 		{"usage", "usage"},
 		{"usage --api Json --api Renamed --by version", "usage"},

@@ -31,6 +31,7 @@ type user struct {
 	users    identityv1.UserServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
+	tokens   subscriptionv1.TokenServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	quotas   usagev1.QuotaServiceClient
@@ -60,6 +61,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		users:    identityv1.NewUserServiceClient(conn),
 		apps:     subscriptionv1.NewApplicationServiceClient(conn),
 		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
+		tokens:   subscriptionv1.NewTokenServiceClient(conn),
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
 		usage:    usagev1.NewUsageServiceClient(conn),
 		quotas:   usagev1.NewQuotaServiceClient(conn),

@@ -270,6 +270,10 @@ func grantOf(name string, t *token, version string) *backplanev1.Grant {
 		ExpireTime: timestamppb.New(t.expires),
 	}
 	g.RestsOn = []string{g.Name, g.User, g.Application, g.OauthClient, g.Subscription, g.Version}
+	if t.application == tryOutApplication {
+		g.OauthClient, g.SignIn = "", signIn
+		g.RestsOn = []string{g.Name, g.User, g.Version, g.SignIn}
+	}
 	return g
 }
 
@@ -299,13 +303,15 @@ func (p *plane) BatchGetGrants(_ context.Context, req *backplanev1.BatchGetGrant
 	for _, q := range req.GetGrants() {
 		name := q.GetName()[len("grants/"):]
 		t := p.tokens[name]
+		want := grantOf(name, t, q.GetVersion())
 		switch {
-		case q.GetOauthClient() != t.application+"/oauthClients/c" || !q.GetExpireTime().AsTime().Equal(t.expires):
+		case q.GetOauthClient() != want.GetOauthClient() || q.GetSignIn() != want.GetSignIn() || q.GetStage() != want.GetStage() ||
+			!q.GetExpireTime().AsTime().Equal(t.expires):
 			return nil, fmt.Errorf("wrong query %v", q)
 		case t.ended != 0:
 			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Ended{Ended: t.ended}})
 		default:
-			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Grant{Grant: grantOf(name, t, q.GetVersion())}})
+			resp.Grants = append(resp.Grants, &backplanev1.GrantState{State: &backplanev1.GrantState_Grant{Grant: want}})
 		}
 	}
 	return resp, nil

@@ -109,6 +109,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
 	subscriptionv1.RegisterApplicationServiceServer(srv, subscriptionv1.UnimplementedApplicationServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
+	subscriptionv1.RegisterTokenServiceServer(srv, subscriptionv1.UnimplementedTokenServiceServer{})
 	oauth2v1.RegisterOAuth2ServiceServer(srv, oauth2v1.UnimplementedOAuth2ServiceServer{})
 	oauth2v1.RegisterSigningKeyServiceServer(srv, oauth2v1.UnimplementedSigningKeyServiceServer{})
 	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})

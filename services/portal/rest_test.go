@@ -35,6 +35,7 @@ func forwarded() map[string]bool {
 		"tidegate.identity.v1.UserService":             true,
 		"tidegate.subscription.v1.ApplicationService":  true,
 		"tidegate.subscription.v1.SubscriptionService": true,
+		"tidegate.subscription.v1.TokenService":        true,
 		"tidegate.usage.v1.UsageService":               true,
 		"tidegate.usage.v1.QuotaService":               true,
 		"tidegate.oauth2.v1.OAuth2Service":             false,

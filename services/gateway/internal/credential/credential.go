@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 // Type is a kind of credential.
@@ -115,6 +117,31 @@ func Take(schemes []Scheme, h http.Header, query string) (c Credential, rest str
 		}
 	}
 	return Credential{}, found.rest, ErrMissing
+}
+
+// TryOutSchemes are those by which a try-out token is taken, whatever the version asks for.
+func TryOutSchemes() []Scheme {
+	return []Scheme{{Type: OAuth2, Places: []Place{AuthorizationHeader, AccessTokenQuery}}}
+}
+
+// TryOut returns the version that the credential of a handshake says it is a try-out token
+// of, "" for any other credential. Nothing is verified, and nothing removed.
+func TryOut(h http.Header, query string) string {
+	token, err := fromHeader(h[header])
+	if errors.Is(err, ErrMissing) && strings.Contains(query, "=") {
+		found := cutTokens(query)
+		token, err = found.one()
+	}
+	if err != nil || !strings.HasPrefix(token, jwtPrefix) {
+		return ""
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	var claims identity.TryOutClaims
+	if !readPart(payload, &claims) {
+		return ""
+	}
+	return claims.Version
 }
 
 func anyHas(schemes []Scheme, p Place) bool {

@@ -24,6 +24,8 @@ const (
 	UserSuspended
 	SubscriptionBlocked
 	SubscriptionRequired
+	SignInEnded
+	NotOwner
 )
 
 // String describes the kind to the reader of a session record.
@@ -51,6 +53,10 @@ func (k EventKind) String() string {
 		return "subscription blocked"
 	case SubscriptionRequired:
 		return "the version needs a subscription now"
+	case SignInEnded:
+		return "sign-in ended"
+	case NotOwner:
+		return "the user does not own the version any more"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }
@@ -62,7 +68,7 @@ func (k EventKind) ending(names []string) ending.Ending {
 		detail += ": " + strings.Join(names, ", ")
 	}
 	switch k {
-	case TokenRevoked, OAuthClientDeleted:
+	case TokenRevoked, OAuthClientDeleted, SignInEnded:
 		return ending.New(ending.Revoked, detail)
 	case Expired:
 		return ending.New(ending.Expired, "")

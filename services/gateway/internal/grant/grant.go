@@ -36,9 +36,10 @@ type Grant struct {
 	User         string // users/{user}
 	Application  string // applications/{application}
 	Subscription string // subscriptions/{subscription}; "" where the version needs none and there is none
-	OAuthClient  string // applications/{application}/oauthClients/{oauth_client}
+	OAuthClient  string // applications/{application}/oauthClients/{oauth_client}; "" of a try-out token
+	SignIn       string // users/{user}/signIns/{sign_in} that the credential does not outlive; "" for none
 	Stage        Stage  //
-	Plan         string // plans/{plan}: of the subscription, or that of applications without one
+	Plan         string // plans/{plan}: of the subscription, or that of applications without one; "" of a try-out token
 	// ApplicationPlan is the application's own plan, plans/{plan}, "" for none.
 	ApplicationPlan string
 	Scopes          []string // of the token
@@ -51,6 +52,12 @@ type Grant struct {
 	// by the gateway's, with a monotonic reading. Zero is never.
 	ExpireTime, Expires time.Time
 }
+
+// tryOut stands for an application where a version is tried out.
+const tryOut = "applications/try-out"
+
+// TryOut reports whether the credential is a try-out token. g may be nil.
+func (g *Grant) TryOut() bool { return g != nil && g.Application == tryOut }
 
 // Expired reports whether the credential has expired.
 func (g *Grant) Expired(now time.Time) bool {
@@ -92,7 +99,7 @@ var (
 	// ErrExpired and ErrRevoked are ErrUnauthenticated of which more is known, for the
 	// record.
 	ErrExpired = fmt.Errorf("%w: it has expired", ErrUnauthenticated)
-	ErrRevoked = fmt.Errorf("%w: it was revoked, or its OAuth client deleted", ErrUnauthenticated)
+	ErrRevoked = fmt.Errorf("%w: it was revoked, its OAuth client deleted, its sign-in ended, or the version given to another owner", ErrUnauthenticated)
 	// ErrNotSubscribed says that the credential is good, but that its application
 	// has no subscription to the version.
 	ErrNotSubscribed = errors.New("application is not subscribed to the version")

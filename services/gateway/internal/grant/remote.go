@@ -99,6 +99,7 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		Subscription: g.GetSubscription(),
 		Plan:         g.GetPlan(), ApplicationPlan: g.GetApplicationPlan(),
 		OAuthClient: g.GetOauthClient(),
+		SignIn:      g.GetSignIn(),
 		Stage:       stageOf(g.GetStage()),
 		Scopes:      g.GetScopes(),
 		RestsOn:     g.GetRestsOn(),
@@ -128,6 +129,8 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 			ExpireTime:   timestamppb.New(g.ExpireTime),
 			Scopes:       g.Scopes,
 			Subscription: g.Subscription,
+			SignIn:       g.SignIn,
+			Stage:        catalogv1.Stage(g.Stage), // the numbers are the same
 		})
 	}
 	resp, err := r.client.BatchGetGrants(ctx, req)
@@ -186,6 +189,10 @@ func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
 		return SubscriptionBlocked
 	case backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_REQUIRED:
 		return SubscriptionRequired
+	case backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED:
+		return SignInEnded
+	case backplanev1.GrantEvent_CAUSE_NOT_OWNER:
+		return NotOwner
 	default:
 		return Changed
 	}

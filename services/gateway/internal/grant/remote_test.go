@@ -54,14 +54,14 @@ func wire() *backplanev1.Grant {
 	return &backplanev1.Grant{
 		Name: "grants/t", User: "users/p", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
 		Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: "subscriptions/s", Version: version1, Plan: "plans/gold", ApplicationPlan: "plans/app",
-		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1},
+		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1}, SignIn: "users/u/signIns/s",
 	}
 }
 
 func ours() *Grant {
 	return &Grant{
 		Name: "grants/t", Version: version1, User: "users/p", Application: "applications/a", OAuthClient: "applications/a/oauthClients/c", Stage: Sandbox,
-		Subscription: "subscriptions/s", Plan: "plans/gold", ApplicationPlan: "plans/app", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime,
+		Subscription: "subscriptions/s", Plan: "plans/gold", ApplicationPlan: "plans/app", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime, SignIn: "users/u/signIns/s",
 	}
 }
 
@@ -148,6 +148,7 @@ func TestRemoteRead(t *testing.T) {
 	q := s.asked.GetGrants()[0]
 	if !proto.Equal(q, &backplanev1.GrantQuery{
 		Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"}, Subscription: "subscriptions/s",
+		SignIn: "users/u/signIns/s", Stage: catalogv1.Stage_STAGE_SANDBOX,
 	}) {
 		t.Errorf("asked for %v", q)
 	}

@@ -17,7 +17,11 @@ import (
 // of ours, so that the backend does not see it, and asks what it is good for.
 func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	r := a.match.Route
-	c, query, err := credential.Take(r.Schemes, a.Header, a.Query)
+	schemes := r.Schemes
+	if a.tryOut {
+		schemes = credential.TryOutSchemes()
+	}
+	c, query, err := credential.Take(schemes, a.Header, a.Query)
 	a.Protocols, a.query = h.Ours.Remove(a.Header, a.Protocols, query)
 	switch {
 	case errors.Is(err, credential.ErrMissing):
@@ -31,9 +35,18 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 		if d, ok := errors.AsType[*grant.DeniedError](err); ok {
 			a.application = d.Application
 		}
+		if !r.Published {
+			return notFound("the version is not published, and its try-out token is not good: " + err.Error())
+		}
 		return refusedGrant(err)
 	}
 	a.application = a.grant.Application
+	if !r.Serves(a.grant) {
+		return notFound("the version is not published")
+	}
+	if err := a.served(); err != nil {
+		return err
+	}
 	return a.checkEndpoint()
 }
 

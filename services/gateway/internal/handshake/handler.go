@@ -88,6 +88,7 @@ type attempt struct {
 	ref     string
 	match   routes.Match
 	near    *session.Route // what the path leads to, also where that is refused
+	tryOut  bool           // its credential says that it is a try-out token of the version
 	query   string         // without credentials
 
 	grant *grant.Grant // nil if the API asks for no credential
@@ -186,10 +187,29 @@ func (h *Handler) route(a *attempt) error {
 	case errors.Is(err, routes.ErrBadPath):
 		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadPath, Detail: err.Error()}
 	case err != nil:
-		return notFound(err.Error())
+		return a.find(m, err)
 	}
 	a.match, a.near = m, m.Route.Shared()
-	if missing := m.Route.Missing(); len(missing) > 0 {
+	a.tryOut = m.Route.Open() && credential.TryOut(a.Header, a.Query) == m.Route.Name
+	return a.served()
+}
+
+// find lets a handshake go on to a version that is not published if its credential says
+// that it is a try-out token of that. Only who has seen such a token knows the name of the
+// version, so nobody else can make the gateway take longer for the path of a version than
+// for that of none: the credential is looked at for both.
+func (a *attempt) find(m routes.Match, why error) error {
+	version := credential.TryOut(a.Header, a.Query)
+	if m.Hidden == nil || m.Hidden.Name != version {
+		return notFound(why.Error())
+	}
+	a.match, a.tryOut = routes.Match{Route: m.Hidden, Suffix: m.Suffix}, true
+	return nil
+}
+
+// served returns why the gateway cannot serve the route.
+func (a *attempt) served() error {
+	if missing := a.match.Route.Missing(); len(missing) > 0 {
 		return unavailable(problem.FeatureMissing, "this gateway cannot serve the API: it lacks the feature "+missing[0], time.Minute, nil)
 	}
 	return nil
@@ -226,7 +246,7 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 		return nil, err
 	}
 	s.SetHold(hold)
-	if now := h.Routes.Load().Get(r.Name); now == nil || !now.Published {
+	if !h.Routes.Load().Get(r.Name).Serves(a.grant) {
 		err = notFound(noLonger)
 	} else if a.grant != nil {
 		err = h.Grants.Confirm(ctx, s, a.position)

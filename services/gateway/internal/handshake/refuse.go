@@ -76,7 +76,7 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 // problemOfEnd returns the answer for a session that was ended before its 101. If
 // its route was withdrawn, the answer is the one that later requests get.
 func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Problem {
-	if r := h.Routes.Load().Get(a.match.Route.Name); r == nil || !r.Published {
+	if !h.Routes.Load().Get(a.match.Route.Name).Serves(a.grant) {
 		return notFound(noLonger)
 	}
 	switch e.Ending.Reason {

@@ -26,6 +26,9 @@ type Match struct {
 	// Near is what was found where there is no such route: the API, and a version that is
 	// not published; nil for neither. It is for the record of the refusal.
 	Near *session.Route
+	// Hidden is the route of a version that is not published, nil for none; Suffix is that
+	// after it. Only the version's try-out tokens lead there.
+	Hidden *Route
 }
 
 // Match finds the route of an undecoded path: the longest context that the path
@@ -35,7 +38,7 @@ type Match struct {
 // what was meant for one version must not reach another. There is no backtracking:
 // when the longest context has no such version, shorter ones are not tried.
 // Unpublished routes are not found. The error is ErrBadPath or says, for the record, why
-// there is no such route; then only Near is set.
+// there is no such route; then Route is not set.
 func (t *Table) Match(path string) (Match, error) {
 	if !cleanPath(path) {
 		return Match{}, ErrBadPath
@@ -55,7 +58,7 @@ func (t *Table) Match(path string) (Match, error) {
 	case m.Route == nil:
 		return Match{Near: found.api}, errNoVersion
 	case !m.Route.Published:
-		return Match{Near: m.Route.Shared()}, errNotPublished
+		return Match{Suffix: m.Suffix, Near: m.Route.Shared(), Hidden: m.Route}, errNotPublished
 	}
 	return m, nil
 }

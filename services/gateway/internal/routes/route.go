@@ -8,11 +8,13 @@ package routes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 )
@@ -26,7 +28,7 @@ type Route struct {
 	Context   string // such as "/echo" or "/team/echo"
 	Segment   string // of the version in the path, such as "1.0.0"
 	Default   bool   // /{context} without a version leads here
-	Published bool   // new handshakes are accepted
+	Published bool   // new handshakes are accepted; otherwise only those with its try-out tokens
 	// DefaultPaths is whether the default version also gets the paths that name no
 	// version; VersionStrings has what was ever the version string of a version of
 	// the API, in lower case: a version's address in another case is not that of the
@@ -52,6 +54,15 @@ type Route struct {
 // Pings says whom the gateway sends pings; the zero value is both peers.
 type Pings struct {
 	NoClient, NoBackend bool
+}
+
+// Serves reports whether handshakes with a grant, nil for none, are let in, as far as it is
+// up to whether the version is published. r may be nil.
+func (r *Route) Serves(g *grant.Grant) bool { return r != nil && (r.Published || g.TryOut()) }
+
+// Open reports whether a scheme is none.
+func (r *Route) Open() bool {
+	return slices.ContainsFunc(r.Schemes, func(s credential.Scheme) bool { return s.Type == credential.None })
 }
 
 // Shared returns the part of the route that its sessions keep.

@@ -21,6 +21,8 @@ import (
 // Sessions ends the sessions of versions. session.Registry implements it.
 type Sessions interface {
 	EndAllOn(e ending.Ending, names ...string) int
+	// EndPublic ends the sessions that rest on a name, but for those under try-out tokens.
+	EndPublic(e ending.Ending, name string) int
 }
 
 // saver keeps a copy of the routes for the next start. Disk implements it.
@@ -57,7 +59,7 @@ func NewWatch(client backplanev1.RouteServiceClient, hello *backplanev1.Hello, t
 
 // keeper keeps the current table as the catalog says: it swaps the table once for
 // each snapshot and each change that differs from it, and ends the sessions of
-// versions that are no longer published. Its methods are called one at a time.
+// versions that are gone or no longer published. Its methods are called one at a time.
 type keeper struct {
 	current  *Current
 	sessions Sessions
@@ -227,26 +229,32 @@ func (k *keeper) convert(put []*backplanev1.Route, remove []string) (c Changes, 
 	return c, errors.Join(wrong...)
 }
 
-// end ends the sessions of the versions that are no longer published. Sessions of
-// a published version whose new route cannot be served live on.
+// end ends the sessions of the versions that are no longer published, but for those that
+// try a version out. Sessions of a published version whose new route cannot be served live
+// on.
 func (k *keeper) end(c Changes) (ended int) {
-	end := func(name, why string) {
-		if n := k.sessions.EndAllOn(ending.New(ending.Blocked, why+": "+name), name); n > 0 {
+	note := func(name, why string, n int) {
+		if n > 0 {
 			k.log.Info("sessions ended", "cause", why, "version", name, "count", n)
 			ended += n
 		}
 	}
+	withdraw := func(name string) {
+		const why = "version no longer published"
+		note(name, why, k.sessions.EndPublic(ending.New(ending.Blocked, why+": "+name), name))
+	}
 	for _, name := range c.Remove {
 		switch r := k.known[name]; {
 		case r == nil:
-			end(name, "version removed")
+			const why = "version removed"
+			note(name, why, k.sessions.EndAllOn(ending.New(ending.Blocked, why+": "+name), name))
 		case !published(r):
-			end(name, "version no longer published")
+			withdraw(name)
 		}
 	}
 	for _, r := range c.Put {
 		if !r.Published {
-			end(r.Name, "version no longer published")
+			withdraw(r.Name)
 		}
 	}
 	return ended

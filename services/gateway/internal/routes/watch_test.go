@@ -38,6 +38,8 @@ func (e *ended) EndAllOn(c ending.Ending, names ...string) int {
 	return len(names)
 }
 
+func (e *ended) EndPublic(c ending.Ending, name string) int { return e.EndAllOn(c, name) }
+
 // take returns the names since the last time, in order.
 func (e *ended) take() []string {
 	names := slices.Sorted(slices.Values(e.names))

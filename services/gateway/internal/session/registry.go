@@ -180,8 +180,16 @@ func granted(list []*Session) []grant.Session {
 // EndAllOn ends the sessions that rest on any of these names, and returns how many
 // of them it ended.
 func (r *Registry) EndAllOn(e ending.Ending, names ...string) int {
-	n := 0
-	for _, s := range r.RestingOn(names...) {
+	return endAll(e, r.RestingOn(names...))
+}
+
+// EndPublic does so with those that rest on a name, but for those under try-out tokens.
+func (r *Registry) EndPublic(e ending.Ending, name string) int {
+	return endAll(e, slices.DeleteFunc(r.RestingOn(name), func(s *Session) bool { return s.Grant().TryOut() }))
+}
+
+func endAll(e ending.Ending, sessions []*Session) (n int) {
+	for _, s := range sessions {
 		if s.End(e) {
 			n++
 		}

@@ -67,6 +67,7 @@ type clients struct {
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	changes  changev1.ChangeServiceClient
+	issue    subscriptionv1.TokenServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	tokens   backplanev1.GrantServiceClient
@@ -81,7 +82,7 @@ func newClients(conn *grpc.ClientConn) clients {
 		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
 		apps: subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
-		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
+		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), issue: subscriptionv1.NewTokenServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
 		quotas: usagev1.NewQuotaServiceClient(conn), ledger: backplanev1.NewQuotaLedgerServiceClient(conn),
 	}
