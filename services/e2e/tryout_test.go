@@ -43,7 +43,7 @@ func TestTryOut(t *testing.T) {
 		const password = "a long password for both of them"
 		for _, name := range []string{"wharf", "quay"} {
 			_, err := admin.users.CreateUser(admin.ctx(t), &identityv1.CreateUserRequest{Password: password, User: &identityv1.User{
-				Username: name, Roles: []identityv1.Role{identityv1.Role_ROLE_CREATOR, identityv1.Role_ROLE_SUBSCRIBER},
+				Username: name, Roles: []identityv1.User_Role{identityv1.User_ROLE_CREATOR, identityv1.User_ROLE_SUBSCRIBER},
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -114,6 +114,7 @@ func TestTryOut(t *testing.T) {
 		eventually(t, func() error {
 			list, err := wharf.usage.ListUsage(wharf.ctx(t), &usagev1.ListUsageRequest{
 				Filter: fmt.Sprintf(`application = "applications/try-out" AND version = %q`, x.version.GetName()),
+				GroupBy: []string{"application"},
 			})
 			if u := list.GetUsage(); err != nil || len(u) != 1 || u[0].GetInbound().GetMessages() != 1 || u[0].GetApplicationDisplayName() != "try-out" {
 				return errors.Join(err, fmt.Errorf("the usage of what was tried out is %v, want one message", list))

@@ -56,7 +56,7 @@ func TestAHiddenVersionIsNone(t *testing.T) {
 	w := newWorld(t)
 	hidden, other, open := w.route("9"), w.route("8"), w.open()
 	hidden.State, other.State, open.State = catalogv1.Version_STATE_CREATED, catalogv1.Version_STATE_CREATED, catalogv1.Version_STATE_CREATED
-		for _, r := range []*backplanev1.Route{hidden, other, open} {
+	for _, r := range []*backplanev1.Route{hidden, other, open} {
 		w.plane.put(r)
 	}
 	w.plane.issue("good", "subscriptions/1", time.Hour)

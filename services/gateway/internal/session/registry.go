@@ -4,6 +4,7 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
