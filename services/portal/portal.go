@@ -39,6 +39,10 @@ type Config struct {
 	// FirstPassword says where the first administrator's password is, or "" once it is no
 	// longer good; nil where that is not known.
 	FirstPassword func(context.Context) string
+	// Authority is the file that users' programs find the certificate of the gateways'
+	// authority in; pages name it in what users copy. Empty where programs trust the
+	// authority already.
+	Authority string
 	// Drain is how long requests may continue after a stop.
 	Drain time.Duration
 	// Catalog and Subscription are the services behind the portal.

@@ -142,7 +142,7 @@ func newHandler(
 	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
 	pages, err := web.NewPages(web.PagesConfig{
-		Services: ui.NewServices(s.catalog, s.subscription, l.conn()), Key: key, FirstPassword: cfg.FirstPassword, Log: log,
+		Services: ui.NewServices(s.catalog, s.subscription, l.conn()), Key: key, FirstPassword: cfg.FirstPassword, Authority: cfg.Authority, Log: log,
 	})
 	if err != nil {
 		return nil, err

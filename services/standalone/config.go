@@ -270,7 +270,7 @@ func (c *Config) decide() {
 	c.gateway.Data, c.gateway.Drain = filepath.Clean(c.Data), max(c.Drain, 0)
 	cert, key := c.path(folder.ServerCert), c.path(folder.ServerKey)
 	c.gateway.Listen.CertFile, c.gateway.Listen.KeyFile = cert, key
-	c.portal.TLSCert, c.portal.TLSKey = cert, key
+	c.portal.TLSCert, c.portal.TLSKey, c.portal.Authority = cert, key, c.path(folder.CACert)
 }
 
 // listener is a flag that says where something is served.

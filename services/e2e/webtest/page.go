@@ -70,11 +70,12 @@ func (p *Page) Attributes(name string) []string {
 
 // Value returns the value of an entry, "" for none.
 func (p *Page) Value(name string) string {
-	n := p.find(func(n *html.Node) bool { return isControl(n) && attr(n, "name") == name })
-	if n == nil {
-		return ""
+	for _, n := range p.all(func(n *html.Node) bool { return isControl(n) && attr(n, "name") == name }) {
+		if values := controlValues(n); values.Has(name) {
+			return values.Get(name)
+		}
 	}
-	return controlValues(n).Get(name)
+	return ""
 }
 
 // Option returns the value of what can be chosen by a text: of a tick, or in a list.
@@ -228,4 +229,24 @@ func words(n *html.Node) string {
 		}
 	}
 	return strings.Join(strings.Fields(out.String()), " ")
+}
+
+// Copied returns what the button that copies a thing, such as "the access token", copies;
+// "" where there is no such button.
+func (p *Page) Copied(what string) string {
+	button := p.find(func(n *html.Node) bool { return n.Data == "button" && attr(n, "aria-label") == "Copy "+what })
+	if button == nil {
+		return ""
+	}
+	from := p.find(func(n *html.Node) bool { return attr(n, "id") == attr(button, "data-copy") })
+	if from == nil {
+		return ""
+	}
+	var text strings.Builder
+	for n := range from.Descendants() {
+		if n.Type == html.TextNode {
+			text.WriteString(n.Data)
+		}
+	}
+	return strings.TrimSpace(text.String())
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/devportal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/publisher"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/signin"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -21,6 +22,8 @@ type PagesConfig struct {
 	Key *seal.Key
 	// FirstPassword is as in signin.Config.
 	FirstPassword func(context.Context) string
+	// Authority is as in devportal.Routes.
+	Authority string
 	// Log gets what goes wrong.
 	Log *slog.Logger
 }
@@ -36,6 +39,7 @@ func pages(cfg PagesConfig) (*signin.SignIn, []ui.Route) {
 	keeper := signin.New(signin.Config{Services: cfg.Services, Key: cfg.Key, FirstPassword: cfg.FirstPassword, Now: time.Now})
 	routes := keeper.Routes()
 	routes = append(routes, publisher.Routes(cfg.Services)...)
+	routes = append(routes, devportal.Routes(cfg.Services, cfg.Authority)...)
 	return keeper, routes
 }
 

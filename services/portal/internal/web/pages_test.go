@@ -55,6 +55,7 @@ func compressed(t *testing.T, text string) int {
 type world struct {
 	*webtest.Tidegate
 	api, version string // as pages have them in their addresses
+	offered      string // the version that is published
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,11 +74,28 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.api, w.version = ui.ID(api.GetName()), ui.ID(v.GetName())
+	plans, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	offered, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
+		Version: "2", Endpoints: v.GetEndpoints(), Plans: []string{plans.GetPlans()[0].GetName()},
+	}})
+	if err == nil {
+		_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: offered.GetName()})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.offered = ui.ID(offered.GetName())
 	return w
 }
 
 // path is a route's address with what the world has in it.
 func (w *world) path(pattern string) string {
+	if strings.HasPrefix(pattern, "/devportal/") {
+		pattern = strings.Replace(pattern, "{version}", w.offered, 1)
+	}
 	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{id}", "none").Replace(pattern)
 }
 
