@@ -76,6 +76,12 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	cfg.gateway.GRPC.InternalListener = inside["gateway"]
 	cfg.gateway.Listen.Listener, cfg.gateway.Listen.TLSListener = open["ws"], open["wss"]
 	cfg.portal.Listener, cfg.portal.GRPCListener = open["https"], open["grpc"]
+	cfg.portal.FirstPassword = (&hint{
+		path: data.Path(adminPasswordFile), log: log,
+		good: func(ctx context.Context) (bool, error) {
+			return subscription.HoldsAdminPassword(ctx, *cfg.subscription)
+		},
+	}).text
 	var err error
 	if s.security, err = securitylog.Open(cfg.SecurityLog, log, time.Now); err != nil {
 		s.close()

@@ -181,11 +181,11 @@ func controlValues(n *html.Node) url.Values {
 	switch kind := attr(n, "type"); {
 	case name == "" || has(n, "disabled"):
 	case n.Data == "textarea":
-		text := ""
+		var text strings.Builder
 		for c := n.FirstChild; c != nil; c = c.NextSibling {
-			text += c.Data
+			text.WriteString(c.Data)
 		}
-		return url.Values{name: {text}}
+		return url.Values{name: {text.String()}}
 	case n.Data == "select":
 		chosen, first := "", true
 		for o := range n.Descendants() {

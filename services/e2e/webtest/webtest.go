@@ -165,6 +165,11 @@ func (s *Tidegate) Browser(t testing.TB) *Browser {
 	return &Browser{t: t, origin: origin, client: &http.Client{Jar: jar, Transport: transport}}
 }
 
+// Stay lets the browser show redirects instead of following them.
+func (b *Browser) Stay() {
+	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+}
+
 // Tab returns another tab: it has the same cookies and shows nothing yet.
 func (b *Browser) Tab() *Browser {
 	return &Browser{t: b.t, origin: b.origin, client: b.client}

@@ -14,6 +14,8 @@ type apisView struct {
 	// MayCreate says whether the viewer may create APIs.
 	MayCreate bool
 	Empty     ui.Empty
+	// Query is what was searched for.
+	Query string
 }
 
 // apiRow is an API in the list.
@@ -33,18 +35,25 @@ type versionState struct {
 // mostVersions is how many versions the list looks at for their states.
 const mostVersions = 1000
 
+// mine restricts a list to what belongs to the caller.
+const mine = `owner = "users/me"`
+
 // apis lists one's own APIs.
 func (p *pages) apis() ui.Route {
 	t := ui.Parse[apisView](files, "templates/apis.html")
 	return ui.Page("/publisher", roles(), t, func(r *ui.Request) (ui.Answer, error) {
-		list, err := p.Catalog.ListApis(r.Context(), &catalogv1.ListApisRequest{Filter: `owner = "users/me"`, PageToken: r.FormValue("page")})
+		query := r.FormValue("q")
+		list, err := p.Catalog.ListApis(r.Context(), &catalogv1.ListApisRequest{Filter: mine, Query: query, OrderBy: "display_name", PageToken: r.FormValue("page")})
 		if err != nil {
 			return nil, err
 		}
-		v := apisView{More: r.Next(list.GetNextPageToken()), MayCreate: r.Viewer.May(ui.Creator), Empty: noAPIs(r.Viewer.May(ui.Creator))}
+		v := apisView{More: r.Next(list.GetNextPageToken()), MayCreate: r.Viewer.May(ui.Creator), Empty: noAPIs(r.Viewer.May(ui.Creator)), Query: query}
+		if query != "" {
+			v.Empty = ui.Empty{Title: "No API has “" + query + "” in it", Text: "Names and contexts of your own APIs were searched.", Action: &ui.Link{Text: "Show all APIs", To: "/publisher"}}
+		}
 		states := map[string][]versionState{}
 		if len(list.GetApis()) > 0 {
-			versions, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", PageSize: mostVersions})
+			versions, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", Filter: mine, PageSize: mostVersions})
 			if err != nil {
 				return nil, err
 			}

@@ -58,7 +58,7 @@ func createForm(r *ui.Request, plans []ui.Option) *ui.Form {
 		ui.Field{Name: "endpoint", Label: "Endpoint", Required: true, Code: true, Placeholder: "wss://backend.example.com/stream",
 			Hint: "The backend: ws:// or wss://. Its address is checked when it is dialled.", Paths: []string{"version.endpoints"}},
 		ui.Field{Name: "plans", Label: "Business plans", Kind: "choices", Options: plans, Hint: "what subscribers can choose from", Paths: []string{"version.plans"}},
-		ui.Field{Name: "request_id", Kind: "hidden", Value: uuid.NewString()},
+		ui.RequestID(),
 	)
 }
 
@@ -77,9 +77,14 @@ func (p *pages) planOptions(ctx context.Context) ([]ui.Option, error) {
 
 // create creates the API and its version, and publishes it, or does nothing: an API whose
 // version is refused is deleted again, so that the form can be mended and sent once more.
+// A form that is sent twice makes one API.
 func (p *pages) create(ctx context.Context, form *ui.Form, publish bool) (*catalogv1.Version, error) {
+	id, err := uuid.Parse(form.Get("request_id"))
+	if err != nil {
+		id = uuid.New() // somebody has changed the form
+	}
 	api, err := p.Catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
-		Api: &catalogv1.Api{DisplayName: form.Get("name"), Context: form.Get("context")},
+		Api: &catalogv1.Api{DisplayName: form.Get("name"), Context: form.Get("context")}, RequestId: id.String(),
 	})
 	if err != nil {
 		return nil, err
@@ -90,6 +95,7 @@ func (p *pages) create(ctx context.Context, form *ui.Form, publish bool) (*catal
 			Version: form.Get("version"), Plans: form.All("plans"),
 			Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: form.Get("endpoint")}}}},
 		},
+		RequestId: uuid.NewSHA1(id, []byte("version")).String(),
 	})
 	if err == nil && publish {
 		v, err = p.Catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
@@ -97,6 +103,7 @@ func (p *pages) create(ctx context.Context, form *ui.Form, publish bool) (*catal
 	if err == nil {
 		return v, nil
 	}
+	form.Set("request_id", uuid.NewString()) // what it stood for is gone
 	// Whoever has sent the form may have gone away meanwhile.
 	if _, undo := p.Catalog.DeleteApi(context.WithoutCancel(ctx), &catalogv1.DeleteApiRequest{Name: api.GetName(), Force: true}); undo != nil {
 		return nil, fault.Unavailable("the API was created, but not all of it, and is in the list of APIs: %s", status.Convert(err).Message())

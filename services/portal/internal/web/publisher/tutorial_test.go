@@ -94,6 +94,32 @@ func TestCreateAndPublish(t *testing.T) {
 	}
 }
 
+// TestFormSentTwice makes one API.
+func TestFormSentTwice(t *testing.T) {
+	s := webtest.Start(t)
+	b := s.User(t, "cleo", ui.Creator)
+	b.Open("/publisher/apis/new")
+	again := b.Tab()
+	again.Page = b.Page
+	var paths []string
+	for _, tab := range []*webtest.Browser{b, again} {
+		p := tab.Submit("Create", "name", "Once", "context", "/once", "endpoint", "ws://once.test")
+		if p.H1() != "Once" {
+			t.Fatalf("Create leads to %s\n%s", p.URL, p.Text())
+		}
+		paths = append(paths, p.URL.Path)
+	}
+	if paths[0] != paths[1] {
+		t.Errorf("a form that is sent twice leads to %q, want one version", paths)
+	}
+	if p := b.Open("/publisher?q=NCE"); !p.Has("/once") {
+		t.Errorf("a search for a part of the name finds nothing:\n%s", p.Text())
+	}
+	if p := b.Open("/publisher?q=<b>none"); !p.Has("No API has “<b>none” in it") {
+		t.Errorf("a search for what is not there:\n%s", p.Text())
+	}
+}
+
 // offerGold lets the version of a page have the plan Gold.
 func offerGold(t *testing.T, s *webtest.Tidegate, p *webtest.Page) {
 	t.Helper()

@@ -38,8 +38,8 @@ type signInView struct {
 	FirstPassword string
 }
 
-// entries are those of a form that met the end of a sign-in. They are for one user: what
-// one has typed is not for another.
+// entries are those of a form that met the end of a sign-in. They are for the user of that
+// sign-in, or, where the browser has forgotten it too, for whoever sits there.
 type entries struct {
 	User   string     `json:"u"`
 	Path   string     `json:"p"`
@@ -69,16 +69,20 @@ func (s *SignIn) Ask(r *ui.Request, keep bool) (ui.Answer, error) {
 		form.Set("to", refererPath(r.Request))
 	}
 	view := signInView{Form: form, Ended: true}
-	if have := s.read(r.Request); have != nil && keep {
+	if keep {
 		values := url.Values{}
 		for name, v := range r.PostForm {
 			if !secretEntry(name) {
 				values[name] = v
 			}
 		}
+		kept := entries{Path: r.URL.RequestURI(), Values: values, Until: s.Now().Add(keptFor).Unix()}
+		if have := s.read(r.Request); have != nil {
+			kept.User = have.User
+			form.Set("username", have.Name)
+		}
 		view.Kept = true
-		form.Set("username", have.Name)
-		form.Set("kept", s.seal(entries{have.User, r.URL.RequestURI(), values, s.Now().Add(keptFor).Unix()}, keptPurpose))
+		form.Set("kept", s.seal(kept, keptPurpose))
 	}
 	return s.form.Page(ui.Head{Title: "Sign in", Alone: true, Status: http.StatusUnauthorized}, view), nil
 }
@@ -163,7 +167,7 @@ func (s *SignIn) signOut(r *ui.Request) (ui.Answer, error) {
 func (s *SignIn) signedIn(resp *identityv1.SignInResponse, form *ui.Form) ui.Answer {
 	var back ui.Answer = ui.Redirect{To: form.Get("to")}
 	var kept entries
-	if s.open(form.Get("kept"), keptPurpose, &kept) && kept.User == resp.GetUser().GetName() && s.Now().Unix() < kept.Until {
+	if s.open(form.Get("kept"), keptPurpose, &kept) && (kept.User == "" || kept.User == resp.GetUser().GetName()) && s.Now().Unix() < kept.Until {
 		back = ui.Resume{Path: kept.Path, Entries: kept.Values, Viewer: newSession(resp).viewer()}
 	}
 	return ui.With(back, func(w http.ResponseWriter) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -74,9 +75,13 @@ type File struct {
 
 // write answers with the file.
 func (a File) write(_ *Site, w http.ResponseWriter, _ *Request) error {
+	disposition := mime.FormatMediaType("attachment", map[string]string{"filename": a.Name})
+	if disposition == "" {
+		return fmt.Errorf("%q cannot be the name of a file", a.Name)
+	}
 	h := w.Header()
 	h.Set("Content-Type", a.Type)
-	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", a.Name))
+	h.Set("Content-Disposition", disposition)
 	h.Set("Cache-Control", "no-store")
 	_, _ = w.Write(a.Body)
 	return nil

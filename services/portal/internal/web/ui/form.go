@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -181,7 +182,9 @@ func (f *Form) Explain(err error) error {
 			field.Error = sentence(rest)
 		}
 	}
+	f.renewRequest()
 	switch {
+	case f.Problem != "":
 	case len(left) > 0:
 		f.Problem = sentence(strings.Join(left, "; "))
 	case !f.hasErrors() && !f.Conflict:
@@ -189,6 +192,24 @@ func (f *Form) Explain(err error) error {
 		f.Problem = joined(p.Text, p.Advice)
 	}
 	return nil
+}
+
+// requestID is the name of the entry that makes a form one that can be sent twice.
+const requestID = "request_id"
+
+// RequestID is the hidden entry for the request_id of a call that creates something
+// (AIP-155): a form that is sent twice makes one thing.
+func RequestID() Field {
+	return Field{Name: requestID, Kind: "hidden", Value: uuid.NewString(), Paths: []string{requestID}}
+}
+
+// renewRequest gives the form another request_id where the one that it had has made
+// something else, as after a way back in the browser.
+func (f *Form) renewRequest() {
+	if field := f.of(requestID); field != nil && field.Error != "" {
+		field.Error, field.Value = "", uuid.NewString()
+		f.Problem = "This form was sent before, with other entries, and what it made then is there. Send it again to make another."
+	}
 }
 
 // of returns the field that a path of a request is sent in, or nil.

@@ -83,7 +83,8 @@ type kept struct {
 
 // as returns the request as the viewer's: calls with its context carry the token.
 func (r *Request) as(v *Viewer) *Request {
-	ctx := upstream.WithTrace(r.Context(), r.Header)
+	// A request that resumes another has not the metadata of that.
+	ctx := upstream.WithTrace(metadata.NewOutgoingContext(r.Context(), metadata.MD{}), r.Header)
 	if v != nil {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+v.Token)
 	}
@@ -102,7 +103,7 @@ type Resume struct {
 
 // write serves the page in the place of the request.
 func (a Resume) write(s *Site, w http.ResponseWriter, r *Request) error {
-	again, err := http.NewRequestWithContext(context.WithValue(r.Request.Context(), keptKey{}, kept{a.Viewer, a.Entries}), http.MethodGet, a.Path, nil)
+	again, err := http.NewRequestWithContext(context.WithValue(r.Context(), keptKey{}, kept{a.Viewer, a.Entries}), http.MethodGet, a.Path, nil)
 	if err != nil {
 		return err
 	}

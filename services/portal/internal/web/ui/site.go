@@ -68,11 +68,8 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // page returns the handler of a route.
 func (s *Site) page(route Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req, answer, err := s.answer(route, w, r)
-		if err == nil {
-			err = answer.write(s, w, req)
-		}
-		if err != nil {
+		req, answer := s.answer(route, w, r)
+		if err := answer.write(s, w, req); err != nil {
 			s.log.ErrorContext(r.Context(), "page not served", "path", r.URL.Path, "error", err)
 			http.Error(w, "internal error", http.StatusInternalServerError)
 		}
@@ -80,13 +77,13 @@ func (s *Site) page(route Route) http.Handler {
 }
 
 // answer runs a route's handler, with a refreshed sign-in once more where the first was
-// refused. Its error is one of the portal's own.
-func (s *Site) answer(route Route, w http.ResponseWriter, r *http.Request) (*Request, Answer, error) {
+// refused. What goes wrong is a page too.
+func (s *Site) answer(route Route, w http.ResponseWriter, r *http.Request) (*Request, Answer) {
 	req := &Request{Request: r}
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
-			return req, s.problems.problem(badForm()), nil
+			return req, s.problems.problem(badForm())
 		}
 	}
 	k, resumed := r.Context().Value(keptKey{}).(kept)
@@ -116,7 +113,7 @@ func (s *Site) answer(route Route, w http.ResponseWriter, r *http.Request) (*Req
 		}
 		answer = s.problems.problem(p)
 	}
-	return req, answer, nil
+	return req, answer
 }
 
 // run runs a route's handler for those whom the route is for.
