@@ -87,6 +87,7 @@ type grammar struct {
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
 	Connect      connectCmd       `cmd:"" help:"Connect to an API: send the lines of the input, print the messages that come."`
 
+	Open    openCmd        `cmd:"" help:"Open the portal's pages in a browser."`
 	Session sessionCmds    `cmd:"" help:"Live sessions."`
 	Gateway gatewayCmds    `cmd:"" help:"Gateways."`
 	Service serviceCmds    `cmd:"" help:"Services and who watches them."`

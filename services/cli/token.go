@@ -168,17 +168,25 @@ func (f *tokenFlags) endpoint(ctx context.Context, s *shell, app, revoked string
 	if sample := cl.sample(); portal == "" && sample != nil && who.ClientID == sample.ClientID {
 		portal = sample.Portal // where it is now; the issuer is where it was at the first start
 	}
-	if portal == "" {
-		keys, err := cl.oauth.GetJsonWebKeySet(ctx, &oauth2v1.GetJsonWebKeySetRequest{})
-		if err != nil {
-			return nil, none, err
-		}
-		portal = keys.GetIssuer()
-	}
-	if !strings.HasPrefix(portal, "https://") {
-		return nil, none, usagef("--portal: %q is not an https:// URL", portal)
+	if portal, err = cl.portal(ctx, portal); err != nil {
+		return nil, none, err
 	}
 	return &oauth.Client{Portal: portal, HTTP: cl.http()}, who, nil
+}
+
+// portal returns the portal's URL: that of --portal, or else the server's issuer.
+func (c *client) portal(ctx context.Context, given string) (string, error) {
+	if given == "" {
+		keys, err := c.oauth.GetJsonWebKeySet(ctx, &oauth2v1.GetJsonWebKeySetRequest{})
+		if err != nil {
+			return "", err
+		}
+		given = keys.GetIssuer()
+	}
+	if !strings.HasPrefix(given, "https://") {
+		return "", usagef("--portal: %q is not an https:// URL", given)
+	}
+	return given, nil
 }
 
 // secret returns the secret that the flags give.

@@ -24,6 +24,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 	return []printed{
 		{"login --password-file " + s.PasswordFile, "username"},
 		{"whoami", "username"},
+		{"open --print", "address"},
 		// First, as the client answers no pings.
 		{"session list", "sessions"},
 		{"session count --by application", "counts"},
