@@ -77,10 +77,14 @@ func short(m protoreflect.MethodDescriptor) string {
 }
 
 // attackBodies are the requests of methods that take more than the name of an
-// object, in JSON. $version, $plan and $application are the names of objects; a
-// request with an application or a version is about that object.
+// object, in JSON. $api, $version, $plan and $application are the names of objects; a
+// request with one that is not a plan is about that object.
 func attackBodies() map[string]string {
 	return map[string]string{
+		"ApplicationService.BatchGetApplications":    `{"names": ["$application"]}`,
+		"CatalogService.BatchGetApis":                `{"names": ["$api"]}`,
+		"CatalogService.BatchGetPlans":               `{"names": ["$plan"]}`,
+		"CatalogService.BatchGetVersions":            `{"names": ["$version"]}`,
 		"ApplicationService.CreateOAuthClient":       `{"oauthClient": {"stage": "STAGE_PRODUCTION"}}`,
 		"ApplicationService.CreateOAuthClientSecret": `{"oauthClientSecret": {}}`,
 		"ApplicationService.CreateApplication":       `{"application": {"displayName": "Attacker's"}}`,
@@ -129,7 +133,7 @@ func newAttack(t *testing.T, full string, m protoreflect.MethodDescriptor, of ob
 	a := &attack{name: short(m), full: full, rule: allRules()[full], method: m, request: dynamicpb.NewMessage(m.Input())}
 	text := attackBodies()[a.name]
 	for _, placeholder := range regexp.MustCompile(`\$[a-z]+`).FindAllString(text, -1) {
-		pattern := map[string]string{"$application": "applications/*", "$version": "apis/*/versions/*", "$plan": "plans/*"}[placeholder]
+		pattern := map[string]string{"$api": "apis/*", "$application": "applications/*", "$version": "apis/*/versions/*", "$plan": "plans/*"}[placeholder]
 		a.about = a.about || placeholder != "$plan"
 		text = strings.ReplaceAll(text, placeholder, of[pattern])
 	}
@@ -179,7 +183,13 @@ func (a *attack) addREST(t *testing.T, rule *annotations.HttpRule, of objects) {
 	case "":
 		query := url.Values{}
 		rest.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-			if fd.Kind() == protoreflect.StringKind && !fd.IsList() {
+			switch {
+			case fd.Kind() != protoreflect.StringKind:
+			case fd.IsList():
+				for i := range v.List().Len() {
+					query.Add(string(fd.Name()), v.List().Get(i).String())
+				}
+			default:
 				query.Set(string(fd.Name()), v.String())
 			}
 			return true
@@ -355,7 +365,7 @@ func (a *attack) byUser(role string) verdict {
 
 // byAnother is byUser, but for whoever publishes sees the APIs of others.
 func (a *attack) byAnother(role string) verdict {
-	if role == identity.RolePublisher && strings.HasPrefix(a.path, "/v1/apis/") {
+	if role == identity.RolePublisher && (strings.HasPrefix(a.path, "/v1/apis/") || strings.HasPrefix(a.path, "/v1/apis:")) {
 		return a.byUserOfPublished(role)
 	}
 	return a.byUser(role)
@@ -477,6 +487,9 @@ func exceptions(role string, owner bool) map[string]exception {
 	all := map[string]exception{
 		"OAuth2Service.RevokeToken":     {signedOut, "an OAuth client signs in with what is in the request"},
 		"OAuth2Service.IntrospectToken": {signedOut, "an OAuth client signs in with what is in the request"},
+	}
+	if role == identity.RoleAdmin {
+		all["TokenService.IssueApplicationToken"] = exception{hidden, "a token speaks for the application: it is its owner's alone"}
 	}
 	if role == "" || role == identity.RoleAdmin {
 		return all

@@ -113,7 +113,7 @@ func TestTryOut(t *testing.T) {
 		wharf = s.signIn(t, "wharf", password)
 		eventually(t, func() error {
 			list, err := wharf.usage.ListUsage(wharf.ctx(t), &usagev1.ListUsageRequest{
-				Filter: fmt.Sprintf(`application = "applications/try-out" AND version = %q`, x.version.GetName()),
+				Filter:  fmt.Sprintf(`application = "applications/try-out" AND version = %q`, x.version.GetName()),
 				GroupBy: []string{"application"},
 			})
 			if u := list.GetUsage(); err != nil || len(u) != 1 || u[0].GetInbound().GetMessages() != 1 || u[0].GetApplicationDisplayName() != "try-out" {
