@@ -42,6 +42,7 @@ func (s *Stack) newVictim(t *testing.T) *victim {
 	s.makeUser(t, v.admin, "owner", v.password, identity.RoleCreator, identity.RolePublisher, identity.RoleSubscriber)
 	v.user = s.signIn(t, "owner", v.password)
 	x := v.publish(t, "Published", newBackend(t))
+	v.quotaByDay(t, x)
 	v.product, v.app = x, v.accessToken(t, x)
 	ended := s.connect(t, s.WS+x.path, v.app)
 	_ = ended.Close(websocket.StatusNormalClosure, "")
@@ -86,7 +87,7 @@ func (v *victim) endedRecord(t *testing.T) (name string) {
 	return name
 }
 
-// quotaUse waits until something was used of the quota of the plan Gold, and returns its
+// quotaUse waits until something was used of the quota, and returns its
 // name.
 func (v *victim) quotaUse(t *testing.T) (name string) {
 	t.Helper()

@@ -12,7 +12,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 // printed is a command line and a field that its result has. A word in capitals stands
@@ -125,12 +124,7 @@ func TestJSON(t *testing.T) {
 	s := start(t, newData(t), append(quick(), "-no-sample", "-subscription.sign-up", "approval")...).Stack
 	p, sh := s.admin(t), s.newShell(t)
 	x := p.publish(t, "Json", newBackend(t))
-	// A quota by the day: that of Gold, by the minute, has no row any more when the minute turns.
-	if _, err := p.subs.UpdateSubscription(p.ctx(t), &subscriptionv1.UpdateSubscriptionRequest{
-		Subscription: &subscriptionv1.Subscription{Name: x.subscription.GetName(), Plan: p.plan(t, "AsyncGold")},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	p.quotaByDay(t, x)
 	echo(t, s.connect(t, s.WS+x.path, p.accessToken(t, x)), websocket.MessageText, "hello")
 	dir := t.TempDir()
 	password := filepath.Join(dir, "password")

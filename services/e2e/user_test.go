@@ -97,6 +97,17 @@ type product struct {
 	secret       *subscriptionv1.OAuthClientSecret
 }
 
+// quotaByDay gives the product's subscription a plan with a quota by the day: that of Gold,
+// by the minute, has no row any more when the minute turns.
+func (p *user) quotaByDay(t *testing.T, x *product) {
+	t.Helper()
+	if _, err := p.subs.UpdateSubscription(p.ctx(t), &subscriptionv1.UpdateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Name: x.subscription.GetName(), Plan: p.plan(t, "AsyncGold")},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // publish makes an API in front of backend, and everything that is needed to
 // talk to it, over gRPC.
 func (p *user) publish(t *testing.T, name, backend string) *product {
