@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/admin"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/devportal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/publisher"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/signin"
@@ -40,6 +41,7 @@ func pages(cfg PagesConfig) (*signin.SignIn, []ui.Route) {
 	routes := keeper.Routes()
 	routes = append(routes, publisher.Routes(cfg.Services)...)
 	routes = append(routes, devportal.Routes(cfg.Services, cfg.Authority)...)
+	routes = append(routes, admin.Routes(cfg.Services)...)
 	return keeper, routes
 }
 

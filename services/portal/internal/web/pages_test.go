@@ -54,8 +54,8 @@ func compressed(t *testing.T, text string) int {
 // world is a server with an API, and where it is.
 type world struct {
 	*webtest.Tidegate
-	api, version string // as pages have them in their addresses
-	offered      string // the version that is published
+	api, version, user string // as pages have them in their addresses
+	offered            string // the version that is published
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,7 +73,6 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.api, w.version = ui.ID(api.GetName()), ui.ID(v.GetName())
 	plans, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +87,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.offered = ui.ID(offered.GetName())
+	me, err := identityv1.NewUserServiceClient(w.Conn).GetUser(ctx, &identityv1.GetUserRequest{Name: "users/me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.api, w.version, w.user = ui.ID(api.GetName()), ui.ID(v.GetName()), ui.ID(me.GetName())
 	return w
 }
 
@@ -96,7 +100,7 @@ func (w *world) path(pattern string) string {
 	if strings.HasPrefix(pattern, "/devportal/") {
 		pattern = strings.Replace(pattern, "{version}", w.offered, 1)
 	}
-	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{id}", "none").Replace(pattern)
+	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{user}", w.user, "{id}", "none").Replace(pattern)
 }
 
 // TestEveryPageForEveryRole walks the table of pages: each is there for its roles, refused
