@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -56,6 +58,7 @@ type world struct {
 	*webtest.Tidegate
 	api, version, user string // as pages have them in their addresses
 	offered            string // the version that is published
+	names              *strings.Replacer
 }
 
 func newWorld(t *testing.T) *world {
@@ -92,7 +95,39 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.api, w.version, w.user = ui.ID(api.GetName()), ui.ID(v.GetName()), ui.ID(me.GetName())
+	w.names = w.application(t, ctx, offered)
 	return w
+}
+
+// application adds an application with all that one has, and returns what puts their names
+// into patterns.
+func (w *world) application(t *testing.T, ctx context.Context, v *catalogv1.Version) *strings.Replacer {
+	t.Helper()
+	applications := subscriptionv1.NewApplicationServiceClient(w.Conn)
+	a, err := applications.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: "Buoys"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := subscriptionv1.NewSubscriptionServiceClient(w.Conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Application: a.GetName(), Version: v.GetName(), Plan: v.GetPlans()[0]},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := applications.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: a.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := applications.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer("{application}", ui.ID(a.GetName()), "{subscription}", ui.ID(s.GetName()),
+		"{client}", ui.ID(client.GetName()), "{secret}", ui.ID(secret.GetName()))
 }
 
 // path is a route's address with what the world has in it.
@@ -100,6 +135,7 @@ func (w *world) path(pattern string) string {
 	if strings.HasPrefix(pattern, "/devportal/") {
 		pattern = strings.Replace(pattern, "{version}", w.offered, 1)
 	}
+	pattern = w.names.Replace(pattern)
 	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{user}", w.user, "{id}", "none").Replace(pattern)
 }
 

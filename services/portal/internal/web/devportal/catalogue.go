@@ -42,7 +42,10 @@ func (p *pages) catalogue() ui.Route {
 		if v.Rows, err = p.rows(r, list.GetVersions()); err != nil {
 			return nil, err
 		}
-		return t.Page(ui.Head{Title: "APIs", Sub: "What is published. Choose an API to see its plans and to get a key."}, v), nil
+		return t.Page(ui.Head{
+			Title: "APIs", Sub: "What is published. Choose an API to see its plans and to get a key.",
+			Tabs: portalTabs(r, "APIs"), TabsOf: "Developer portal",
+		}, v), nil
 	})
 }
 
@@ -72,13 +75,9 @@ func (p *pages) rows(r *ui.Request, versions []*catalogv1.Version) ([]catalogueR
 		apis[api.GetName()] = api
 	}
 	// More than a batch takes cannot be shown in one row each; the first are enough.
-	plans, err := p.plans(r.Context(), planNames[:min(len(planNames), mostNames)])
+	titles, err := p.planTitles(r, planNames[:min(len(planNames), mostNames)])
 	if err != nil {
 		return nil, err
-	}
-	titles := map[string]string{}
-	for _, plan := range plans {
-		titles[plan.GetName()] = plan.GetDisplayName()
 	}
 	var rows []catalogueRow
 	for _, v := range versions {

@@ -29,6 +29,10 @@ func Routes(s *ui.Services, authority string) []ui.Route {
 	p := &pages{s, authority}
 	return []ui.Route{
 		p.catalogue(), p.version(), p.wizard(),
+		p.applications(), p.newApplication(), p.subscribed(), p.settings(), p.deleteApplication(),
+		p.changePlan(), p.unsubscribe(),
+		p.keys(), p.newSecret(), p.deleteSecret(), p.deleteClient(),
+		p.usage(),
 	}
 }
 

@@ -48,8 +48,8 @@ type madeView struct {
 // Offers reports whether there is a plan to choose.
 func (v wizardView) Offers() bool { return len(v.Form.Field("plan").Options) > 0 }
 
-// newApplication is the name that the form has for the first application.
-const newApplication = "My application"
+// firstApplication is the name that the form has for the first application.
+const firstApplication = "My application"
 
 // wizard makes all that is needed to connect to a version, on one page: it takes up what
 // the user has already.
@@ -129,7 +129,7 @@ func (h *had) subscription(application string) *subscriptionv1.Subscription {
 // wizardForm is the form, with what most will choose: the application that is subscribed,
 // or that the address names, else a first one.
 func wizardForm(r *ui.Request, o *offer, have *had) *ui.Form {
-	application, plan, name := r.URL.Query().Get("application"), "", newApplication
+	application, plan, name := r.URL.Query().Get("application"), "", firstApplication
 	if have.application(application) == nil {
 		application = ""
 		if len(have.subscriptions) > 0 {
@@ -234,7 +234,7 @@ func (p *pages) generate(r *ui.Request, o *offer, have *had, form *ui.Form) (*ma
 		return nil, err
 	}
 	m.ClientID = ui.Copy{ID: "client-id", What: "the client_id", Value: client.GetClientId()}
-	m.Endpoint = ui.Copy{ID: "token-endpoint", What: "the token endpoint", Value: "https://" + r.Host + "/oauth2/token"}
+	m.Endpoint = tokenEndpoint(r)
 	m.Lines = p.wscat(o.Version)
 	if secret.GetSecret() == "" {
 		return m, nil // the form was sent before, and the answer to that had it

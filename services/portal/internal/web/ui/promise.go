@@ -13,7 +13,7 @@ func Promise(l *catalogv1.Limit) string {
 	switch {
 	case l.GetRate() != nil:
 		r := l.GetRate()
-		text = amount(r.GetAmount(), r.GetUnit()) + " " + perTime(r.GetPer().AsDuration())
+		text = Amount(r.GetAmount(), r.GetUnit()) + " " + perTime(r.GetPer().AsDuration())
 		switch r.GetDirection() {
 		case catalogv1.Direction_DIRECTION_FROM_CLIENT:
 			text += " from the client"
@@ -24,11 +24,11 @@ func Promise(l *catalogv1.Limit) string {
 			text += " on each connection"
 		}
 		if r.GetBurst() > 0 {
-			text += ", " + amount(r.GetBurst(), r.GetUnit()) + " at once"
+			text += ", " + Amount(r.GetBurst(), r.GetUnit()) + " at once"
 		}
 	case l.GetQuota() != nil:
 		q := l.GetQuota()
-		text = amount(q.GetAmount(), q.GetUnit()) + " " + windowWords(q.GetWindow())
+		text = Amount(q.GetAmount(), q.GetUnit()) + " " + windowWords(q.GetWindow())
 	case l.GetConnections() != nil:
 		text = Plural(l.GetConnections().GetMost(), "connection") + " at once"
 	case l.GetMessageSize() != nil:
@@ -79,8 +79,8 @@ func reactionWords(l *catalogv1.Limit) string {
 	return "more is refused"
 }
 
-// amount is a number of what a limit counts.
-func amount(n int64, unit catalogv1.Unit) string {
+// Amount writes a number of what a limit counts.
+func Amount(n int64, unit catalogv1.Unit) string {
 	switch unit {
 	case catalogv1.Unit_UNIT_BYTES:
 		return Bytes(n)
