@@ -209,17 +209,25 @@ func TestPages(t *testing.T) {
 // wizardTakesUp what exists: each part is made once, and a form that is sent twice
 // makes nothing twice.
 func wizardTakesUp(t *testing.T, w *world) {
-	name := w.publish(t, "Echo", "ws://echo.test", nil)
+	name := w.publish(t, "Echo", echo(t), nil)
 	b := w.User(t, "ann", ui.Subscriber)
 	first := b.Open("/devportal/" + name + "/wizard")
-	form := url.Values{"name": {"Buoys"}, "application": {""}, "plan": {w.plan("Silver")}, "stage": {"STAGE_PRODUCTION"}, "request_id": {first.Value("request_id")}}
+	form := url.Values{"name": {"Buoys"}, "application": {""}, "plan": {w.plan("Silver")}, "stage": {"STAGE_PRODUCTION"}, "secret": {"on"}, "request_id": {first.Value("request_id")}}
 	if p := b.Do(http.MethodPost, first.URL.Path, form); p.Copied("the secret") == "" || !p.Has("Echo 1.0.0, Silver") || p.Has("There already") {
 		t.Fatalf("the first form:\n%s", p.Text())
 	}
-	if p := b.Do(http.MethodPost, first.URL.Path, form); p.Status != http.StatusOK || p.Copied("the secret") != "" || p.Copied("the client_id") == "" || !p.Has("This form was sent before") {
+	p := b.Do(http.MethodPost, first.URL.Path, form)
+	if p.Status != http.StatusOK || p.Copied("the secret") != "" || p.Copied("the client_id") == "" || !p.Has("This form was sent before") {
 		t.Errorf("the form sent again: %d\n%s", p.Status, p.Text())
 	}
-	p := b.Click("Make another secret")
+	wscat(t, p.Copied("the line that sets TOKEN"), p.Copied("wscat line 1"))
+	form.Del("secret")
+	if p := b.Do(http.MethodPost, first.URL.Path, form); p.Copied("the secret") != "" || p.Has("sent before") || !p.Has("It is good for Echo 1.0.0 only") {
+		t.Errorf("a token without a secret:\n%s", p.Text())
+	} else {
+		wscat(t, p.Copied("the line that sets TOKEN"), p.Copied("wscat line 4"))
+	}
+	p = b.Open(first.URL.Path)
 	if p.Option("application", "Buoys") != p.Value("application") || p.Value("plan") != w.plan("Silver") {
 		t.Errorf("the form is not filled in with what there is:\n%s", p.Text())
 	}

@@ -36,8 +36,12 @@ type madeView struct {
 	Found []string
 	// ClientID and Endpoint are what programs ask for tokens with.
 	ClientID, Endpoint ui.Copy
-	// Secret and Token are shown this once; they are nil where the form was sent before.
+	// Secret and Token are shown this once; Secret is nil where none was asked for, and
+	// where the form was sent before, which Again says.
 	Secret, Token *ui.Copy
+	Again         bool
+	// Narrow says that the token is good for this version only, and ends with the sign-in.
+	Narrow bool
 	// Ends says when the token does.
 	Ends string
 	// Set puts the token into the variable of the Lines.
@@ -166,6 +170,10 @@ func wizardForm(r *ui.Request, o *offer, have *had) *ui.Form {
 			{Value: catalogv1.Stage_STAGE_PRODUCTION.String(), Text: "Production"},
 			{Value: catalogv1.Stage_STAGE_SANDBOX.String(), Text: "Sandbox", Hint: "leads to the backend for tests, where there is one"},
 		}},
+		ui.Field{
+			Name: "secret", Label: "Make a new secret", Kind: "check", Value: "on",
+			Hint: "Programs get access tokens with it. Without one there is a token for trials: for this version, for 15 minutes at most.",
+		},
 		ui.Field{Name: "request_id", Kind: "hidden", Value: uuid.NewString()},
 	)
 }
@@ -227,31 +235,50 @@ func (p *pages) generate(r *ui.Request, o *offer, have *had, form *ui.Form) (*ma
 	if err != nil {
 		return nil, err
 	}
+	m.ClientID = ui.Copy{ID: "client-id", What: "the client_id", Value: client.GetClientId()}
+	m.Endpoint = tokenEndpoint(r)
+	m.Lines = p.wscat(o.Version)
+	if form.Get("secret") == "" {
+		return m, p.token(ctx, o, client, m)
+	}
 	secret, err := p.Applications.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
 		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{}, RequestId: part(form, "secret", client.GetName()),
 	})
 	if err != nil {
 		return nil, err
 	}
-	m.ClientID = ui.Copy{ID: "client-id", What: "the client_id", Value: client.GetClientId()}
-	m.Endpoint = tokenEndpoint(r)
-	m.Lines = p.wscat(o.Version)
-	if secret.GetSecret() == "" {
-		return m, nil // the form was sent before, and the answer to that had it
+	if secret.GetSecret() == "" { // the form was sent before, and the answer to that had it
+		m.Again = true
+		return m, p.token(ctx, o, client, m)
 	}
 	m.Secret = &ui.Copy{ID: "secret", What: "the secret", Value: secret.GetSecret()}
 	token, err := p.OAuth2.IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType:         "client_credentials",
 		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: client.GetClientId(), ClientSecret: secret.GetSecret()},
 	})
-	if err != nil {
-		// The secret must reach the user, with or without a token.
-		return m, nil
+	if err == nil {
+		m.show(token.GetAccessToken(), time.Duration(token.GetExpiresIn())*time.Second)
 	}
-	m.Token = &ui.Copy{ID: "token", What: "the access token", Value: token.GetAccessToken(), Wrap: true}
-	m.Set = ui.Copy{ID: "set-token", What: "the line that sets TOKEN", Value: "TOKEN=" + token.GetAccessToken()}
-	m.Ends = ui.Age(time.Duration(token.GetExpiresIn()) * time.Second)
-	return m, nil
+	return m, nil // the secret must reach the user, with or without a token
+}
+
+// token issues a token without a secret.
+func (p *pages) token(ctx context.Context, o *offer, client *subscriptionv1.OAuthClient, m *madeView) error {
+	token, err := p.Tokens.IssueApplicationToken(ctx, &subscriptionv1.IssueApplicationTokenRequest{
+		Application: m.Application.GetName(), Version: o.Version.GetName(), Stage: client.GetStage(),
+	})
+	if err == nil {
+		m.Narrow = true
+		m.show(token.GetAccessToken(), time.Until(token.GetExpireTime().AsTime()).Round(time.Second))
+	}
+	return err
+}
+
+// show adds a token, and how long it is good for.
+func (m *madeView) show(token string, ends time.Duration) {
+	m.Token = &ui.Copy{ID: "token", What: "the access token", Value: token, Wrap: true}
+	m.Set = ui.Copy{ID: "set-token", What: "the line that sets TOKEN", Value: "TOKEN=" + token}
+	m.Ends = ui.Age(ends)
 }
 
 // subscribe subscribes the application, unless it is or needs not be.

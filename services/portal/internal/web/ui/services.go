@@ -20,6 +20,7 @@ type Services struct {
 	Users         identityv1.UserServiceClient
 	Applications  subscriptionv1.ApplicationServiceClient
 	Subscriptions subscriptionv1.SubscriptionServiceClient
+	Tokens        subscriptionv1.TokenServiceClient
 	OAuth2        oauth2v1.OAuth2ServiceClient
 	SigningKeys   oauth2v1.SigningKeyServiceClient
 	Usage         usagev1.UsageServiceClient
@@ -37,6 +38,7 @@ func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Service
 		Users:         identityv1.NewUserServiceClient(subscription),
 		Applications:  subscriptionv1.NewApplicationServiceClient(subscription),
 		Subscriptions: subscriptionv1.NewSubscriptionServiceClient(subscription),
+		Tokens:        subscriptionv1.NewTokenServiceClient(subscription),
 		OAuth2:        oauth2v1.NewOAuth2ServiceClient(subscription),
 		SigningKeys:   oauth2v1.NewSigningKeyServiceClient(subscription),
 		Usage:         usagev1.NewUsageServiceClient(subscription),
