@@ -28,7 +28,7 @@ func (b *banner) print(w io.Writer) error {
 	var t strings.Builder
 	say := func(format string, a ...any) { fmt.Fprintf(&t, format+"\n", a...) }
 	say("Tidegate %s", run.Version())
-	say("  portal     %s (REST, OAuth2)", b.at.Portal)
+	say("  portal     %s (pages, REST, OAuth2)", b.at.Portal)
 	say("  WebSocket  %s, %s", b.at.WS, b.at.WSS)
 	say("  gRPC       %s", b.at.GRPC)
 	if b.at.Ops != "" {

@@ -22,7 +22,7 @@ func (s *SignIn) Routes() []ui.Route {
 		{Method: "GET POST", Pattern: signInPath, Public: true, Template: s.form, Handler: s.signIn},
 		{Method: http.MethodPost, Pattern: "/signout", Public: true, Handler: s.signOut},
 		{Method: http.MethodPost, Pattern: "/theme", Public: true, Handler: setTheme},
-		s.account(), s.password(), s.end(),
+		s.signUp(), s.account(), s.password(), s.end(),
 	}
 }
 
@@ -36,6 +36,8 @@ type signInView struct {
 	Ended, Kept bool
 	// FirstPassword says where the first password is, or is empty.
 	FirstPassword string
+	// SignUp says that whoever has no account may make one.
+	SignUp bool
 }
 
 // entries are those of a form that met the end of a sign-in. They are for the user of that
@@ -142,7 +144,11 @@ func (s *SignIn) signIn(r *ui.Request) (ui.Answer, error) {
 			return nil, err
 		}
 	}
-	view := signInView{Form: form}
+	policy, err := s.Services.Users.GetSignUpPolicy(r.Context(), &identityv1.GetSignUpPolicyRequest{})
+	if err != nil {
+		return nil, err
+	}
+	view := signInView{Form: form, SignUp: offered(policy)}
 	if s.FirstPassword != nil {
 		view.FirstPassword = s.FirstPassword(r.Context())
 	}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc/codes"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -100,13 +101,13 @@ func (s *SignIn) Renew(w http.ResponseWriter, r *http.Request) (*ui.Viewer, erro
 	return s.refresh(w, r, have)
 }
 
-// refresh exchanges the refresh token, once for all requests that have it. The service
-// takes a token again for a while and gives the same successor, so that it does not
-// matter in which order tabs send theirs, and to which replica.
+// refresh exchanges the refresh token, once for all requests that have it. From pages the
+// service takes a spent token for a while and gives the newest successor, so that it does
+// not matter in which order tabs send theirs, and to which replica.
 func (s *SignIn) refresh(w http.ResponseWriter, r *http.Request, have *session) (*ui.Viewer, error) {
 	got, err, _ := s.refreshes.Do(have.Refresh, func() (any, error) {
 		// The first request's end must not fail the others.
-		return s.Services.SignIns.RefreshSignIn(context.WithoutCancel(r.Context()), &identityv1.RefreshSignInRequest{RefreshToken: have.Refresh})
+		return s.Services.PageSignIns.RefreshPageSignIn(context.WithoutCancel(r.Context()), &backplanev1.RefreshPageSignInRequest{RefreshToken: have.Refresh})
 	})
 	switch {
 	case fault.Is(err, codes.Unauthenticated), fault.Is(err, codes.PermissionDenied), fault.Is(err, codes.InvalidArgument):

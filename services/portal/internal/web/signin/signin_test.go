@@ -213,3 +213,45 @@ func TestAccount(t *testing.T) {
 		t.Error("the theme is not kept")
 	}
 }
+
+// TestSignUp signs up where an administrator approves, where anybody may come in, and
+// where nobody may.
+func TestSignUp(t *testing.T) {
+	t.Run("off", func(t *testing.T) {
+		s := webtest.Start(t)
+		b := s.Browser(t)
+		if p := b.Open("/signin"); p.Has("Sign up") {
+			t.Errorf("signing up is offered where nobody may:\n%s", p.Text())
+		}
+		if p := b.Open("/signup"); p.Status != http.StatusNotFound {
+			t.Errorf("/signup = %d, want 404", p.Status)
+		}
+	})
+	for policy, want := range map[string]string{"open": "You have signed up: sign in.", "approval": "You can sign in when an administrator has approved it."} {
+		t.Run(policy, func(t *testing.T) {
+			s := webtest.Start(t, "-subscription.sign-up", policy)
+			b := s.Browser(t)
+			b.Open("/signin")
+			if p := b.Click("Sign up"); p.H1() != "Sign up" || p.Has("An administrator approves") != (policy == "approval") {
+				t.Fatalf("the page of signing up:\n%s", p.Text())
+			}
+			p := b.Submit("Sign up", "username", "new comer", "password", "too short")
+			if p.Status != http.StatusUnprocessableEntity || p.Value("username") != "new comer" || p.Value("password") != "" || p.Error("username")+p.Error("password") == "" {
+				t.Fatalf("a wrong name and a short password: %d %q %q\n%s", p.Status, p.Error("username"), p.Error("password"), p.Text())
+			}
+			p = b.Submit("Sign up", "username", "newcomer", "password", "horse battery staple wrong")
+			if p.URL.Path != "/signin" || !p.Has(want) {
+				t.Fatalf("signing up leads to %s, want %q:\n%s", p.URL, want, p.Text())
+			}
+			p = b.Submit("Sign in", "username", "newcomer", "password", "horse battery staple wrong")
+			if in := p.URL.Path != "/signin"; in != (policy == "open") {
+				t.Errorf("signing in leads to %s:\n%s", p.URL, p.Text())
+			}
+			other := s.Browser(t)
+			other.Open("/signup")
+			if p := other.Submit("Sign up", "username", "NewComer", "password", "horse battery staple wrong"); p.Error("username") == "" && len(p.Notices()) == 0 {
+				t.Errorf("a name that is taken is not refused:\n%s", p.Text())
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package ui
 import (
 	"google.golang.org/grpc"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -17,6 +18,7 @@ import (
 type Services struct {
 	Catalog       catalogv1.CatalogServiceClient
 	SignIns       identityv1.SignInServiceClient
+	PageSignIns   backplanev1.PageSignInServiceClient
 	Users         identityv1.UserServiceClient
 	Applications  subscriptionv1.ApplicationServiceClient
 	Subscriptions subscriptionv1.SubscriptionServiceClient
@@ -35,6 +37,7 @@ func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Service
 	return &Services{
 		Catalog:       catalogv1.NewCatalogServiceClient(catalog),
 		SignIns:       identityv1.NewSignInServiceClient(subscription),
+		PageSignIns:   backplanev1.NewPageSignInServiceClient(subscription),
 		Users:         identityv1.NewUserServiceClient(subscription),
 		Applications:  subscriptionv1.NewApplicationServiceClient(subscription),
 		Subscriptions: subscriptionv1.NewSubscriptionServiceClient(subscription),
