@@ -1,4 +1,5 @@
-// Package admin has the pages of administrators: the gateways and services, and users.
+// Package admin has the pages of administrators: the gateways and services, users, and live
+// sessions.
 package admin
 
 import (
@@ -24,6 +25,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.overview(),
 		p.users(), p.newUser(), p.user(), p.editUser(), p.setPassword(),
 		p.approve(), p.restore(), p.unlock(), p.suspend(), p.deleteUser(), p.endSignIn(),
+		p.sessions(), p.closeSession(),
 	}
 }
 
@@ -33,7 +35,7 @@ func roles() []ui.Role { return []ui.Role{ui.Admin} }
 // head is that of a page at the first level; tab is the one that is shown.
 func head(tab, title, sub string) ui.Head {
 	h := ui.Head{Title: title, Sub: sub, TabsOf: "Admin"}
-	for _, t := range []ui.Tab{{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}} {
+	for _, t := range []ui.Tab{{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Sessions", To: sessionsPath}} {
 		t.Current = t.Text == tab
 		h.Tabs = append(h.Tabs, t)
 	}

@@ -16,6 +16,7 @@ func TestAdmin(t *testing.T) {
 	s := webtest.Start(t, "-subscription.sign-up", "approval")
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
 		"system": system, "sign-ups": signUps, "list": userList, "user": oneUser, "conflict": conflict, "oneself": oneself,
+		"sessions": sessions,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,7 +108,7 @@ func userList(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("from Z:\n%s", text)
 	}
 	want(t, b.Open("/admin/users?query=crew-&role=ADMIN"), http.StatusOK, "Nobody found")
-	want(t, b.Open("/admin/users?state=ASLEEP"), http.StatusUnprocessableEntity, "no state")
+	want(t, b.Open("/admin/users?state=ASLEEP"), http.StatusUnprocessableEntity, "No state")
 	if p := b.Click("Show all users"); p.URL.RequestURI() != "/admin/users" {
 		t.Errorf("Show all leads to %s", p.URL)
 	}

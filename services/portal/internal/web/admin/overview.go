@@ -106,3 +106,8 @@ func behind(newest, applied uint64) uint64 {
 func (v overviewView) Lag(g *gatewayv1.Gateway) uint64 {
 	return behind(v.Catalog, g.GetRoutesAppliedChangeNumber()) + behind(v.Granting, g.GetGrantsAppliedChangeNumber())
 }
+
+// SessionsOf is the address of a gateway's live sessions.
+func (overviewView) SessionsOf(g *gatewayv1.Gateway) string {
+	return ui.Filtered(sessionsPath, "gateway", ui.ID(g.GetName()))
+}

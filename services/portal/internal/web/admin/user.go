@@ -92,6 +92,9 @@ type userView struct {
 	More    string
 }
 
+// Sessions is the address of the live sessions of the user's applications.
+func (v userView) Sessions() string { return ui.Filtered(sessionsPath, "user", v.GetUsername()) }
+
 // Waits and Suspended say what can be done with the user.
 func (v userView) Waits() bool     { return v.GetState() == identityv1.User_STATE_PENDING }
 func (v userView) Suspended() bool { return v.GetState() == identityv1.User_STATE_SUSPENDED }

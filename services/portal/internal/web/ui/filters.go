@@ -1,12 +1,18 @@
 package ui
 
 import (
+	"net/url"
 	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Filters restrict a list: a form that is sent with GET, so that the list has an address.
-// What a service says of them is shown in it as in other forms; fields have the path
-// "filter" for that, or the field of the request.
+// Fields are named as the list names them in its filter, so that what a service says of
+// one is shown there.
 type Filters struct {
 	Form
 	// To is the address of the list.
@@ -47,4 +53,48 @@ func (f *Filters) Any() bool {
 		}
 	}
 	return false
+}
+
+// Time returns an entry of the kind "datetime-local", which is in UTC, or nil for none. What
+// is no time is said at the entry.
+func (f *Filters) Time(name string) *timestamppb.Timestamp {
+	text := f.Get(name)
+	if text == "" {
+		return nil
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return timestamppb.New(at)
+		}
+	}
+	f.Wrong(name, "must be a time such as 2026-03-01T14:30")
+	return nil
+}
+
+// Good reports whether nothing is wrong with the entries so far.
+func (f *Filters) Good() bool { return !f.refused }
+
+// Explain is that of a form, for the call that lists: it says at the entry what is wrong
+// with the filter.
+func (f *Filters) Explain(err error) error {
+	s := status.Convert(err)
+	about, ok := strings.CutPrefix(s.Message(), "filter: ")
+	if s.Code() != codes.InvalidArgument || !ok {
+		return f.Form.Explain(err)
+	}
+	f.refused = true
+	name, rest, _ := strings.Cut(about, " ")
+	for _, field := range f.Fields {
+		if field.Name == name {
+			field.Error = sentence(rest)
+			return nil
+		}
+	}
+	f.Problem = sentence(about)
+	return nil
+}
+
+// Filtered returns the address of a list with one of its filters set.
+func Filtered(path, name, value string) string {
+	return path + "?" + url.Values{name: {value}}.Encode()
 }
