@@ -136,7 +136,7 @@ func (w *world) path(pattern string) string {
 		pattern = strings.Replace(pattern, "{version}", w.offered, 1)
 	}
 	pattern = w.names.Replace(pattern)
-	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{user}", w.user, "{id}", "none", "{gateway}", "none", "{session}", "none", "{ref}", "none").Replace(pattern)
+	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{user}", w.user, "{id}", "none", "{gateway}", "none", "{session}", "none", "{ref}", "none", "{service}", "none", "{number}", "none").Replace(pattern)
 }
 
 // TestEveryPageForEveryRole walks the table of pages: each is there for its roles, refused

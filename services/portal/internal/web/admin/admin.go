@@ -1,5 +1,5 @@
-// Package admin has the pages of administrators: the gateways and services, users, and live
-// sessions.
+// Package admin has the pages of administrators: the gateways and services, users, live
+// sessions, session records and the audit log.
 package admin
 
 import (
@@ -25,7 +25,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.overview(),
 		p.users(), p.newUser(), p.user(), p.editUser(), p.setPassword(),
 		p.approve(), p.restore(), p.unlock(), p.suspend(), p.deleteUser(), p.endSignIn(),
-		p.sessions(), p.closeSession(),
+		p.sessions(), p.closeSession(), p.records(), p.record(), p.changes(), p.change(),
 	}
 }
 
@@ -35,7 +35,10 @@ func roles() []ui.Role { return []ui.Role{ui.Admin} }
 // head is that of a page at the first level; tab is the one that is shown.
 func head(tab, title, sub string) ui.Head {
 	h := ui.Head{Title: title, Sub: sub, TabsOf: "Admin"}
-	for _, t := range []ui.Tab{{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Sessions", To: sessionsPath}} {
+	for _, t := range []ui.Tab{
+		{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Sessions", To: sessionsPath},
+		{Text: "Records", To: recordsPath}, {Text: "Changes", To: changesPath},
+	} {
 		t.Current = t.Text == tab
 		h.Tabs = append(h.Tabs, t)
 	}
