@@ -1,11 +1,15 @@
 package devportal_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
@@ -15,7 +19,7 @@ import (
 // applicationPages makes, changes and deletes an application and what it has.
 func applicationPages(t *testing.T, w *world) {
 	name := w.publish(t, "Heights", echo(t), nil)
-	b := w.User(t, "eve", ui.Subscriber)
+	b, others := w.User(t, "eve", ui.Subscriber), w.User(t, "fay", ui.Subscriber)
 	if p := b.Open("/devportal/applications"); !p.Has("No application yet") {
 		t.Errorf("an empty list:\n%s", p.Text())
 	}
@@ -56,10 +60,13 @@ func applicationPages(t *testing.T, w *world) {
 	}
 
 	// What it uses, and what is left.
-	// Gateways report it soon; the quota's window may end meanwhile, so that each look is
-	// after another message.
-	for deadline := time.Now().Add(patience); ; {
-		wscat(t, generated.Copied("the line that sets TOKEN"), generated.Copied("wscat line 1"))
+	// Gateways report it soon; should the quota's window end meanwhile, there is another
+	// message in the next.
+	for deadline, sent := time.Now().Add(patience), -1; ; {
+		if now := time.Now().Minute(); now != sent {
+			wscat(t, generated.Copied("the line that sets TOKEN"), generated.Copied("wscat line 1"))
+			sent = now
+		}
 		p := b.Open(app + "/usage")
 		if !p.Has("From clients 0 ") && !p.Has("Nothing was used") && p.Has("Heights 1.0.0 5,000 messages a minute") {
 			break
@@ -72,6 +79,45 @@ func applicationPages(t *testing.T, w *world) {
 		b.Open(app + "/usage")
 		if p := b.Click(span); p.Status != http.StatusOK || !p.Has("Live sessions") || !strings.Contains(p.Body, "Messages in the last "+span) {
 			t.Errorf("usage of %s: %d\n%s", span, p.Status, p.Text())
+		}
+	}
+
+	// Live sessions are closed here, and then there is a record.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn := connect(ctx, t, generated.Copied("the line that sets TOKEN"), generated.Copied("wscat line 1"))
+	defer func() { _ = conn.CloseNow() }()
+	b.Open(app)
+	p = b.Click("Sessions")
+	var closing string
+	for text, to := range p.Links() {
+		if strings.HasPrefix(text, "Close the session of") {
+			closing = to
+		}
+	}
+	if !p.Has("Heights 1.0.0") || closing == "" {
+		t.Fatalf("live sessions:\n%s", p.Text())
+	}
+	if p := others.Open(closing); p.Status != http.StatusNotFound {
+		t.Errorf("another user's session = %d", p.Status)
+	}
+	if p := b.Open(closing); !p.Has("1 live session ends with it") {
+		t.Errorf("Close asks:\n%s", p.Text())
+	}
+	if p := b.Submit("Close it"); p.URL.Path != app+"/sessions" || !p.Has("The session is closed") {
+		t.Errorf("Close it leads to %s\n%s", p.URL, p.Text())
+	}
+	var end websocket.CloseError
+	if _, _, err := conn.Read(ctx); !errors.As(err, &end) || end.Code != 4010 {
+		t.Errorf("the client reads %v, want the code 4010", err)
+	}
+	_, ref, _ := strings.Cut(end.Reason, "ref=")
+	for deadline := time.Now().Add(patience); ; {
+		if p := b.Open(app + "/records"); p.Has("somebody closed it") && p.Has("4010") && p.Has(ref) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("records without %s:\n%s", ref, b.Page.Text())
 		}
 	}
 
@@ -95,8 +141,7 @@ func applicationPages(t *testing.T, w *world) {
 	if p := b.Submit("Save"); p.H1() != "Drifters" || !p.Has("saved") {
 		t.Errorf("Save leads to %s\n%s", p.URL, p.Text())
 	}
-	others := w.User(t, "fay", ui.Subscriber)
-	for _, path := range []string{"", "/keys", "/usage", "/settings", "/delete"} {
+	for _, path := range []string{"", "/keys", "/usage", "/sessions", "/records", "/settings", "/delete"} {
 		if p := others.Open(app + path); p.Status != http.StatusNotFound {
 			t.Errorf("%s of another user = %d", app+path, p.Status)
 		}

@@ -100,12 +100,27 @@ func (w *world) publish(t *testing.T, name, backend string, change func(*catalog
 // plan returns the name of the plan that users call so.
 func (w *world) plan(title string) string { return w.plans[title] }
 
-// wscat does what the program does with a line that was copied, after the line that sets
-// the variable: a shell reads both, so that what is quoted is proven too.
+// wscat does what the program does with a line that was copied, and has a message come
+// back.
 func wscat(t *testing.T, set, line string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	conn := connect(ctx, t, set, line)
+	defer func() { _ = conn.CloseNow() }()
+	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	if _, got, err := conn.Read(ctx); err != nil || string(got) != "hello" {
+		t.Fatalf("%s: echo = %q, %v", line, got, err)
+	}
+	_ = conn.Close(websocket.StatusNormalClosure, "")
+}
+
+// connect does what the program wscat does with a line that was copied, after the line
+// that sets the variable: a shell reads both, so that what is quoted is proven too.
+func connect(ctx context.Context, t *testing.T, set, line string) *websocket.Conn {
+	t.Helper()
 	script := "wscat() { printf '%s\\n' \"$@\"; }\n" + set + "\n" + line + "\n"
 	out, err := exec.CommandContext(ctx, "sh", "-c", script).CombinedOutput()
 	if err != nil {
@@ -131,19 +146,13 @@ func wscat(t *testing.T, set, line string) {
 		}
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	defer transport.CloseIdleConnections()
+	t.Cleanup(transport.CloseIdleConnections)
 	opts.HTTPClient = &http.Client{Transport: transport}
 	conn, _, err := websocket.Dial(ctx, address, opts) //nolint:bodyclose // Dial has read the body
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
-	defer func() { _ = conn.CloseNow() }()
-	if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
-	if _, got, err := conn.Read(ctx); err != nil || string(got) != "hello" {
-		t.Fatalf("%s: echo = %q, %v", line, got, err)
-	}
+	return conn
 }
 
 // TestTutorial goes the developer's way through the pages, as the tutorial words it, from

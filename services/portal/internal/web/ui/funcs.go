@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,8 @@ func whole(n any) (int64, error) {
 		return int64(n), nil
 	case int32:
 		return int64(n), nil
+	case uint64:
+		return int64(min(n, math.MaxInt64)), nil
 	case int64:
 		return n, nil
 	}
