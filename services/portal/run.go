@@ -123,6 +123,7 @@ func (l local) conn() *inprocess.Conn {
 	c := inprocess.New()
 	changev1.RegisterChangeServiceServer(c, l.changes)
 	gatewayv1.RegisterSessionServiceServer(c, l.sessions)
+	gatewayv1.RegisterEndpointServiceServer(c, l.endpoints)
 	return c
 }
 

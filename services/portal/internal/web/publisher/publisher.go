@@ -24,6 +24,7 @@ func Routes(s *ui.Services) []ui.Route {
 	return []ui.Route{
 		p.apis(), p.newAPI(), p.api(),
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(),
+		p.endpoint(), p.checkEndpoint(), p.offered(),
 	}
 }
 
@@ -78,12 +79,27 @@ func (v *version) head(tab string) ui.Head {
 		Badges: []ui.Badge{stateBadge(v.Version), {Kind: "tag", Text: v.label()}},
 		Crumbs: crumbs(ui.Link{Text: v.API.GetDisplayName(), To: apiPath(v.API.GetName())}),
 	}
-	for _, t := range []ui.Tab{{Text: "Overview", To: v.Base}, {Text: "Lifecycle", To: v.Base + "/lifecycle"}} {
+	for _, t := range []ui.Tab{
+		{Text: "Overview", To: v.Base}, {Text: "Endpoint", To: v.Base + "/endpoint"}, {Text: "Plans", To: v.Base + "/plans"},
+		{Text: "Lifecycle", To: v.Base + "/lifecycle"},
+	} {
 		t.Current = t.Text == tab
 		h.Tabs = append(h.Tabs, t)
 	}
 	return h
 }
+
+// below is the head of a page below one of the version's tabs: it has a title of its own,
+// and no tabs.
+func (v *version) below(title, here string) ui.Head {
+	h := v.head("")
+	h.Title, h.Sub, h.Tabs, h.Badges, h.Here = title, "", nil, nil, here
+	h.Crumbs = append(h.Crumbs, ui.Link{Text: v.Version.GetVersion(), To: v.Base})
+	return h
+}
+
+// name is what users call the version.
+func (v *version) name() string { return v.API.GetDisplayName() + " " + v.Version.GetVersion() }
 
 // label names the version, and says whether it is the API's default one.
 func (v *version) label() string {

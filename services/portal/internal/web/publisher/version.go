@@ -123,18 +123,18 @@ func (p *pages) publish() ui.Route {
 	})
 }
 
-// takeBackView asks before a version is taken back.
-type takeBackView struct{ Confirm ui.Confirm }
+// confirmView asks before something ends.
+type confirmView struct{ Confirm ui.Confirm }
 
 // takeBack demotes a version, after a page that says what ends.
 func (p *pages) takeBack() ui.Route {
-	t := ui.Parse[takeBackView](files, "templates/confirm.html")
+	t := ui.Parse[confirmView](files, "templates/confirm.html")
 	return ui.FormPage("/publisher/apis/{api}/versions/{version}/take-back", []ui.Role{ui.Publisher}, t, func(r *ui.Request) (ui.Answer, error) {
 		v, err := p.version(r)
 		if err != nil {
 			return nil, err
 		}
-		name := v.API.GetDisplayName() + " " + v.Version.GetVersion()
+		name := v.name()
 		if r.Submitted() {
 			_, err := p.Catalog.DemoteVersion(r.Context(), &catalogv1.DemoteVersionRequest{Name: v.Version.GetName(), Etag: r.PostForm.Get("etag")})
 			if err != nil {
@@ -146,11 +146,7 @@ func (p *pages) takeBack() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		head := v.head("Lifecycle")
-		head.Title, head.Sub, head.Tabs, head.Badges = "Take "+name+" back?", "", nil, nil
-		head.Crumbs = append(head.Crumbs, ui.Link{Text: v.Version.GetVersion(), To: v.Base})
-		head.Here = "Take back"
-		return t.Page(head, takeBackView{Confirm: ui.Confirm{
+		return t.Page(v.below("Take "+name+" back?", "Take back"), confirmView{Confirm: ui.Confirm{
 			Text:     []string{"Sessions end within a second with code 4006, and new clients are answered 404. Subscriptions and keys stay."},
 			Sessions: sessions, Button: "Take it back", Keep: "Keep it published",
 			To: v.Base + "/take-back", Back: v.Base + "/lifecycle",

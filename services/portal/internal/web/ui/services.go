@@ -28,6 +28,7 @@ type Services struct {
 	Usage         usagev1.UsageServiceClient
 	Quotas        usagev1.QuotaServiceClient
 	Sessions      gatewayv1.SessionServiceClient
+	Endpoints     gatewayv1.EndpointServiceClient
 	Changes       changev1.ChangeServiceClient
 }
 
@@ -47,6 +48,7 @@ func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Service
 		Usage:         usagev1.NewUsageServiceClient(subscription),
 		Quotas:        usagev1.NewQuotaServiceClient(subscription),
 		Sessions:      gatewayv1.NewSessionServiceClient(local),
+		Endpoints:     gatewayv1.NewEndpointServiceClient(local),
 		Changes:       changev1.NewChangeServiceClient(local),
 	}
 }

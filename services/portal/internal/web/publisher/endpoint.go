@@ -1,0 +1,179 @@
+package publisher
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+// endpointView is the form of where a version's backends are, and what tries them.
+type endpointView struct {
+	*version
+	Form  *ui.Form
+	Check *ui.Form
+}
+
+// endpoint shows and changes where a version's backends are reached.
+func (p *pages) endpoint() ui.Route {
+	t := ui.Parse[endpointView](files, "templates/endpoint.html")
+	return ui.FormPage("/publisher/apis/{api}/versions/{version}/endpoint", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		form := endpointForm(r, v)
+		if r.Submitted() {
+			_, err := p.Catalog.UpdateVersion(r.Context(), &catalogv1.UpdateVersionRequest{
+				Version: &catalogv1.Version{Name: v.Version.GetName(), Etag: form.Get("etag"), Endpoints: &catalogv1.Endpoints{
+					Production: endpoints(form.Get("production")), Sandbox: endpoints(form.Get("sandbox")),
+				}},
+				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints"}},
+			})
+			if err == nil {
+				return ui.Done(v.Base+"/endpoint", "The endpoint of %s is saved. New sessions go there; live ones go on.", v.name()), nil
+			}
+			if err := form.Explain(err); err != nil {
+				return nil, err
+			}
+			if form.Conflict {
+				form.Compare(v.Version.GetEtag(), url.Values{"production": {v.stored("production")}, "sandbox": {v.stored("sandbox")}})
+			}
+		}
+		h := v.head("Endpoint")
+		h.Status = form.Status()
+		return t.Page(h, endpointView{version: v, Form: form, Check: checkForm(nil, v)}), nil
+	})
+}
+
+// endpointForm has the endpoints of both stages. What is said of both is said at the
+// first.
+func endpointForm(r *ui.Request, v *version) *ui.Form {
+	return ui.NewForm(r,
+		ui.Field{Name: "sandbox", Label: "Sandbox", Code: true, Max: 2048, Value: v.stored("sandbox"),
+			Hint: "Where tokens for the sandbox lead. May be empty.", Paths: []string{"version.endpoints.sandbox"}},
+		ui.Field{Name: "production", Label: "Production", Code: true, Max: 2048, Value: v.stored("production"), Placeholder: "wss://backend.example.com/stream",
+			Hint: "Where tokens for production lead, and clients without a token.", Paths: []string{"version.endpoints"}},
+		ui.Field{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()},
+	)
+}
+
+// stored is the endpoint of a stage as it is stored, or empty.
+func (v *version) stored(stage string) string {
+	list := v.Version.GetEndpoints().GetProduction()
+	if stage == "sandbox" {
+		list = v.Version.GetEndpoints().GetSandbox()
+	}
+	for _, e := range list {
+		return e.GetUrl()
+	}
+	return ""
+}
+
+// endpoints is the list of one endpoint, or of none.
+func endpoints(address string) []*catalogv1.Endpoint {
+	if address == "" {
+		return nil
+	}
+	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: address}}}
+}
+
+// checkView is what gateways found at an endpoint.
+type checkView struct {
+	*version
+	Form *ui.Form
+	Rows []checkRow
+	// Unreachable are the gateways that did not answer.
+	Unreachable []string
+	// Checked says that there was a check.
+	Checked bool
+}
+
+// checkRow is what one gateway found.
+type checkRow struct {
+	Gateway string
+	Badge   ui.Badge
+	Error   string
+	// Status is that of the backend's answer, 0 for none.
+	Status      int32
+	Subprotocol string
+	Elapsed     string
+}
+
+// checkEndpoint has gateways connect to a version's endpoint. It changes nothing, so that
+// the answer to the form is the page itself: loading it again tries again.
+func (p *pages) checkEndpoint() ui.Route {
+	t := ui.Parse[checkView](files, "templates/check.html")
+	return ui.FormPage("/publisher/apis/{api}/versions/{version}/endpoint/check", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		view := checkView{version: v, Form: checkForm(r, v)}
+		if r.Submitted() {
+			got, err := p.Endpoints.CheckEndpoint(r.Context(), &gatewayv1.CheckEndpointRequest{
+				Version: v.Version.GetName(), Stage: catalogv1.Stage(catalogv1.Stage_value[view.Form.Get("stage")]),
+				Subprotocols: strings.FieldsFunc(view.Form.Get("subprotocols"), func(c rune) bool { return c == ' ' || c == ',' }),
+			})
+			if err == nil {
+				view.Checked, view.Rows, view.Unreachable = true, checkRows(got.GetChecks()), got.GetUnreachable()
+			} else if err := view.Form.Explain(err); err != nil {
+				return nil, err
+			}
+		}
+		h := v.below("Test the connection of "+v.name(), "Test connection")
+		h.Status = view.Form.Status()
+		return t.Page(h, view), nil
+	})
+}
+
+// checkForm says what is tried: a stage that has an endpoint.
+func checkForm(r *ui.Request, v *version) *ui.Form {
+	var stages []ui.Option
+	for _, stage := range []string{"Production", "Sandbox"} {
+		if v.stored(strings.ToLower(stage)) != "" {
+			stages = append(stages, ui.Option{Value: "STAGE_" + strings.ToUpper(stage), Text: stage})
+		}
+	}
+	return ui.NewForm(r,
+		ui.Field{Name: "stage", Label: "Endpoint", Kind: "select", Options: stages, Paths: []string{"stage"}},
+		ui.Field{Name: "subprotocols", Label: "Sub-protocols", Code: true, Placeholder: "graphql-ws", Hint: "To offer, with spaces between them. May be empty.", Paths: []string{"subprotocols"}},
+	)
+}
+
+// checkRows says what gateways found.
+func checkRows(checks []*gatewayv1.EndpointCheck) []checkRow {
+	var rows []checkRow
+	for _, c := range checks {
+		rows = append(rows, checkRow{
+			Gateway: ui.ID(c.GetGateway()), Badge: stepBadge(c.GetStep()), Error: c.GetError(), Status: c.GetStatus(),
+			Subprotocol: c.GetSubprotocol(), Elapsed: fmt.Sprintf("%d ms", c.GetElapsed().AsDuration()/time.Millisecond),
+		})
+	}
+	return rows
+}
+
+// stepBadge says how far a connection came.
+func stepBadge(step gatewayv1.EndpointCheck_Step) ui.Badge {
+	switch step {
+	case gatewayv1.EndpointCheck_STEP_DONE:
+		return ui.Badge{Kind: "ok", Text: "Connected"}
+	case gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION:
+		return ui.Badge{Kind: "warn", Text: "Not there yet"}
+	case gatewayv1.EndpointCheck_STEP_RESOLVE:
+		return ui.Badge{Kind: "danger", Text: "Failed at the host's name"}
+	case gatewayv1.EndpointCheck_STEP_CONNECT:
+		return ui.Badge{Kind: "danger", Text: "Failed at TCP"}
+	case gatewayv1.EndpointCheck_STEP_TLS:
+		return ui.Badge{Kind: "danger", Text: "Failed at TLS"}
+	case gatewayv1.EndpointCheck_STEP_HANDSHAKE:
+		return ui.Badge{Kind: "danger", Text: "Failed at the handshake"}
+	}
+	return ui.Badge{Kind: "warn", Text: "Not known"}
+}
