@@ -16,6 +16,8 @@ type usersView struct {
 	Filters *ui.Filters
 	// Pending are those who wait for approval, on the first page of the whole list.
 	Pending []userRow
+	// Waiting says that more wait.
+	Waiting bool
 	Users   []userRow
 	More    string
 	Empty   ui.Empty
@@ -59,6 +61,7 @@ func (p *pages) users() ui.Route {
 			for _, u := range waiting.GetUsers() {
 				v.Pending = append(v.Pending, row(u))
 			}
+			v.Waiting = waiting.GetNextPageToken() != ""
 		}
 		h := head("Users", "Users", "Who can sign in, and what they may do.")
 		h.Status = v.Filters.Status()
