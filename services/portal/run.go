@@ -40,6 +40,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/sessions"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/console"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -74,7 +75,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		sessions:  sessions.New(services.gateways),
 		endpoints: sessions.NewEndpoints(services.gateways, services.catalog),
 	}
-	handler, err := newHandler(ctx, services, local, key, &cfg, log, reg)
+	pages := web.PagesConfig{
+		Services: ui.NewServices(services.catalog, services.subscription, local.conn()), Key: key, FirstPassword: cfg.FirstPassword, Authority: cfg.Authority, Log: log,
+	}
+	pages.Console = console.New(console.Config{Services: pages.Services, Key: key, Log: log, Now: time.Now})
+	handler, err := newHandler(ctx, services, local, pages, &cfg, log, reg)
 	if err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
-	return run.Group(ctx, keeper.Run, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })
+	return run.Group(ctx, keeper.Run, pages.Console.Run, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })
 }
 
 // openKey reads the master key, and returns it with its keeper. Only cookies are sealed
@@ -129,7 +134,7 @@ func (l local) conn() *inprocess.Conn {
 
 // newHandler returns the handler of all that is served over HTTP.
 func newHandler(
-	ctx context.Context, s *services, l local, key *seal.Key, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
+	ctx context.Context, s *services, l local, p web.PagesConfig, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
 ) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
 		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions, Endpoints: l.endpoints,
@@ -142,9 +147,7 @@ func newHandler(
 		return nil, err
 	}
 	tokens := oauth2.New(oauth2v1.NewOAuth2ServiceClient(s.subscription), log)
-	pages, err := web.NewPages(web.PagesConfig{
-		Services: ui.NewServices(s.catalog, s.subscription, l.conn()), Key: key, FirstPassword: cfg.FirstPassword, Authority: cfg.Authority, Log: log,
-	})
+	pages, err := web.NewPages(p)
 	if err != nil {
 		return nil, err
 	}

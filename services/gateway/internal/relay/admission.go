@@ -4,8 +4,8 @@ import (
 	"math"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // admit is walk for sessions that limits hold for. All that a read brought is asked for at

@@ -5,7 +5,7 @@ import (
 	"math"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // schedule asks the wheel to call onTick at the time at or before.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // TestCloseRelayed follows a close from either side through the session, with

@@ -6,7 +6,7 @@ import (
 	"syscall"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // end notes the end of the session and makes the closes due. Only the first ending

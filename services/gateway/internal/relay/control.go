@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // handleControl handles the complete control frame that c.rest starts with.

@@ -5,9 +5,9 @@ import (
 	"math"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // This file is the way of all data, from top to bottom:

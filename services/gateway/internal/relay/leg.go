@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // Leg is one connection after its handshake, and the bytes that were read from it

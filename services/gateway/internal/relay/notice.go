@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // wso2Text is what WSO2 API Manager tells of a dropped message.

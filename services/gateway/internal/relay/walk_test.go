@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // heard is what a direction's bytes amount to.

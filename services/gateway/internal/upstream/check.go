@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tidegatehq/tidegate/services/gateway/internal/frame"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // Step is how far a connection to a backend came.

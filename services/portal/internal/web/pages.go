@@ -9,6 +9,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/rest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/admin"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/console"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/devportal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/publisher"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/signin"
@@ -25,6 +26,8 @@ type PagesConfig struct {
 	FirstPassword func(context.Context) string
 	// Authority is as in devportal.Routes.
 	Authority string
+	// Console has the pages of consoles, whose sockets end with its Run.
+	Console *console.Console
 	// Log gets what goes wrong.
 	Log *slog.Logger
 }
@@ -42,11 +45,12 @@ func pages(cfg PagesConfig) (*signin.SignIn, []ui.Route) {
 	routes = append(routes, publisher.Routes(cfg.Services)...)
 	routes = append(routes, devportal.Routes(cfg.Services, cfg.Authority)...)
 	routes = append(routes, admin.Routes(cfg.Services)...)
+	routes = append(routes, cfg.Console.Routes()...)
 	return keeper, routes
 }
 
 // Routes returns the table of all pages, for tests that walk it.
 func Routes() []ui.Route {
-	_, routes := pages(PagesConfig{Services: &ui.Services{}})
+	_, routes := pages(PagesConfig{Services: &ui.Services{}, Console: console.New(console.Config{})})
 	return routes
 }

@@ -28,6 +28,7 @@ func assetList() map[string]string {
 	return map[string]string{
 		"app.css":      "assets/app.css",
 		"app.js":       "assets/app.js",
+		"console.js":   "assets/console.js",
 		"icons.svg":    "assets/icons.svg",
 		"logo.svg":     "assets/logo.svg",
 		"htmx.js":      "htmx/htmx.min.js",

@@ -1,0 +1,175 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc/codes"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+// pagePath is the address of the page, for versions that the path names.
+const pagePath = "/devportal/apis/{api}/versions/{version}/console"
+
+// Routes returns the page, its socket, and what keeps the socket's sign-in.
+func (c *Console) Routes() []ui.Route {
+	return []ui.Route{
+		c.show(),
+		ui.Page(pagePath+"/socket", nil, nil, c.socket),
+		ui.Action(pagePath+"/ticket", nil, c.renew),
+	}
+}
+
+// consoleView is what the page shows.
+type consoleView struct {
+	// Base is the address of the page, Address that of the gateway, or empty.
+	Base, Address string
+	// Needs says that clients need a token, Keys where one comes from.
+	Needs bool
+	Keys  []ui.Option
+	// Sandbox says that there is an endpoint of that stage.
+	Sandbox bool
+	// Published says that clients can connect.
+	Published bool
+}
+
+// show shows the console of a version.
+func (c *Console) show() ui.Route {
+	t := ui.Parse[consoleView](files, "templates/console.html")
+	return ui.Page(pagePath, nil, t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := c.version(r)
+		if err != nil {
+			return nil, err
+		}
+		api, err := c.Services.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: "apis/" + r.PathValue("api")})
+		if err != nil {
+			return nil, err
+		}
+		view := consoleView{
+			Base: r.URL.Path, Address: gatewayOf(v), Published: v.GetState() == catalogv1.Version_STATE_PUBLISHED,
+			Sandbox: len(v.GetEndpoints().GetSandbox()) > 0, Needs: true,
+		}
+		for _, s := range v.GetSecurity() {
+			view.Needs = view.Needs && s.GetNone() == nil
+		}
+		if view.Needs {
+			if view.Keys, err = c.keys(r, api, v); err != nil {
+				return nil, err
+			}
+		}
+		head := ui.Head{
+			Title: api.GetDisplayName(), Sub: "Speak to the API from this page.",
+			Badges: []ui.Badge{{Kind: "tag", Text: v.GetVersion()}}, Here: "Console",
+		}
+		switch {
+		case view.Published && r.Viewer.May(ui.Subscriber, ui.Publisher):
+			head.Crumbs = []ui.Link{{Text: "APIs", To: "/devportal"}, {Text: api.GetDisplayName(), To: "/devportal/" + v.GetName()}}
+		case r.Viewer.May(ui.Creator, ui.Publisher):
+			head.Crumbs = []ui.Link{{Text: "APIs", To: "/publisher"}, {Text: api.GetDisplayName(), To: "/publisher/" + v.GetName()}}
+		}
+		return t.Page(head, view), nil
+	})
+}
+
+// mostKeys is how many applications can be chosen from.
+const mostKeys = 100
+
+// keys returns where the viewer's tokens for a version come from. The user who owns the
+// version may try it out without an application.
+func (c *Console) keys(r *ui.Request, api *catalogv1.Api, v *catalogv1.Version) ([]ui.Option, error) {
+	var keys []ui.Option
+	if r.Viewer.May(ui.Subscriber) && v.GetState() == catalogv1.Version_STATE_PUBLISHED {
+		list, err := c.Services.Subscriptions.ListSubscriptions(r.Context(), &subscriptionv1.ListSubscriptionsRequest{
+			PageSize: mostKeys, Filter: `version = "` + v.GetName() + `" AND application_owner = "users/me"`,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list.GetSubscriptions() {
+			keys = append(keys, ui.Option{Value: s.GetApplication(), Text: s.GetApplicationDisplayName()})
+		}
+	}
+	if api.GetOwner() == r.Viewer.Name || r.Viewer.May(ui.Admin) {
+		keys = append(keys, ui.Option{Value: "try-out", Text: "Try it out, as its owner"})
+	}
+	return append(keys, ui.Option{Value: "token", Text: "A token of my own"}), nil
+}
+
+// version reads the version that a request's path names.
+func (c *Console) version(r *ui.Request) (*catalogv1.Version, error) {
+	name := "apis/" + r.PathValue("api") + "/versions/" + r.PathValue("version")
+	v, err := c.Services.Catalog.GetVersion(r.Context(), &catalogv1.GetVersionRequest{Name: name})
+	if fault.Is(err, codes.InvalidArgument) {
+		return nil, fault.NotFound("what this address names was not found")
+	}
+	return v, err
+}
+
+// renew answers with a ticket for a sign-in that was refreshed.
+func (c *Console) renew(r *ui.Request) (ui.Answer, error) {
+	a, err := accessOf(r.Viewer)
+	if err != nil {
+		return nil, err
+	}
+	ticket, err := c.ticket(a)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(map[string]string{"ticket": ticket})
+	return ui.File{Name: "ticket.json", Type: "application/json", Body: body}, err
+}
+
+// socket opens the page's socket. Who follows its address as a link gets to the page.
+func (c *Console) socket(r *ui.Request) (ui.Answer, error) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return ui.Redirect{To: strings.TrimSuffix(r.URL.Path, "/socket")}, nil
+	}
+	// The cookie comes with every page's handshake: only the origin says whose it is.
+	if got := r.Header.Values("Origin"); len(got) != 1 || got[0] != "https://"+r.Host {
+		return nil, fault.Denied("the console's socket is for the portal's own pages")
+	}
+	v, err := c.version(r)
+	if err != nil {
+		return nil, err
+	}
+	if gatewayOf(v) == "" {
+		return nil, fault.Precondition("the installation does not know the addresses of its gateways")
+	}
+	a, err := accessOf(r.Viewer)
+	if err != nil {
+		return nil, err
+	}
+	return ui.Takeover(func(w http.ResponseWriter, r *ui.Request) error {
+		if err := c.enter(a.SignIn); err != nil {
+			http.Error(w, "4 consoles are connected already", http.StatusTooManyRequests)
+			return nil
+		}
+		s := &socket{
+			console: c, version: v, signIn: a.SignIn,
+			open: make(chan *command, 1), queue: make(chan waiting, 256), room: semaphore.NewWeighted(mostWaiting),
+		}
+		if addr := clientaddr.From(r.Context()); addr.IsValid() {
+			s.client = addr.String()
+		}
+		s.access.Store(&a)
+		s.ctx, s.end = context.WithCancelCause(c.ctx)
+		if err := s.upgrade(w, r.Request); err != nil || s.page == nil {
+			s.end(nil)
+			c.leave(a.SignIn)
+			return err
+		}
+		go func() {
+			defer c.leave(a.SignIn)
+			s.run()
+		}()
+		return nil
+	}), nil
+}
