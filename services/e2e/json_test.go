@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
-
 )
 
 // printed is a command line and a field that its result has. A word in capitals stands

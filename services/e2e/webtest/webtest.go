@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/standalone"
@@ -102,7 +103,8 @@ func (s *Tidegate) trust(t testing.TB) {
 	if err1 != nil || err2 != nil || !roots.AppendCertsFromPEM(ca) {
 		t.Fatal(err1, err2, "the data folder is not whole")
 	}
-	s.Password, s.tls = strings.TrimSpace(string(password)), &tls.Config{RootCAs: roots}
+	s.Password, s.tls = strings.TrimSpace(string(password)), certs.Modern()
+	s.tls.RootCAs = roots
 	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.tls)))
 	if err != nil {
 		t.Fatal(err)

@@ -144,8 +144,8 @@ func TestUsersRefusals(t *testing.T) {
 			w.bobName + " not found"},
 		{"list a negative page", w.root, call(list, &identityv1.ListUsersRequest{PageSize: -1}), invalid, badPageSize},
 		{"list with a bad token", w.root, call(list, &identityv1.ListUsersRequest{PageToken: "x"}), invalid, badPageToken},
-		{"list by what is not there", w.root, call(list, &identityv1.ListUsersRequest{Filter: `role = "x"`}), invalid,
-			`filter: no field "role": there are username`},
+		{"list by what is not there", w.root, call(list, &identityv1.ListUsersRequest{Filter: `color = "x"`}), invalid,
+			`filter: no field "color": there are username, state, role`},
 		{"list by nonsense", w.root, call(list, &identityv1.ListUsersRequest{Filter: `username`}), invalid,
 			`filter: must be field = "value", joined by AND`},
 

@@ -145,10 +145,7 @@ func (s *SignIn) signIn(r *ui.Request) (ui.Answer, error) {
 		}
 	}
 	policy, err := s.Services.Users.GetSignUpPolicy(r.Context(), &identityv1.GetSignUpPolicyRequest{})
-	if err != nil {
-		return nil, err
-	}
-	view := signInView{Form: form, SignUp: offered(policy)}
+	view := signInView{Form: form, SignUp: err == nil && offered(policy)} // what is not known is not offered
 	if s.FirstPassword != nil {
 		view.FirstPassword = s.FirstPassword(r.Context())
 	}
