@@ -132,7 +132,7 @@ func (w *world) application(t *testing.T, ctx context.Context, v *catalogv1.Vers
 
 // path is a route's address with what the world has in it.
 func (w *world) path(pattern string) string {
-	if strings.HasPrefix(pattern, "/devportal/") {
+	if strings.HasPrefix(pattern, "/devportal/") || strings.Contains(pattern, "{subscription}") {
 		pattern = strings.Replace(pattern, "{version}", w.offered, 1)
 	}
 	pattern = w.names.Replace(pattern)

@@ -1,15 +1,22 @@
 package publisher_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
+	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
@@ -19,7 +26,7 @@ import (
 func TestVersionPages(t *testing.T) {
 	s := webtest.Start(t)
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
-		"endpoint": endpointPage, "plans": plansPage,
+		"endpoint": endpointPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,8 +66,8 @@ type own struct {
 }
 
 // publish has a user, who may create and publish, publish a version with the plans Gold
-// and Silver; change may change it before.
-func publish(t *testing.T, s *webtest.Tidegate, username string, change func(*catalogv1.Version)) *own {
+// and Silver; edit may change it before.
+func publish(t *testing.T, s *webtest.Tidegate, username string, edit func(*catalogv1.Version)) *own {
 	t.Helper()
 	o := &own{Tidegate: s, Browser: s.User(t, username, ui.Creator, ui.Publisher), plans: map[string]string{}}
 	catalog, ctx := catalogv1.NewCatalogServiceClient(s.Conn), s.As(t, username, webtest.UserPassword)
@@ -79,14 +86,19 @@ func publish(t *testing.T, s *webtest.Tidegate, username string, change func(*ca
 		Version: "1.0.0", Plans: []string{o.plans["Gold"], o.plans["Silver"]},
 		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://backend.test"}}}},
 	}
-	if change != nil {
-		change(v)
+	if edit != nil {
+		edit(v)
 	}
 	if v, err = catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}); err != nil {
+	var header metadata.MD
+	if _, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header)); err != nil {
 		t.Fatal(err)
+	}
+	change := &changev1.WaitChangeRequest{Name: strings.Join(header.Get(gen.ChangeHeader), "")}
+	if got, err := changev1.NewChangeServiceClient(s.Conn).WaitChange(ctx, change); err != nil || !got.GetApplied() {
+		t.Fatalf("WaitChange = %v, %v", got, err)
 	}
 	o.name, o.base = v.GetName(), "/publisher/"+v.GetName()
 	return o
@@ -161,4 +173,117 @@ func plansPage(t *testing.T, s *webtest.Tidegate) {
 	if p := b.Do(http.MethodPost, b.base+"/plans", none); p.Status == http.StatusOK || p.Error("plans") == "" && len(p.Notices()) == 0 {
 		t.Errorf("a published version without a plan: %d\n%s", p.Status, p.Text())
 	}
+}
+
+// subscribe has a new user subscribe an application, Buoys, to the version under Gold.
+func (o *own) subscribe(t *testing.T, username string) *subscriptionv1.Subscription {
+	t.Helper()
+	o.User(t, username, ui.Subscriber)
+	ctx := o.As(t, username, webtest.UserPassword)
+	a, err := subscriptionv1.NewApplicationServiceClient(o.Conn).CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
+		Application: &subscriptionv1.Application{DisplayName: "Buoys"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := subscriptionv1.NewSubscriptionServiceClient(o.Conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Application: a.GetName(), Version: o.name, Plan: o.plans["Gold"]},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// subscriptionsPage blocks, restores and moves a subscription.
+func subscriptionsPage(t *testing.T, s *webtest.Tidegate) {
+	b := publish(t, s, "sven", nil)
+	b.Open(b.base)
+	want(t, b.Click("Subscriptions"), http.StatusOK, "No subscription yet")
+	sub := b.subscribe(t, "dora")
+	list := b.base + "/subscriptions"
+	want(t, b.Open(list), http.StatusOK, "Buoys", "dora", "Gold", "Active")
+	want(t, b.Click("Block Buoys"), http.StatusOK, "There are no live sessions that would end.", "4006")
+	late := b.Tab()
+	late.Open(b.Page.URL.Path)
+	want(t, b.Submit("Block"), http.StatusOK, "Buoys is blocked", "Blocked")
+	want(t, late.Submit("Block"), http.StatusConflict, "Somebody else has changed this meanwhile")
+	want(t, b.Open(list+"?state=ACTIVE"), http.StatusOK, "Nothing found")
+	want(t, b.Submit("Search", "state", "BLOCKED", "plan", b.plans["Gold"]), http.StatusOK, "Buoys")
+	want(t, b.Open(list+"?state=ASLEEP"), http.StatusUnprocessableEntity, "state")
+	b.Open(list)
+	want(t, b.Submit("Restore Buoys"), http.StatusOK, "may use Tides of sven 1.0.0 again", "Active")
+
+	b.Click("Move Buoys to another plan")
+	late.Open(b.Page.URL.Path)
+	want(t, b.Submit("Move", "plan", b.plans["Silver"]), http.StatusOK, "Buoys is moved", "Silver")
+	want(t, late.Submit("Move", "plan", b.plans["Gold"]), http.StatusConflict, "Stored now: Silver")
+	want(t, late.Submit("Move"), http.StatusOK, "Buoys is moved")
+
+	other := publish(t, s, "olaf", nil)
+	want(t, other.Open(other.base+"/"+sub.GetName()+"/block"), http.StatusNotFound)
+	want(t, other.Do(http.MethodPost, b.base+"/"+sub.GetName()+"/block", url.Values{}), http.StatusNotFound)
+	want(t, other.Do(http.MethodPost, b.base+"/"+sub.GetName()+"/restore", url.Values{}), http.StatusNotFound)
+}
+
+// connect opens a session at an address, and proves that it lives.
+func connect(t *testing.T, address string) *websocket.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, address, nil) //nolint:bodyclose // Dial has read the body
+	if err != nil {
+		t.Fatalf("%s: %v", address, err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	if err := conn.Write(ctx, websocket.MessageText, []byte("ebb")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := conn.Read(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// patience is how long something may take. Only failures use it up.
+const patience = 30 * time.Second
+
+// sessionsPages shows a session that lives, closes it, and shows its record.
+func sessionsPages(t *testing.T, s *webtest.Tidegate) {
+	backend := echo(t)
+	b := publish(t, s, "lena", func(v *catalogv1.Version) {
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
+		v.Endpoints.Production[0] = &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}
+	})
+	b.Open(b.base)
+	want(t, b.Click("Live sessions"), http.StatusOK, "No live session")
+	conn := connect(t, s.WS+"/lena/1.0.0")
+	want(t, b.Open(b.base+"/sessions"), http.StatusOK, "1 live session", "none", "127.0.0.1")
+	for text, to := range b.Page.Links() {
+		if strings.HasPrefix(text, "Close the session of") {
+			b.Open(to)
+			break
+		}
+	}
+	want(t, b.Page, http.StatusOK, "1 live session ends with it.", "4010")
+	path := b.Page.URL.Path
+	other := publish(t, s, "luke", nil)
+	want(t, other.Open(path), http.StatusNotFound)
+	want(t, other.Do(http.MethodPost, path, url.Values{}), http.StatusNotFound)
+	want(t, b.Submit("Close it"), http.StatusOK, "is closed")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, _, err := conn.Read(ctx); websocket.CloseStatus(err) != 4010 {
+		t.Errorf("the client gets %v, want 4010", err)
+	}
+	for b.Open(b.base + "/records").Has("No record yet") {
+		if ctx.Err() != nil {
+			t.Fatalf("no record:\n%s", b.Page.Text())
+		}
+	}
+	want(t, b.Page, http.StatusOK, "operator close", "by the operator", "4010")
+	want(t, b.Submit("Search", "refused", "true", "end_reason", ""), http.StatusOK, "Nothing found")
+	want(t, b.Submit("Search", "refused", "false", "end_reason", "OPERATOR_CLOSE"), http.StatusOK, "4010")
+	want(t, b.Open(b.base+"/records?end_reason=BOREDOM"), http.StatusUnprocessableEntity, "BOREDOM")
+	want(t, other.Open(b.base+"/records"), http.StatusOK, "No record yet")
 }

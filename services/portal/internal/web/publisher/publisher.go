@@ -25,6 +25,8 @@ func Routes(s *ui.Services) []ui.Route {
 		p.apis(), p.newAPI(), p.api(),
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(),
 		p.endpoint(), p.checkEndpoint(), p.offered(),
+		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
+		p.liveList(), p.closeSession(), p.records(),
 	}
 }
 
@@ -67,6 +69,15 @@ func absent(err error) error {
 	return err
 }
 
+// unused takes for nothing that a service does not know a version that the catalog has:
+// nobody has used it yet, or what there is of it is not the viewer's to see.
+func unused(err error) error {
+	if fault.Is(err, codes.NotFound) {
+		return nil
+	}
+	return err
+}
+
 // versionPath is the address of a version's overview, apiPath that of an API. Names are
 // of the form apis/{api}/versions/{version}.
 func versionPath(name string) string { return "/publisher/" + name }
@@ -81,6 +92,7 @@ func (v *version) head(tab string) ui.Head {
 	}
 	for _, t := range []ui.Tab{
 		{Text: "Overview", To: v.Base}, {Text: "Endpoint", To: v.Base + "/endpoint"}, {Text: "Plans", To: v.Base + "/plans"},
+		{Text: "Subscriptions", To: v.Base + "/subscriptions"}, {Text: "Live sessions", To: v.Base + "/sessions"}, {Text: "Records", To: v.Base + "/records"},
 		{Text: "Lifecycle", To: v.Base + "/lifecycle"},
 	} {
 		t.Current = t.Text == tab
@@ -124,19 +136,34 @@ func stateBadge(v *catalogv1.Version) ui.Badge {
 	return ui.Badge{Text: "Created"}
 }
 
+// counts counts live sessions by what they are of, and returns what says how many there
+// are of each name: -1 where a gateway does not answer.
+func (p *pages) counts(r *ui.Request, of string, names ...string) (func(name string) int64, error) {
+	resp, err := p.Sessions.CountSessions(r.Context(), &gatewayv1.CountSessionsRequest{
+		Parent: "gateways/-", GroupBy: of, Names: names, ReturnPartialSuccess: true,
+	})
+	away := fault.Is(err, codes.Unavailable) || fault.Is(err, codes.DeadlineExceeded)
+	if err != nil && !away {
+		return nil, err
+	}
+	known := map[string]int64{}
+	for _, c := range resp.GetCounts() {
+		known[c.GetName()] = c.GetSessions()
+	}
+	return func(name string) int64 {
+		if away || len(resp.GetUnreachable()) > 0 {
+			return -1
+		}
+		return known[name]
+	}, nil
+}
+
 // liveSessions counts the live sessions of a version, or returns -1 where a gateway does
 // not answer.
 func (p *pages) liveSessions(r *ui.Request, version string) (int64, error) {
-	resp, err := p.Sessions.ListSessions(r.Context(), &gatewayv1.ListSessionsRequest{
-		Parent: "gateways/-", PageSize: 1, Filter: `version = "` + version + `"`, ReturnPartialSuccess: true,
-	})
-	switch {
-	case fault.Is(err, codes.Unavailable), fault.Is(err, codes.DeadlineExceeded):
-		return -1, nil
-	case err != nil:
+	counts, err := p.counts(r, "version", version)
+	if err != nil {
 		return 0, err
-	case len(resp.GetUnreachable()) > 0:
-		return -1, nil
 	}
-	return int64(resp.GetTotalSize()), nil
+	return counts(version), nil
 }
