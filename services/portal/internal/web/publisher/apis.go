@@ -24,6 +24,8 @@ type apiRow struct {
 	Path string
 	// States are those of its versions that are known.
 	States []versionState
+	// Sessions are those of these versions that live now, -1 where that is not known.
+	Sessions int64
 }
 
 // versionState is a version and its state.
@@ -51,24 +53,42 @@ func (p *pages) apis() ui.Route {
 		if query != "" {
 			v.Empty = ui.Empty{Title: "No API has “" + query + "” in it", Text: "Names and contexts of your own APIs were searched.", Action: &ui.Link{Text: "Show all APIs", To: "/publisher"}}
 		}
-		states := map[string][]versionState{}
+		states, live := map[string][]versionState{}, map[string]int64{}
 		if len(list.GetApis()) > 0 {
 			versions, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", Filter: mine, PageSize: mostVersions})
+			if err != nil {
+				return nil, err
+			}
+			counts, err := p.counts(r, "version", namesOf(versions.GetVersions())...)
 			if err != nil {
 				return nil, err
 			}
 			for _, one := range versions.GetVersions() {
 				api, _, _ := strings.Cut(one.GetName(), "/versions/")
 				states[api] = append(states[api], versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
+				if n := counts(one.GetName()); n < 0 || live[api] < 0 {
+					live[api] = -1
+				} else {
+					live[api] += n
+				}
 			}
 		}
 		for _, api := range list.GetApis() {
-			v.Rows = append(v.Rows, apiRow{API: api, Path: apiPath(api.GetName()), States: states[api.GetName()]})
+			v.Rows = append(v.Rows, apiRow{API: api, Path: apiPath(api.GetName()), States: states[api.GetName()], Sessions: live[api.GetName()]})
 		}
 		return t.Page(ui.Head{
 			Title: "APIs", Sub: "WebSocket backends that you put behind the gateway. A version that is published is found in the developer portal.",
 		}, v), nil
 	})
+}
+
+// namesOf are the names of versions.
+func namesOf(versions []*catalogv1.Version) []string {
+	var names []string
+	for _, v := range versions {
+		names = append(names, v.GetName())
+	}
+	return names
 }
 
 // noAPIs is what the list says when there is nothing in it.

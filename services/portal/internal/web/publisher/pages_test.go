@@ -259,6 +259,8 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 	want(t, b.Click("Live sessions"), http.StatusOK, "No live session")
 	conn := connect(t, s.WS+"/lena/1.0.0")
 	want(t, b.Open(b.base+"/sessions"), http.StatusOK, "1 live session", "none", "127.0.0.1")
+	want(t, b.Open("/publisher"), http.StatusOK, "1.0.0 Published 1 ")
+	b.Open(b.base + "/sessions")
 	for text, to := range b.Page.Links() {
 		if strings.HasPrefix(text, "Close the session of") {
 			b.Open(to)
@@ -286,4 +288,23 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 	want(t, b.Submit("Search", "refused", "false", "end_reason", "OPERATOR_CLOSE"), http.StatusOK, "4010")
 	want(t, b.Open(b.base+"/records?end_reason=BOREDOM"), http.StatusUnprocessableEntity, "BOREDOM")
 	want(t, other.Open(b.base+"/records"), http.StatusOK, "No record yet")
+
+	// Gateways report usage soon.
+	for !b.Open(b.base + "/usage").Has("From clients 1 From backends 1 Live sessions 0") {
+		if ctx.Err() != nil {
+			t.Fatalf("no usage:\n%s", b.Page.Text())
+		}
+	}
+	for _, span := range []string{"1 hour", "24 hours", "7 days", "30 days"} {
+		b.Open(b.base + "/usage")
+		if p := b.Click(span); p.Status != http.StatusOK || !strings.Contains(p.Body, "Messages in the last "+span) || !p.Has("none 1 1 1 6 0") {
+			t.Errorf("usage of %s: %d\n%s", span, p.Status, p.Text())
+		}
+	}
+	p := b.Click("Download as CSV")
+	lines := strings.Split(strings.TrimSpace(p.Body), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "start_time,sessions,") || !strings.HasSuffix(lines[1], ",1,1,1,6,0") || !strings.Contains(p.Header.Get("Content-Disposition"), "usage-1.0.0-30d.csv") {
+		t.Errorf("the file of usage is %q, %v", p.Body, p.Header)
+	}
+	want(t, other.Open(b.base+"/usage"), http.StatusOK, "Nothing was used in this time.")
 }

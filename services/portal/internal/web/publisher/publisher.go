@@ -26,7 +26,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(),
 		p.endpoint(), p.checkEndpoint(), p.offered(),
 		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
-		p.liveList(), p.closeSession(), p.records(),
+		p.liveList(), p.closeSession(), p.records(), p.usage(),
 	}
 }
 
@@ -92,7 +92,7 @@ func (v *version) head(tab string) ui.Head {
 	}
 	for _, t := range []ui.Tab{
 		{Text: "Overview", To: v.Base}, {Text: "Endpoint", To: v.Base + "/endpoint"}, {Text: "Plans", To: v.Base + "/plans"},
-		{Text: "Subscriptions", To: v.Base + "/subscriptions"}, {Text: "Live sessions", To: v.Base + "/sessions"}, {Text: "Records", To: v.Base + "/records"},
+		{Text: "Subscriptions", To: v.Base + "/subscriptions"}, {Text: "Live sessions", To: v.Base + "/sessions"}, {Text: "Records", To: v.Base + "/records"}, {Text: "Usage", To: v.Base + "/usage"},
 		{Text: "Lifecycle", To: v.Base + "/lifecycle"},
 	} {
 		t.Current = t.Text == tab
