@@ -107,6 +107,9 @@ type apiView struct {
 	API      *catalogv1.Api
 	Versions []versionState
 	More     string
+	// Path is the API's page; MayCreate says whether the viewer may add a version.
+	Path      string
+	MayCreate bool
 }
 
 // api shows an API and its versions.
@@ -122,7 +125,8 @@ func (p *pages) api() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		v := apiView{API: api, More: r.Next(list.GetNextPageToken())}
+		v := apiView{API: api, More: r.Next(list.GetNextPageToken()), Path: apiPath(name)}
+		v.MayCreate = r.Viewer.May(ui.Admin) || r.Viewer.May(ui.Creator) && api.GetOwner() == r.Viewer.Name
 		for _, one := range list.GetVersions() {
 			v.Versions = append(v.Versions, versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
 		}

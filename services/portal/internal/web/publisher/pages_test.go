@@ -26,7 +26,7 @@ import (
 func TestVersionPages(t *testing.T) {
 	s := webtest.Start(t)
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
-		"endpoint": endpointPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages,
+		"endpoint": endpointPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages, "new version": newVersionPage,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -307,4 +307,26 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("the file of usage is %q, %v", p.Body, p.Header)
 	}
 	want(t, other.Open(b.base+"/usage"), http.StatusOK, "Nothing was used in this time.")
+}
+
+// newVersionPage makes a version from one that there is.
+func newVersionPage(t *testing.T, s *webtest.Tidegate) {
+	b := publish(t, s, "nora", nil)
+	api, _, _ := strings.Cut(b.base, "/versions/")
+	b.Open(api)
+	want(t, b.Click("New version"), http.StatusOK, "New version of Tides of nora")
+	if p := b.Submit("Create", "version", ""); p.Status != http.StatusUnprocessableEntity || p.Error("version") != "Is needed." || p.Value("source") != b.name {
+		t.Errorf("without a version: %d %q from %q\n%s", p.Status, p.Error("version"), p.Value("source"), p.Text())
+	}
+	if p := b.Submit("Create", "version", "2 0"); p.Error("version") == "" || p.Value("version") != "2 0" {
+		t.Errorf("a version that is none: %q\n%s", p.Error("version"), p.Text())
+	}
+	if p := b.Submit("Create", "version", "2.0.0", "source", ""); p.Status == http.StatusOK || p.Error("endpoint") == "" {
+		t.Errorf("without an endpoint: %d %q\n%s", p.Status, p.Error("endpoint"), p.Text())
+	}
+	want(t, b.Submit("Create", "source", b.name), http.StatusOK, "Tides of nora 2.0.0 is created", "ws://backend.test", "Gold", "Silver")
+	want(t, b.Open(api), http.StatusOK, "1.0.0 Published", "2.0.0 Created")
+	other := s.User(t, "nils", ui.Creator)
+	other.Open(api + "/versions/new")
+	want(t, other.Submit("Create", "version", "3.0.0", "endpoint", "ws://mine.test"), http.StatusUnprocessableEntity, "owner")
 }

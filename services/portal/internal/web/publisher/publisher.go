@@ -22,7 +22,7 @@ type pages struct{ *ui.Services }
 func Routes(s *ui.Services) []ui.Route {
 	p := &pages{s}
 	return []ui.Route{
-		p.apis(), p.newAPI(), p.api(),
+		p.apis(), p.newAPI(), p.api(), p.newVersion(),
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(),
 		p.endpoint(), p.checkEndpoint(), p.offered(),
 		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
