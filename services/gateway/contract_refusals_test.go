@@ -221,7 +221,7 @@ func refusedCredentials(w *world) []refusedAnswer {
 		}
 	}
 	for token, why := range map[string]string{
-		"old": "it has expired", "gone": "it was revoked, or its OAuth client deleted", "unknown": "it is malformed, not known, or for another address",
+		"old": "it has expired", "gone": "it was revoked, its OAuth client deleted, its sign-in ended, or the version given to another owner", "unknown": "it is malformed, not known, or for another address",
 	} {
 		a := with("1", token)
 		if r := w.explained(a); r.GetVersion() != "apis/x/versions/1" || r.GetDetail() != "the credential is not valid: "+why {

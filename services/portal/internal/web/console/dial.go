@@ -16,6 +16,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
 // mostBody is how much of a refusal's body is shown.
@@ -151,7 +152,8 @@ func (s *socket) transport(ctx context.Context, target string) (net.Conn, error)
 	}
 	address := net.JoinHostPort(u.Hostname(), port)
 	if u.Scheme == "wss" {
-		d := tls.Dialer{Config: &tls.Config{RootCAs: s.console.Roots, NextProtos: []string{"http/1.1"}}}
+		d := tls.Dialer{Config: certs.Modern()}
+		d.Config.RootCAs, d.Config.NextProtos = s.console.Roots, []string{"http/1.1"}
 		return d.DialContext(ctx, "tcp", address)
 	}
 	var d net.Dialer
