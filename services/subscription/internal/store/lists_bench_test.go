@@ -94,10 +94,10 @@ func fillLists(b *testing.B, db *sqldb.DB) {
 	}
 	version := `'apis/' || ` + benchNumber("n % 5") + ` || '/versions/' || ` + benchNumber("n % 5")
 	for _, query := range []string{
-		`INSERT INTO users (id, username, username_fold, display_name, roles, admin, suspended, password, signed_in_at, created_at, updated_at, etag) ` + numbers(12) + `
-			SELECT ` + benchNumber("n") + `, 'user' || CAST(n AS TEXT), 'user' || CAST(n AS TEXT), '', 'subscriber', FALSE, FALSE, '', 0, n, n, 1 FROM numbers`,
-		`INSERT INTO version (name, api, api_name, version, context, owner, published, plans, change_number, subscriptionless) ` + numbers(5) + `
-			SELECT ` + version + `, 'apis/' || ` + benchNumber("n") + `, 'API', '1.0.0', '/a', ` + benchNumber("n") + `, TRUE, 'plans/gold', 0, FALSE FROM numbers`,
+		`INSERT INTO users (id, username, username_fold, display_name, roles, admin, state, search, password, signed_in_at, created_at, updated_at, etag) ` + numbers(12) + `
+			SELECT ` + benchNumber("n") + `, 'user' || CAST(n AS TEXT), 'user' || CAST(n AS TEXT), '', 'subscriber', FALSE, 1, 'user' || CAST(n AS TEXT), '', 0, n, n, 1 FROM numbers`,
+		`INSERT INTO version (name, api, api_name, version, context, owner, published, plans, change_number, subscriptionless, production, sandbox) ` + numbers(5) + `
+			SELECT ` + version + `, 'apis/' || ` + benchNumber("n") + `, 'API', '1.0.0', '/a', ` + benchNumber("n") + `, TRUE, 'plans/gold', 0, FALSE, TRUE, FALSE FROM numbers`,
 		`INSERT INTO application (id, owner, display_name, name_fold, name_skeleton, name_ascii, description, plan, created_at, updated_at, etag) ` + numbers(10_000) + `
 			SELECT ` + benchNumber("n") + `, ` + benchNumber("n % 10") + `, 'Application ' || CAST(n AS TEXT), 'application ' || CAST(n AS TEXT),
 				'application ' || CAST(n AS TEXT), TRUE, 'What it is for, in a few words', '', n / 3, n, 1 FROM numbers`,

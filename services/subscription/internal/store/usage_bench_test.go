@@ -159,8 +159,8 @@ func fillUsage(b *testing.B, db *sqldb.DB, now time.Time) {
 	}
 	began := time.Now()
 	for _, query := range []string{
-		`INSERT INTO version (name, api, api_name, version, context, owner, published, plans, change_number, subscriptionless) ` + numbers(1000) + `
-			SELECT ` + version + `, 'apis/' || ` + benchNumber("n") + `, 'API', '1.0.0', '/a', ` + benchNumber("n % 10") + `, TRUE, 'plans/gold', 0, FALSE FROM numbers`,
+		`INSERT INTO version (name, api, api_name, version, context, owner, published, plans, change_number, subscriptionless, production, sandbox) ` + numbers(1000) + `
+			SELECT ` + version + `, 'apis/' || ` + benchNumber("n") + `, 'API', '1.0.0', '/a', ` + benchNumber("n % 10") + `, TRUE, 'plans/gold', 0, FALSE, TRUE, FALSE FROM numbers`,
 		`INSERT INTO usage_series (id, api, version, application, subscription, plan, application_owner, seen_at) ` + numbers(10_000) + `
 			SELECT n + 1, 'apis/' || ` + benchNumber("n % 1000") + `, ` + version + `, ` + benchNumber("n % 2500") + `, ` + benchNumber("n") + `, 'plans/gold', ` + benchNumber("n % 500") + `, 0 FROM numbers`,
 		traffic("day", day, 400, 10_000), traffic("20_days", 20*day, 21, 10_000), traffic("hour", hour, 30*24, 300),
