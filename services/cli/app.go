@@ -44,7 +44,7 @@ func (c *appCreateCmd) Run(ctx context.Context, s *shell) error {
 // appListCmd lists applications.
 type appListCmd struct {
 	Query string `placeholder:"TEXT" help:"Show only those with this in their name."`
-	Order string `enum:"create_time,create_time desc,display_name,display_name desc," default:"" placeholder:"ORDER" help:"What to order by: create_time (the default) or display_name, or 'create_time desc' or 'display_name desc' for the reverse."`
+	Order string `enum:"oldest,newest,name,name-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, name or name-desc. Default: oldest."`
 }
 
 // Run lists the applications.
@@ -56,7 +56,7 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 	list := &subscriptionv1.ListApplicationsResponse{}
 	err = everyPage(func(token string) (string, error) {
 		page, err := cl.apps.ListApplications(ctx, &subscriptionv1.ListApplicationsRequest{
-			Query: c.Query, OrderBy: c.Order, PageSize: pageSize, PageToken: token,
+			Query: c.Query, OrderBy: orderBy(c.Order), PageSize: pageSize, PageToken: token,
 		})
 		list.Applications = append(list.Applications, page.GetApplications()...)
 		return page.GetNextPageToken(), err

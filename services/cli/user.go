@@ -135,10 +135,10 @@ func (c *userApproveCmd) Run(ctx context.Context, s *shell) error {
 
 // userListCmd lists users.
 type userListCmd struct {
-	State   string `placeholder:"STATE" help:"Only those who are active, suspended or pending: have signed up and wait for approval."`
-	Role    string `placeholder:"ROLE" help:"Only those with this role: admin, creator, publisher or subscriber."`
-	Query   string `placeholder:"TEXT" help:"Only those with this in the username or display name."`
-	OrderBy string `placeholder:"FIELD" help:"create_time (the default) or username; \"username desc\" for the reverse."`
+	State string `placeholder:"STATE" help:"Only those who are active, suspended or pending: have signed up and wait for approval."`
+	Role  string `placeholder:"ROLE" help:"Only those with this role: admin, creator, publisher or subscriber."`
+	Query string `placeholder:"TEXT" help:"Only those with this in the username or display name."`
+	Order string `enum:"oldest,newest,username,username-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, username or username-desc. Default: oldest."`
 }
 
 // request returns the request for the list.
@@ -150,7 +150,7 @@ func (c *userListCmd) request() *identityv1.ListUsersRequest {
 	if c.Role != "" {
 		terms = append(terms, filter("role", strings.ToUpper(c.Role)))
 	}
-	return &identityv1.ListUsersRequest{PageSize: pageSize, Filter: strings.Join(terms, " AND "), Query: c.Query, OrderBy: c.OrderBy}
+	return &identityv1.ListUsersRequest{PageSize: pageSize, Filter: strings.Join(terms, " AND "), Query: c.Query, OrderBy: orderBy(c.Order)}
 }
 
 // Run lists the users.
