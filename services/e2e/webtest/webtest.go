@@ -105,7 +105,7 @@ func (s *Tidegate) trust(t testing.TB) {
 	}
 	s.Password, s.tls = strings.TrimSpace(string(password)), certs.Modern()
 	s.tls.RootCAs = roots
-	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.tls)))
+	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.tls.Clone())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (s *Tidegate) Browser(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{TLSClientConfig: s.tls, ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &Browser{t: t, origin: origin, client: &http.Client{Jar: jar, Transport: transport}}
 }
