@@ -225,10 +225,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer cfg.Subscription.Close(subscription)
 	keys := identity.NewKeys(identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription)), time.Now)
 	users := access.New(backplanev1.NewAccessServiceClient(subscription), identity.Catalog, cfg.Instance, log, time.Now)
-	checks, err := validate.New()
-	if err != nil {
-		return err
-	}
 	if err := reg.Register(keeper.Metrics()); err != nil {
 		return err
 	}
@@ -236,7 +232,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Verifier: identity.NewVerifier(keys, users, time.Now),
 		Rules:    api.Rules(),
 		Security: security,
-	}, checks, grpcserver.WithMetrics(reg), grpcserver.WithClassify(sqldb.Fault))
+	}, validate.Option(), grpcserver.WithMetrics(reg), grpcserver.WithClassify(sqldb.Fault))
 	api.New(st, changes, backplanev1.NewUserDirectoryServiceClient(subscription), backplanev1.NewPlanDirectoryServiceClient(subscription),
 		gateways, security).Register(srv.Public(), srv.Internal())
 	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }

@@ -140,11 +140,7 @@ func openKeys(ctx context.Context, cfg Config, st *store.Store, master *seal.Key
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.
 func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server, error) {
-	checks, err := validate.New()
-	if err != nil {
-		return nil, nil, err
-	}
-	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules(), Security: parts.Security}, checks, grpcserver.WithMetrics(cfg.Metrics), grpcserver.WithClassify(sqldb.Fault))
+	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules(), Security: parts.Security}, validate.Option(), grpcserver.WithMetrics(cfg.Metrics), grpcserver.WithClassify(sqldb.Fault))
 	api.Register(parts, srv.Public(), srv.Internal())
 	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
 	return srv, ops.New(cfg.Ops, log, cfg.Metrics, ready), nil

@@ -16,50 +16,38 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 )
 
-// New returns the option that makes a server check every message that it receives.
-// The violations of a message are answered with one INVALID_ARGUMENT that has the
-// path of each field and what would be right.
-func New() (grpcserver.Option, error) {
-	v, err := protovalidate.New()
-	if err != nil {
-		return nil, fmt.Errorf("make validator: %w", err)
-	}
-	return grpcserver.WithInterceptors(unary(v), stream(v)), nil
-}
+// Option makes a server check every message that it receives. The violations of a
+// message are answered with one INVALID_ARGUMENT that has the path of each field and
+// what would be right. What the rules mean is worked out once per kind of message and
+// program, when the first of it comes.
+func Option() grpcserver.Option { return grpcserver.WithInterceptors(unary, stream) }
 
 // Message checks one message; its error is a fault.
-func Message(m proto.Message) error { return check(protovalidate.GlobalValidator, m) }
+func Message(m proto.Message) error { return check(m) }
 
-func unary(v protovalidate.Validator) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		if err := check(v, req); err != nil {
-			return nil, err
-		}
-		return next(ctx, req)
+func unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if err := check(req); err != nil {
+		return nil, err
 	}
+	return next(ctx, req)
 }
 
-func stream(v protovalidate.Validator) grpc.StreamServerInterceptor {
-	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		return next(srv, &checked{ServerStream: ss, v: v})
-	}
+func stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return next(srv, checked{ss})
 }
 
 // checked is a stream whose messages are checked.
-type checked struct {
-	grpc.ServerStream
-	v protovalidate.Validator
-}
+type checked struct{ grpc.ServerStream }
 
 // RecvMsg receives and checks the next message.
-func (c *checked) RecvMsg(m any) error {
+func (c checked) RecvMsg(m any) error {
 	if err := c.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return check(c.v, m)
+	return check(m)
 }
 
-func check(v protovalidate.Validator, m any) error {
+func check(m any) error {
 	msg, ok := m.(proto.Message)
 	if !ok {
 		return nil
@@ -67,7 +55,7 @@ func check(v protovalidate.Validator, m any) error {
 	if all := nuls(msg.ProtoReflect(), ""); len(all) > 0 {
 		return fault.InvalidAll(all[:min(len(all), maxViolations)]...)
 	}
-	err := v.Validate(msg)
+	err := protovalidate.Validate(msg)
 	if err == nil {
 		return nil
 	}

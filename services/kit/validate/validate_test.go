@@ -40,10 +40,6 @@ func (routes) WatchRoutes(stream backplanev1.RouteService_WatchRoutesServer) err
 
 func serve(t *testing.T) backplanev1.RouteServiceClient {
 	t.Helper()
-	check, err := validate.New()
-	if err != nil {
-		t.Fatal(err)
-	}
 	lis := memnet.Listen("catalog")
 	rule := identity.Rule{Services: []string{identity.Gateway}}
 	cfg := grpcserver.Default("", "")
@@ -52,7 +48,7 @@ func serve(t *testing.T) backplanev1.RouteServiceClient {
 		backplanev1.RouteService_GetRoute_FullMethodName:    rule,
 		backplanev1.RouteService_FetchPlan_FullMethodName:   rule,
 		backplanev1.RouteService_WatchRoutes_FullMethodName: rule,
-	}}, check)
+	}}, validate.Option())
 	backplanev1.RegisterRouteServiceServer(srv.Internal(), routes{})
 	conn, err := lis.Dial(identity.Gateway)
 	if err != nil {

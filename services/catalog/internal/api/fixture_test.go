@@ -68,16 +68,12 @@ type fixture struct {
 func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 	t.Helper()
 	f := &fixture{t: t, db: db, users: memnet.Listen("users"), services: memnet.Listen("services"), signer: identitytest.New(t)}
-	checks, err := validate.New()
-	if err != nil {
-		t.Fatal(err)
-	}
 	log := change.NewLog(identity.Catalog, db, quiet(), time.Now, 0)
 	log.Describe(Resource)
 	cfg := grpcserver.Default("", "")
 	cfg.Listener, cfg.InternalListener, cfg.Drain = f.users, f.services, time.Second
 	srv := grpcserver.New(cfg, quiet(),
-		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, checks)
+		grpcserver.Auth{Verifier: f.signer.Verifier(), Rules: Rules()}, validate.Option())
 	f.store = store.New(db, log, masterKey(t))
 	if err := f.store.NameInstallation(t.Context()); err != nil {
 		t.Fatal(err)

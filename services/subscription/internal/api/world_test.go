@@ -155,14 +155,12 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	lives := token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}
 	issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
 	hello := &backplanev1.Hello{Instance: "subscription", Kind: "subscription"}
-	checks, err := validate.New()
-	w.must(err)
 	users, internal = memnet.Listen("subscription-users"), memnet.Listen("subscription")
 	cfg := grpcserver.Default("", "")
 	cfg.Listener, cfg.InternalListener = users, internal
 	srv := grpcserver.New(cfg, log, grpcserver.Auth{
 		Verifier: identity.NewVerifier(issuer.Keys(), st, w.now), Rules: api.Rules(), Security: security,
-	}, checks)
+	}, validate.Option())
 	w.watch = catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now)
 	api.Register(api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords, PasswordRules: rules,

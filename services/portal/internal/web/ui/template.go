@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidegatehq/tidegate/services/kit/run"
 )
@@ -133,10 +134,15 @@ func Parse[V any](fsys fs.FS, name string) *Template[V] {
 	if err != nil {
 		panic(err)
 	}
-	t := template.New("page").Funcs(functions())
-	t = template.Must(t.ParseFS(files, "templates/layout.html", "templates/components.html"))
+	t := template.Must(layout().Clone())
 	return &Template[V]{name: name, t: template.Must(t.New(name).Parse(string(text)))}
 }
+
+// layout is what all pages have, parsed once.
+var layout = sync.OnceValue(func() *template.Template {
+	t := template.New("page").Funcs(functions())
+	return template.Must(t.ParseFS(files, "templates/layout.html", "templates/components.html"))
+})
 
 // Parsed returns the template of the whole page.
 func (t *Template[V]) Parsed() (*template.Template, any) {
