@@ -10,6 +10,7 @@ import (
 // TestBreakingCheck feeds the check of the protos a released copy and changed
 // ones: the public keeps its names, the backplane its wire format.
 func TestBreakingCheck(t *testing.T) {
+	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -14,14 +16,43 @@ import (
 	"github.com/coder/websocket"
 )
 
-// buildTidegate builds the real program into a folder and returns its path.
-func buildTidegate(t *testing.T, dir string) string {
-	t.Helper()
+// built is the folder of the real program, or empty.
+var built string
+
+// compiled builds the real program once, and returns its path.
+var compiled = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "tidegate-e2e-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
 	path := filepath.Join(dir, "tidegate")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, "../standalone/cmd/tidegate")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "../standalone/cmd/tidegate")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as deploy/build does
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build tidegate: %v\n%s", err, out)
+		return "", fmt.Errorf("build tidegate: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// buildTidegate puts the real program into a folder and returns its path.
+func buildTidegate(t *testing.T, dir string) string {
+	t.Helper()
+	from, err := compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "tidegate")
+	if err := os.Link(from, path); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
