@@ -54,6 +54,10 @@ type Config struct {
 	// plan touches.
 	Paused, Changed int
 
+	// perGateway is how many of those a gateway is given at most: its own two descriptors
+	// of each are well within the 20 000 that a process may have on many machines.
+	perGateway int
+
 	// services is a folder that keeps the built services from one run to the next; empty
 	// for a run that builds its own.
 	services string
@@ -61,7 +65,7 @@ type Config struct {
 
 // Default returns the default configuration.
 func Default() Config {
-	return Config{Span: time.Second, Turns: 4, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000}
+	return Config{Span: time.Second, Turns: 4, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000, perGateway: 5_000}
 }
 
 // Flags registers the options. Their defaults are what the Config holds.
@@ -82,7 +86,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 		"sorted ratios (order statistics) and assume nothing about how these are distributed; 6 rounds is the least that gives one. "+
 		"What is called slower has its whole interval above 1.03")
 	fs.BoolVar(&c.Limits, "limits", c.Limits, "compare the gateway with limits at four places with the gateway without, as -against does, instead of the peers; then pause sessions, and change the plan of others")
-	fs.IntVar(&c.Paused, "paused", c.Paused, "`sessions` that are paused at once with -limits")
+	fs.IntVar(&c.Paused, "paused", c.Paused, "`sessions` that are paused at once with -limits; more than 5000 are spread over several gateways")
 	fs.IntVar(&c.Changed, "changed", c.Changed, "`sessions` that a change of a plan touches with -limits")
 }
 
@@ -186,7 +190,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	}
 	switch {
 	case cfg.Limits:
-		return r.underLimits(ctx, starter{limited, stackStarter(self, "", services, tight)}, out)
+		return r.underLimits(ctx, func(gateways int) starter {
+			return starter{limited, gatewaysStarter(self, "", services, tight, gateways)}
+		}, out)
 	case cfg.Against != "" || cfg.skips("flood"):
 		return nil
 	}

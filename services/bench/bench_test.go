@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,10 +39,13 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "-echo-backend":
 		again(func(ctx context.Context) error { return Backend(ctx, os.Stdout) })
-	case len(os.Args) == 4 && os.Args[1] == "-stack":
-		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], "", os.Args[3], os.Stdout) })
-	case len(os.Args) == 6 && os.Args[1] == "-stack":
-		again(func(ctx context.Context) error { return ServeStack(ctx, os.Args[2], os.Args[4], os.Args[5], os.Stdout) })
+	case len(os.Args) > 1 && os.Args[1] == "-stack":
+		fs := flag.NewFlagSet("stack", flag.ExitOnError)
+		dir, promised, gateways := fs.String("stack", "", ""), fs.String("promise", "", ""), fs.Int("gateways", 1, "")
+		_ = fs.Parse(os.Args[1:]) // ExitOnError
+		again(func(ctx context.Context) error {
+			return ServeStack(ctx, *dir, *promised, *gateways, fs.Arg(0), os.Stdout)
+		})
 	default:
 		var err error
 		if services, err = os.MkdirTemp("", "tidegate-bench-test-"); err != nil {
@@ -120,18 +124,18 @@ func TestAgainst(t *testing.T) {
 	}
 }
 
-// TestLimits compares gateways with limits and without, pauses sessions and changes their
-// plan.
+// TestLimits compares gateways with limits and without, pauses sessions of several gateways
+// and changes the plan of others.
 func TestLimits(t *testing.T) {
 	cfg := quick()
-	cfg.Limits, cfg.Shapes, cfg.Paused, cfg.Changed = true, one, 20, 20
+	cfg.Limits, cfg.Shapes, cfg.Paused, cfg.Changed, cfg.perGateway = true, one, 21, 10, 10
 	var out bytes.Buffer
 	if err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	for _, what := range []string{
 		`CPU per message, 1 in flight +\| \d.*\| \d.*\| \d+\.\d\d +\| – +\| 1 +\|`, `memory per idle session +\| \d.*\| \d.*\|`,
-		`memory per paused session, 20 at once +\| -?\d+\.\d KiB`, `a change of a plan, until the last of 20 sessions has it +\| \d+ ms`,
+		`memory per paused session, 21 at once at 3 gateways +\| -?\d+\.\d KiB`, `a change of a plan, until the last of 10 at once has it +\| \d+ ms`,
 	} {
 		if !regexp.MustCompile(`(?m)^\| ` + what).MatchString(out.String()) {
 			t.Errorf("no row %s:\n%s", what, &out)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 )
 
 // buildBench builds the benchmark of another commit's checkout into dir.
@@ -27,6 +28,11 @@ func buildBench(ctx context.Context, checkout, dir string) (bin string, err erro
 // empty) with the benchmark of that checkout; see ServeStack. Only the gateway's
 // process counts; authentication and metering are on. p says what its plans promise.
 func stackStarter(bench, checkout, dir string, p promise) func(context.Context, shape, string, string) (*target, func(), error) {
+	return gatewaysStarter(bench, checkout, dir, p, 1)
+}
+
+// gatewaysStarter is stackStarter for a Tidegate with several gateways.
+func gatewaysStarter(bench, checkout, dir string, p promise, gateways int) func(context.Context, shape, string, string) (*target, func(), error) {
 	return func(ctx context.Context, s shape, _, backend string) (*target, func(), error) {
 		nothing := func() {}
 		built := filepath.Join(dir, filepath.Base(bench)+"-services")
@@ -36,6 +42,9 @@ func stackStarter(bench, checkout, dir string, p promise) func(context.Context, 
 		args := []string{"-stack", built}
 		if p != none { // which benchmarks of older commits do not know
 			args = append(args, "-promise", string(p))
+		}
+		if gateways > 1 { // likewise
+			args = append(args, "-gateways", strconv.Itoa(gateways))
 		}
 		cmd := command(ctx, bench, append(args, backend)...)
 		cmd.Dir = checkout
@@ -70,7 +79,7 @@ func readStack(r io.Reader) (*target, error) {
 		return nil, fmt.Errorf("read where it is: %w", err)
 	}
 	return &target{
-		addr: s.Addr, path: s.Path, header: s.Header, signIn: s.SignIn, catalog: s.Catalog, plan: s.Plan,
+		addr: s.Addr, more: s.More, path: s.Path, header: s.Header, signIn: s.SignIn, catalog: s.Catalog, plan: s.Plan,
 		procs: []func() []int{func() []int { return s.PIDs }},
 	}, nil
 }

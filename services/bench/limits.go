@@ -89,13 +89,13 @@ func rate(r *catalogv1.Rate) *catalogv1.Limit {
 }
 
 // underLimits pauses sessions all at once, and prints the memory of each; then it pauses
-// others, and prints how long a change of their plan takes to let the last one go on. st
-// starts a gateway with a tight plan.
-func (r *runner) underLimits(ctx context.Context, st starter, out io.Writer) error {
+// others, and prints how long a change of their plan takes to let the last one go on.
+// tight returns what starts a number of gateways with a tight plan.
+func (r *runner) underLimits(ctx context.Context, tight func(gateways int) starter, out io.Writer) error {
 	all := shapes()
 	s := all[len(all)-1]
 	var memory float64
-	err := r.onTight(ctx, s, st, r.cfg.Paused, func(ctx context.Context, p *paused) (err error) {
+	err := r.onTight(ctx, s, tight, r.cfg.Paused, func(ctx context.Context, p *paused) (err error) {
 		memory, err = p.memory(ctx, r.cfg.Settle)
 		return err
 	})
@@ -103,7 +103,7 @@ func (r *runner) underLimits(ctx context.Context, st starter, out io.Writer) err
 		return err
 	}
 	var change time.Duration
-	err = r.onTight(ctx, s, st, r.cfg.Changed, func(ctx context.Context, p *paused) (err error) {
+	err = r.onTight(ctx, s, tight, r.cfg.Changed, func(ctx context.Context, p *paused) (err error) {
 		change, err = p.change(ctx)
 		return err
 	})
@@ -114,8 +114,8 @@ func (r *runner) underLimits(ctx context.Context, st starter, out io.Writer) err
 	fmt.Fprintf(w, "Sessions that a limit holds, measured once; %s\n\n", s.title)
 	printRow(w, "what", "")
 	printRow(w, "---", "---")
-	printRow(w, fmt.Sprintf("memory per paused session, %d at once", r.cfg.Paused), number("%.1f KiB", memory/1024))
-	printRow(w, fmt.Sprintf("a change of a plan, until the last of %d sessions has it", r.cfg.Changed), fmt.Sprintf("%d ms", change.Milliseconds()))
+	printRow(w, fmt.Sprintf("memory per paused session, %s", r.cfg.atOnce(r.cfg.Paused)), number("%.1f KiB", memory/1024))
+	printRow(w, fmt.Sprintf("a change of a plan, until the last of %s has it", r.cfg.atOnce(r.cfg.Changed)), fmt.Sprintf("%d ms", change.Milliseconds()))
 	fmt.Fprintln(w)
 	return w.Flush()
 }
@@ -125,33 +125,50 @@ type paused struct {
 	target  *target
 	clients []*client
 	payload int   // of each message
-	empty   int64 // memory of the gateway before they came, in bytes
+	empty   int64 // memory of the gateways before they came, in bytes
 }
 
-// onTight has n sessions of a gateway with a tight plan paused, and measures.
-func (r *runner) onTight(ctx context.Context, s shape, st starter, n int, measure func(context.Context, *paused) error) error {
+// gatewaysFor is how many gateways so many sessions need.
+func (c *Config) gatewaysFor(sessions int) int { return (sessions-1)/c.perGateway + 1 }
+
+// atOnce says how many sessions are measured, and at how many gateways if they are several.
+func (c *Config) atOnce(sessions int) string {
+	if n := c.gatewaysFor(sessions); n > 1 {
+		return fmt.Sprintf("%d at once at %d gateways", sessions, n)
+	}
+	return fmt.Sprintf("%d at once", sessions)
+}
+
+// onTight has n sessions of gateways with a tight plan paused, and measures.
+func (r *runner) onTight(ctx context.Context, s shape, tight func(gateways int) starter, n int, measure func(context.Context, *paused) error) error {
 	r.log.Info("pause sessions", "count", n)
-	t, stop, err := r.startOne(ctx, s, st)
+	t, stop, err := r.startOne(ctx, s, tight(r.cfg.gatewaysFor(n)))
 	defer stop()
 	if err != nil {
-		return fmt.Errorf("start the gateway with a tight plan: %w", err)
+		return fmt.Errorf("start the gateways with a tight plan: %w", err)
 	}
 	p := &paused{target: t, payload: r.cfg.Payload}
-	first, err := dialAll(ctx, t, 1)
-	defer drop(first)
-	if err != nil {
-		return err
-	}
-	if err := first[0].spend(); err != nil {
-		return err
+	defer func() { drop(p.clients) }()
+	gateways := t.gateways()
+	for _, g := range gateways { // rates are of each gateway
+		first, err := dial(ctx, g)
+		if err != nil {
+			return err
+		}
+		defer drop([]*client{first})
+		if err := first.spend(); err != nil {
+			return err
+		}
 	}
 	if p.empty, err = rssOf(t.pids()); err != nil {
 		return err
 	}
-	p.clients, err = dialAll(ctx, t, n)
-	defer drop(p.clients)
-	if err != nil {
-		return err
+	for i, g := range gateways {
+		some, err := dialAll(ctx, g, n*(i+1)/len(gateways)-n*i/len(gateways))
+		p.clients = append(p.clients, some...)
+		if err != nil {
+			return err
+		}
 	}
 	message := frame(p.payload)
 	for _, c := range p.clients {

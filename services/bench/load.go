@@ -18,6 +18,7 @@ import (
 type target struct {
 	name   string
 	addr   string         // host:port, plain TCP
+	more   []string       // the same, of further gateways of the target
 	path   string         // request target of the handshake
 	header string         // further header lines, each ended by CRLF
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
@@ -35,6 +36,17 @@ func (t *target) pids() []int {
 		ids = append(ids, f()...)
 	}
 	return ids
+}
+
+// gateways returns the target once for each of its gateways.
+func (t *target) gateways() []*target {
+	all := make([]*target, 0, 1+len(t.more))
+	for _, addr := range append([]string{t.addr}, t.more...) {
+		one := *t
+		one.addr, one.more = addr, nil
+		all = append(all, &one)
+	}
+	return all
 }
 
 // client is one WebSocket connection, reduced to what a measurement needs.

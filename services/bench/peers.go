@@ -118,7 +118,7 @@ func (p peer) starter(bin string, sessions int) func(context.Context, shape, str
 			return nil, stop, err
 		}
 		t = &target{addr: o.Listen, path: "/", procs: []func() []int{func() []int { return family(proc.cmd.Process.Pid) }}}
-		if err := waitEcho(ctx, t); err != nil {
+		if err := waitHandshake(ctx, t); err != nil {
 			b, _ := os.ReadFile(log)
 			return nil, proc.stop, fmt.Errorf("%s does not answer: %w\n%s", p.name, err, b)
 		}
@@ -155,8 +155,8 @@ func freeAddr() (addr string, err error) {
 	return "", fmt.Errorf("find a free port: %w", err)
 }
 
-// waitEcho waits until a target does handshakes.
-func waitEcho(ctx context.Context, t *target) error {
+// waitHandshake waits until a target does handshakes.
+func waitHandshake(ctx context.Context, t *target) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {

@@ -81,9 +81,9 @@ type process struct {
 	addr string // the address that it printed, if it prints one
 }
 
-// start runs a command that ends with the benchmark. Its output goes to log.
+// start runs a command that ends with the benchmark. Its output is appended to log.
 func start(ctx context.Context, log string, bin string, args ...string) (*process, error) {
-	f, err := os.Create(log)
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -27,20 +27,21 @@ const password = "only-for-this-benchmark"
 // stack is catalog, subscription and gateway as processes of their own on
 // loopback and SQLite.
 type stack struct {
-	dir                         string
-	catalog, subscription, edge string // addresses
-	signIn, users               string // addresses of subscription and catalog for users
-	procs                       []*process
-	gateway                     *process
+	dir                   string
+	catalog, subscription string   // addresses
+	edges                 []string // addresses of the gateways
+	signIn, users         string   // addresses of subscription and catalog for users
+	procs                 []*process
+	gateways              []*process
 }
 
 // startTidegate starts Tidegate in front of the backend, from the binaries in the
-// folder above dir, and returns the gateway with a token that it accepts. Only the
-// gateway's process counts; authentication and metering are on. stop is never nil.
-func startTidegate(ctx context.Context, dir, backend string, p promise) (t *target, stop func(), err error) {
+// folder above dir, with as many gateways, and returns them with a token that they accept.
+// Only the gateways' processes count; authentication and metering are on. stop is never nil.
+func startTidegate(ctx context.Context, dir, backend string, p promise, gateways int) (t *target, stop func(), err error) {
 	s := &stack{dir: dir}
 	stop = s.stop
-	if err := s.start(ctx); err != nil {
+	if err := s.start(ctx, gateways); err != nil {
 		return nil, stop, err
 	}
 	token, plan, err := s.publish(ctx, backend, p)
@@ -48,16 +49,17 @@ func startTidegate(ctx context.Context, dir, backend string, p promise) (t *targ
 		return nil, stop, err
 	}
 	t = &target{
-		name: "Tidegate", addr: s.edge, path: "/bench/1.0.0",
+		name: "Tidegate", addr: s.edges[0], more: s.edges[1:], path: "/bench/1.0.0",
 		header: "Authorization: Bearer " + token + "\r\n",
 		signIn: s.signIn, catalog: s.users, plan: plan,
-		procs: []func() []int{func() []int { return []int{s.gateway.cmd.Process.Pid} }},
 	}
-	if p == tight { // an echo would spend what there is
-		return t, stop, nil
+	for _, g := range s.gateways {
+		t.procs = append(t.procs, func() []int { return []int{g.cmd.Process.Pid} })
 	}
-	if err := waitEcho(ctx, t); err != nil {
-		return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
+	for _, g := range t.gateways() {
+		if err := waitHandshake(ctx, g); err != nil {
+			return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
+		}
 	}
 	return t, stop, nil
 }
@@ -80,7 +82,7 @@ func buildTidegate(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (s *stack) start(ctx context.Context) error {
+func (s *stack) start(ctx context.Context, gateways int) error {
 	master, admin := filepath.Join(s.dir, "master-key"), filepath.Join(s.dir, "password")
 	if _, err := seal.Create(master); err != nil {
 		return err
@@ -88,7 +90,7 @@ func (s *stack) start(ctx context.Context) error {
 	if err := os.WriteFile(admin, []byte(password), 0o600); err != nil {
 		return err
 	}
-	var free [6]string
+	free := make([]string, 4+2*gateways)
 	for i := range free {
 		addr, err := freeAddr()
 		if err != nil {
@@ -96,11 +98,8 @@ func (s *stack) start(ctx context.Context) error {
 		}
 		free[i] = addr
 	}
-	s.catalog, s.subscription, s.edge, s.signIn, s.users = free[0], free[1], free[2], free[3], free[4]
-	services := []struct {
-		name string
-		args []string
-	}{
+	s.catalog, s.subscription, s.signIn, s.users = free[0], free[1], free[2], free[3]
+	services := []service{
 		{"subscription", []string{
 			"-db", "sqlite:" + filepath.Join(s.dir, "subscription.db"), "-issuer", "https://localhost:9443",
 			"-admin-password-file", admin, "-master-key-file", master,
@@ -110,11 +109,15 @@ func (s *stack) start(ctx context.Context) error {
 			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
 			"-master-key-file", master, "-subscription", s.subscription, "-grpc", s.users, "-grpc-internal", s.catalog, "-ops", "",
 		}},
-		{"gateway", []string{
-			"-ws", s.edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
-			"-master-key-file", master, "-routes-file", filepath.Join(s.dir, "routes"),
-			"-dial-loopback", "-max-handshake-rate", "0", "-grpc", "", "-grpc-internal", free[5], "-ops", "", "-drain", "1s",
-		}},
+	}
+	for i := range gateways {
+		edge, internal := free[4+2*i], free[5+2*i]
+		s.edges = append(s.edges, edge)
+		services = append(services, service{"gateway", []string{
+			"-ws", edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
+			"-master-key-file", master, "-routes-file", filepath.Join(s.dir, fmt.Sprint("routes-", i)),
+			"-dial-loopback", "-max-handshake-rate", "0", "-grpc", "", "-grpc-internal", internal, "-ops", "", "-drain", "1s",
+		}})
 	}
 	for _, svc := range services {
 		p, err := start(ctx, s.logFile(svc.name), filepath.Join(filepath.Dir(s.dir), svc.name), svc.args...)
@@ -122,11 +125,20 @@ func (s *stack) start(ctx context.Context) error {
 			return err
 		}
 		s.procs = append(s.procs, p)
-		s.gateway = p
+		if svc.name == "gateway" {
+			s.gateways = append(s.gateways, p)
+		}
 	}
 	return nil
 }
 
+// service is a program and its options.
+type service struct {
+	name string
+	args []string
+}
+
+// logFile is where all processes of a service write.
 func (s *stack) logFile(name string) string { return filepath.Join(s.dir, name+".log") }
 
 // logs returns the logs of the services.
