@@ -82,6 +82,14 @@ func Unauthenticated(format string, a ...any) error { return newf(codes.Unauthen
 // Precondition says that the thing is in the wrong state for the action.
 func Precondition(format string, a ...any) error { return newf(codes.FailedPrecondition, format, a) }
 
+// PreconditionOf is a Precondition that one field of the thing does not meet; the field is
+// named as Invalid names one.
+func PreconditionOf(field, format string, a ...any) error {
+	f := find(Invalid(field, format, a...))
+	f.code = codes.FailedPrecondition
+	return f
+}
+
 // Aborted says that somebody else changed the thing first, as a stale etag shows.
 func Aborted(format string, a ...any) error { return newf(codes.Aborted, format, a) }
 

@@ -52,6 +52,7 @@ func TestKinds(t *testing.T) {
 		{fault.Denied("no"), codes.PermissionDenied, "no"},
 		{fault.Unauthenticated("who?"), codes.Unauthenticated, "who?"},
 		{fault.Precondition("published"), codes.FailedPrecondition, "published"},
+		{fault.PreconditionOf("plans", "must not be empty"), codes.FailedPrecondition, "plans: must not be empty"},
 		{fault.Aborted("stale"), codes.Aborted, "stale"},
 		{fault.Exhausted("full"), codes.ResourceExhausted, "full"},
 		{fault.Unavailable("later"), codes.Unavailable, "later"},

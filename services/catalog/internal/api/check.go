@@ -21,7 +21,7 @@ func checkAPI(old store.API, next *catalogv1.Api) error {
 		return err
 	}
 	if old.Published && next.GetContext() != old.Context {
-		return fault.Precondition("api.context: is fixed while the API has a published version")
+		return fault.PreconditionOf("api.context", "is fixed while the API has a published version")
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func checkErrorText(f *catalogv1.ErrorFrames) error {
 // checkPublished checks that a version, if it is published, can be used by somebody.
 func checkPublished(v store.Version) error {
 	if v.State == store.Published && len(v.Plans) == 0 && !v.Anonymous() && !v.Subscriptionless {
-		return fault.Precondition("version.plans: a published version needs a plan, unless its security is none or it is subscriptionless")
+		return fault.PreconditionOf("version.plans", "a published version needs a plan, unless its security is none or it is subscriptionless")
 	}
 	return nil
 }

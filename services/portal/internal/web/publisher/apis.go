@@ -101,35 +101,3 @@ func noAPIs(mayCreate bool) ui.Empty {
 		Action: &ui.Link{Text: "Create API", To: "/publisher/apis/new"}, Primary: true,
 	}
 }
-
-// apiView is one API with its versions.
-type apiView struct {
-	API      *catalogv1.Api
-	Versions []versionState
-	More     string
-	// Path is the API's page; MayCreate says whether the viewer may add a version.
-	Path      string
-	MayCreate bool
-}
-
-// api shows an API and its versions.
-func (p *pages) api() ui.Route {
-	t := ui.Parse[apiView](files, "templates/api.html")
-	return ui.Page("/publisher/apis/{api}", roles(), t, func(r *ui.Request) (ui.Answer, error) {
-		name := "apis/" + r.PathValue("api")
-		api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: name})
-		if err != nil {
-			return nil, absent(err)
-		}
-		list, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: name, PageToken: r.FormValue("page")})
-		if err != nil {
-			return nil, err
-		}
-		v := apiView{API: api, More: r.Next(list.GetNextPageToken()), Path: apiPath(name)}
-		v.MayCreate = r.Viewer.May(ui.Admin) || r.Viewer.May(ui.Creator) && api.GetOwner() == r.Viewer.Name
-		for _, one := range list.GetVersions() {
-			v.Versions = append(v.Versions, versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
-		}
-		return t.Page(ui.Head{Title: api.GetDisplayName(), Sub: api.GetDescription(), Crumbs: crumbs()}, v), nil
-	})
-}

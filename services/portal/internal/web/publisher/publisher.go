@@ -22,9 +22,9 @@ type pages struct{ *ui.Services }
 func Routes(s *ui.Services) []ui.Route {
 	p := &pages{s}
 	return []ui.Route{
-		p.apis(), p.newAPI(), p.api(), p.newVersion(),
-		p.overview(), p.lifecycle(), p.publish(), p.takeBack(),
-		p.endpoint(), p.checkEndpoint(), p.offered(),
+		p.apis(), p.newAPI(), p.api(), p.apiSettings(), p.transfer(), p.deleteAPI(), p.newVersion(),
+		p.overview(), p.lifecycle(), p.publish(), p.takeBack(), p.deleteVersion(),
+		p.endpoint(), p.checkEndpoint(), security().page(p), p.offered(), settings().page(p),
 		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
 		p.liveList(), p.closeSession(), p.records(), p.usage(),
 	}
@@ -91,7 +91,7 @@ func (v *version) head(tab string) ui.Head {
 		Crumbs: crumbs(ui.Link{Text: v.API.GetDisplayName(), To: apiPath(v.API.GetName())}),
 	}
 	for _, t := range []ui.Tab{
-		{Text: "Overview", To: v.Base}, {Text: "Endpoint", To: v.Base + "/endpoint"}, {Text: "Plans", To: v.Base + "/plans"},
+		{Text: "Overview", To: v.Base}, {Text: "Endpoint", To: v.Base + "/endpoint"}, {Text: "Security", To: v.Base + "/security"}, {Text: "Plans", To: v.Base + "/plans"}, {Text: "Settings", To: v.Base + "/settings"},
 		{Text: "Subscriptions", To: v.Base + "/subscriptions"}, {Text: "Live sessions", To: v.Base + "/sessions"}, {Text: "Records", To: v.Base + "/records"}, {Text: "Usage", To: v.Base + "/usage"},
 		{Text: "Lifecycle", To: v.Base + "/lifecycle"},
 	} {

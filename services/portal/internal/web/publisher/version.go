@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -79,8 +78,8 @@ func placeWords(p *catalogv1.CredentialPlace) string {
 // lifecycleView is what a version's life is.
 type lifecycleView struct {
 	*version
-	// MayPublish and MayTakeBack say what is offered.
-	MayPublish, MayTakeBack bool
+	// MayPublish, MayTakeBack and MayDelete say what is offered.
+	MayPublish, MayTakeBack, MayDelete bool
 	// Sessions are those that live now, -1 where that is not known.
 	Sessions int64
 }
@@ -93,7 +92,7 @@ func (p *pages) lifecycle() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		view := lifecycleView{version: v}
+		view := lifecycleView{version: v, MayDelete: !v.Published() && r.Viewer.May(ui.Creator) && v.mayChange(r)}
 		may := r.Viewer.May(ui.Publisher)
 		if view.MayPublish = may && !v.Published(); v.Published() {
 			view.MayTakeBack = may
@@ -116,6 +115,8 @@ func (p *pages) publish() ui.Route {
 		switch {
 		case err == nil:
 			return ui.Done(v.Base, "%s %s is published: clients can connect.", v.API.GetDisplayName(), v.Version.GetVersion()), nil
+		case ui.Names(err, "version.plans") && v.mayChange(r):
+			return ui.Redirect{To: v.Base + "/plans", Notice: notPublished(err)}, nil
 		case fault.Is(err, codes.InvalidArgument), fault.Is(err, codes.FailedPrecondition), fault.Is(err, codes.Aborted):
 			return ui.Redirect{To: v.Base + "/lifecycle", Notice: notPublished(err)}, nil
 		}
@@ -157,5 +158,5 @@ func (p *pages) takeBack() ui.Route {
 
 // notPublished says why a version was not published.
 func notPublished(err error) ui.Notice {
-	return ui.Notice{Kind: "warn", Text: "Not published: " + status.Convert(err).Message()}
+	return ui.Notice{Kind: "warn", Text: "Not published: " + ui.Said(err)}
 }

@@ -71,9 +71,6 @@ func (f *Filters) Time(name string) *timestamppb.Timestamp {
 	return nil
 }
 
-// Good reports whether nothing is wrong with the entries so far.
-func (f *Filters) Good() bool { return !f.refused }
-
 // Explain is that of a form, for the call that lists: it says at the entry what is wrong
 // with the filter.
 func (f *Filters) Explain(err error) error {

@@ -1,15 +1,18 @@
 package ui
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Form is a form with what the user has typed. A handler makes it anew for each request:
@@ -96,6 +99,8 @@ func NewForm(r *Request, fields ...Field) *Form {
 				field.Values = typed[field.Name]
 			case "password":
 				field.Value = typed.Get(field.Name)
+			case "textarea": // browsers end lines with both
+				field.Value = strings.TrimSpace(strings.ReplaceAll(typed.Get(field.Name), "\r\n", "\n"))
 			default:
 				field.Value = strings.TrimSpace(typed.Get(field.Name))
 			}
@@ -120,6 +125,50 @@ func (f *Form) Get(name string) string { return f.Field(name).Value }
 
 // All returns the entries of "choices".
 func (f *Form) All(name string) []string { return f.Field(name).Values }
+
+// Lines returns the lines of an entry that are not empty, which are the entry then: what
+// services say of one of them names the line.
+func (f *Form) Lines(name string) []string {
+	var lines []string
+	for line := range strings.Lines(f.Get(name)) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	f.Set(name, strings.Join(lines, "\n"))
+	return lines
+}
+
+// Bytes returns an entry that is a size, 0 for none. What is no size is said at the entry.
+func (f *Form) Bytes(name string) int64 { return entry(f, name, ParseBytes) }
+
+// Number returns an entry that is a whole number, 0 for none. What is none is said at the
+// entry.
+func (f *Form) Number(name string) int64 { return entry(f, name, ParseNumber) }
+
+// Span returns an entry that is a length of time, nil for none. What is none is said at
+// the entry.
+func (f *Form) Span(name string) *durationpb.Duration {
+	if d := entry(f, name, ParseSpan); f.Get(name) != "" {
+		return durationpb.New(d)
+	}
+	return nil
+}
+
+// entry reads an entry, and says at it what is wrong with it. An empty one is the zero.
+func entry[V any](f *Form, name string, parse func(string) (V, error)) (v V) {
+	if f.Get(name) == "" {
+		return v
+	}
+	v, err := parse(f.Get(name))
+	if err != nil {
+		f.Wrong(name, err.Error())
+	}
+	return v
+}
+
+// Good reports whether nothing is wrong with the entries so far.
+func (f *Form) Good() bool { return !f.refused }
 
 // Set changes an entry, such as a hidden etag.
 func (f *Form) Set(name, value string) { f.Field(name).Value = value }
@@ -166,18 +215,15 @@ func (f *Form) Explain(err error) error {
 	}
 	f.refused = true
 	var left []string
-	for _, d := range s.Details() {
-		bad, _ := d.(*errdetails.BadRequest)
-		for _, v := range bad.GetFieldViolations() {
-			if field := f.of(v.GetField()); field != nil {
-				field.Error = joined(field.Error, sentence(v.GetDescription()))
-			} else {
-				left = append(left, strings.TrimPrefix(v.GetField()+": ", ": ")+v.GetDescription())
-			}
+	for _, v := range violations(err) {
+		if field := f.of(v.GetField()); field != nil {
+			field.Error = joined(field.Error, field.line(v.GetField())+sentence(v.GetDescription()))
+		} else {
+			left = append(left, strings.TrimPrefix(v.GetField()+": ", ": ")+v.GetDescription())
 		}
 	}
 	if path, rest, ok := strings.Cut(s.Message(), ": "); ok && len(left) == 0 && !f.hasErrors() {
-		// Some say the field in the message alone, where its value is wrong only now.
+		// Some say the field in the message alone, where its value is taken.
 		if field := f.of(path); field != nil {
 			field.Error = sentence(rest)
 		}
@@ -192,6 +238,34 @@ func (f *Form) Explain(err error) error {
 		f.Problem = joined(p.Text, p.Advice)
 	}
 	return nil
+}
+
+// violations are what a call said of the fields of its request.
+func violations(err error) []*errdetails.BadRequest_FieldViolation {
+	var all []*errdetails.BadRequest_FieldViolation
+	for _, d := range status.Convert(err).Details() {
+		if bad, ok := d.(*errdetails.BadRequest); ok {
+			all = append(all, bad.GetFieldViolations()...)
+		}
+	}
+	return all
+}
+
+// Names reports whether a call failed because of the field at a path.
+func Names(err error, path string) bool {
+	return slices.ContainsFunc(violations(err), func(v *errdetails.BadRequest_FieldViolation) bool { return v.GetField() == path })
+}
+
+// Said is why a call failed, for a page that has no entry for the field that it is about.
+func Said(err error) string {
+	var texts []string
+	for _, v := range violations(err) {
+		texts = append(texts, v.GetDescription())
+	}
+	if len(texts) == 0 {
+		return status.Convert(err).Message()
+	}
+	return strings.Join(texts, "; ")
 }
 
 // requestID is the name of the entry that makes a form one that can be sent twice.
@@ -222,6 +296,17 @@ func (f *Form) of(path string) *Field {
 		}
 	}
 	return nil
+}
+
+// line names the line of a textarea that the path of a violation is about, as "Line 2: ".
+func (f *Field) line(path string) string {
+	_, rest, ok := strings.Cut(path, "[")
+	number, _, _ := strings.Cut(rest, "]")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || f.Kind != "textarea" {
+		return ""
+	}
+	return fmt.Sprintf("Line %d: ", n+1)
 }
 
 func (f *Form) hasErrors() bool {

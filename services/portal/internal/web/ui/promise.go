@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"fmt"
 	"time"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -118,30 +117,4 @@ func windowWords(w catalogv1.Quota_Window) string {
 		return "a month"
 	}
 	return "per window"
-}
-
-// Bytes writes a size exactly, in the greatest unit that it is whole in.
-func Bytes(n int64) string {
-	for _, u := range []struct {
-		size int64
-		name string
-	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
-		if n >= u.size && n%u.size == 0 {
-			return Number(n/u.size) + " " + u.name
-		}
-	}
-	return Plural(n, "byte")
-}
-
-// Span writes a length of time exactly, in the greatest unit that it is whole in.
-func Span(d time.Duration) string {
-	for _, u := range []struct {
-		size time.Duration
-		name string
-	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}} {
-		if d >= u.size && d%u.size == 0 {
-			return fmt.Sprintf("%d %s", d/u.size, u.name)
-		}
-	}
-	return d.String()
 }

@@ -1,0 +1,263 @@
+package publisher
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+// settingsView is a page with one form about a version or an API.
+type settingsView struct {
+	Form *ui.Form
+	// Heading is that of the form, To its address.
+	Heading, To string
+	// MayChange says whether the viewer may send it.
+	MayChange bool
+}
+
+// versionForm is a tab of a version with one form.
+type versionForm struct {
+	// tab is its text, path the end of its address, heading what stands above the form.
+	tab, path, heading string
+	// fields are the entries with what is stored. The first path of each is what it
+	// changes, below "version.".
+	fields func(*catalogv1.Version) []ui.Field
+	// set puts the entries into next; was is what is stored. What is wrong with one it says
+	// at the entry.
+	set func(form *ui.Form, was, next *catalogv1.Version)
+}
+
+// page shows and changes what the form is about. Only what differs from what is stored is
+// sent, as some of it needs more rights than the rest.
+func (f versionForm) page(p *pages) ui.Route {
+	t := ui.Parse[settingsView](files, "templates/settings.html")
+	return ui.FormPage("/publisher/apis/{api}/versions/{version}/"+f.path, roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		fields := append(f.fields(v.Version), ui.Field{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()})
+		form := ui.NewForm(r, fields...)
+		if r.Submitted() {
+			next := &catalogv1.Version{Name: v.Version.GetName(), Etag: form.Get("etag")}
+			f.set(form, v.Version, next)
+			if form.Good() {
+				err = p.save(r, next, changed(form, fields, "version."))
+				if err == nil {
+					return ui.Done(v.Base+"/"+f.path, "%s is saved. It holds for new sessions; live ones go on as they began.", v.name()), nil
+				}
+				if err := form.Explain(err); err != nil {
+					return nil, err
+				}
+			}
+			if form.Conflict {
+				form.Compare(v.Version.GetEtag(), stored(fields))
+			}
+		}
+		h := v.head(f.tab)
+		h.Status = form.Status()
+		return t.Page(h, settingsView{Form: form, Heading: f.heading, To: v.Base + "/" + f.path, MayChange: v.mayChange(r)}), nil
+	})
+}
+
+// save changes what differs of a version, if something does.
+func (p *pages) save(r *ui.Request, v *catalogv1.Version, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	_, err := p.Catalog.UpdateVersion(r.Context(), &catalogv1.UpdateVersionRequest{Version: v, UpdateMask: &fieldmaskpb.FieldMask{Paths: paths}})
+	return err
+}
+
+// mayChange reports whether the version is the viewer's to change.
+func (v *version) mayChange(r *ui.Request) bool {
+	return r.Viewer.May(ui.Admin) || v.API.GetOwner() == r.Viewer.Name
+}
+
+// changed are the paths, below prefix, of the entries that differ from what is stored.
+func changed(form *ui.Form, fields []ui.Field, prefix string) []string {
+	var paths []string
+	for i := range fields {
+		was := &fields[i]
+		if len(was.Paths) == 0 {
+			continue
+		}
+		is, path := form.Field(was.Name), strings.TrimPrefix(was.Paths[0], prefix)
+		if (is.Value != was.Value || !slices.Equal(is.Values, was.Values)) && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// stored are the entries as they are stored.
+func stored(fields []ui.Field) url.Values {
+	values := url.Values{}
+	for _, field := range fields {
+		switch field.Kind {
+		case "hidden":
+		case "choices":
+			values[field.Name] = field.Values
+		default:
+			values.Set(field.Name, field.Value)
+		}
+	}
+	return values
+}
+
+// leave empties an entry that belongs to another choice than is made now, where it is only
+// left over from what is stored. What was typed is for the service to refuse.
+func leave(form *ui.Form, name, was string) {
+	if form.Get(name) == was {
+		form.Set(name, "")
+	}
+}
+
+// settings are what is particular to a version, and how gateways hold its sessions.
+func settings() versionForm {
+	return versionForm{tab: "Settings", path: "settings", heading: "Settings", fields: settingsFields, set: func(form *ui.Form, was, v *catalogv1.Version) {
+		v.Description, v.Tags = form.Get("description"), form.Lines("tags")
+		v.MaxMessageBytes, v.MaxSessionAge = form.Bytes("max_message"), form.Span("max_age")
+		v.Pings = catalogv1.Version_Pings(choice(form, "pings", "PINGS_", catalogv1.Version_Pings_value))
+		v.BackendOptions = &catalogv1.BackendOptions{
+			Host:   catalogv1.BackendOptions_Host(choice(form, "host", "HOST_", catalogv1.BackendOptions_Host_value)),
+			Origin: catalogv1.BackendOptions_Origin(choice(form, "origin", "ORIGIN_", catalogv1.BackendOptions_Origin_value)),
+		}
+		if v.BackendOptions.Host != catalogv1.BackendOptions_HOST_FIXED {
+			leave(form, "fixed_host", was.GetBackendOptions().GetFixedHost())
+		}
+		v.BackendOptions.FixedHost = form.Get("fixed_host")
+		v.ErrorFrames = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_Template(choice(form, "error_frames", "TEMPLATE_", catalogv1.ErrorFrames_Template_value))}
+		if v.ErrorFrames.Template != catalogv1.ErrorFrames_TEMPLATE_TEXT {
+			leave(form, "error_text", was.GetErrorFrames().GetText())
+		}
+		v.ErrorFrames.Text = form.Get("error_text")
+	}}
+}
+
+// settingsFields are the entries of a version's settings.
+func settingsFields(v *catalogv1.Version) []ui.Field {
+	size, age := "", ""
+	if v.GetMaxMessageBytes() > 0 {
+		size = ui.Bytes(v.GetMaxMessageBytes())
+	}
+	if v.GetMaxSessionAge() != nil {
+		age = ui.Span(v.GetMaxSessionAge().AsDuration())
+	}
+	return []ui.Field{
+		{Name: "description", Label: "Description", Kind: "textarea", Max: 4096, Value: v.GetDescription(), Hint: "What is particular to this version.", Paths: []string{"version.description"}},
+		{Name: "tags", Label: "Tags", Kind: "textarea", Value: strings.Join(v.GetTags(), "\n"), Hint: "Words to find the version by: one on a line, at most 20.", Paths: []string{"version.tags"}},
+		{Name: "max_message", Label: "Greatest message", Max: 20, Value: size, Placeholder: "64 KiB", Hint: "Empty for that of the gateway. The smallest that a plan, the version or the gateway says holds.", Paths: []string{"version.max_message_bytes"}},
+		{Name: "max_age", Label: "Greatest age of a session", Max: 20, Value: age, Placeholder: "12 h", Hint: "1 s to 30 d, then the gateway closes it with 1012. Empty for none.", Paths: []string{"version.max_session_age"}},
+		{Name: "pings", Label: "Pings of the gateway", Kind: "select", Value: chosen(v.GetPings(), "PINGS_", "BOTH"), Options: []ui.Option{
+			{Value: "", Text: "To clients and backends"}, {Value: "CLIENTS", Text: "To clients"}, {Value: "BACKENDS", Text: "To backends"}, {Value: "OFF", Text: "To nobody"},
+		}, Hint: "Who is sent none is not idle for sending nothing.", Paths: []string{"version.pings"}},
+		{Name: "host", Label: "Host that backends get", Kind: "select", Value: chosen(v.GetBackendOptions().GetHost(), "HOST_", "ENDPOINT"), Options: []ui.Option{
+			{Value: "", Text: "That of the endpoint"}, {Value: "CLIENT", Text: "The one that the client asked for"}, {Value: "FIXED", Text: "A fixed one"},
+		}, Paths: []string{"version.backend_options.host"}},
+		{Name: "fixed_host", Label: "Fixed host", Code: true, Max: 255, Value: v.GetBackendOptions().GetFixedHost(), Placeholder: "app.example.com:8443", Hint: "Only for a fixed one.", Paths: []string{"version.backend_options.fixed_host", "version.backend_options"}},
+		{Name: "origin", Label: "Origin that backends get", Kind: "select", Value: chosen(v.GetBackendOptions().GetOrigin(), "ORIGIN_", "CLIENT"), Options: []ui.Option{
+			{Value: "", Text: "What the client sent"}, {Value: "NONE", Text: "None"}, {Value: "ENDPOINT", Text: "The backend's own"},
+		}, Paths: []string{"version.backend_options.origin"}},
+		{Name: "error_frames", Label: "When a message is dropped, clients are told", Kind: "select", Value: chosen(v.GetErrorFrames().GetTemplate(), "TEMPLATE_", ""), Options: []ui.Option{
+			{Value: "", Text: "In JSON, where no sub-protocol was agreed"}, {Value: "JSON", Text: "In JSON, at most once a second"}, {Value: "WSO2", Text: "As WSO2 API Manager does"},
+			{Value: "TEXT", Text: "A text of one's own"}, {Value: "NONE", Text: "Nothing"},
+		}, Paths: []string{"version.error_frames.template"}},
+		{Name: "error_text", Label: "Text of one's own", Max: 1000, Value: v.GetErrorFrames().GetText(), Hint: "Only for a text of one's own.", Paths: []string{"version.error_frames.text", "version.error_frames"}},
+	}
+}
+
+// chosen is a value of an enum as options have it; empty for the one that holds by default.
+func chosen(value interface{ String() string }, prefix, byDefault string) string {
+	name := strings.TrimPrefix(value.String(), prefix)
+	if name == byDefault || name == "UNSPECIFIED" {
+		return ""
+	}
+	return name
+}
+
+// choice is the number of an enum's value that an entry names. What is none is said at the
+// entry.
+func choice(form *ui.Form, name, prefix string, values map[string]int32) int32 {
+	if form.Get(name) == "" {
+		return 0
+	}
+	n, ok := values[prefix+form.Get(name)]
+	if !ok {
+		form.Wrong(name, "must be one of the list")
+	}
+	return n
+}
+
+// security is who may come in to a version.
+func security() versionForm {
+	return versionForm{tab: "Security", path: "security", heading: "Who may connect", fields: securityFields, set: func(form *ui.Form, _, v *catalogv1.Version) {
+		v.AllowedOrigins, v.Subscriptionless = form.Lines("origins"), form.Get("subscriptionless") == "on"
+		if form.Get("security") == "none" {
+			v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
+			return
+		}
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places(form.Get("places"))}}}}
+	}}
+}
+
+// The places of a token, as the form has them: in the order of the search.
+const (
+	headerFirst = "header query"
+	queryFirst  = "query header"
+)
+
+// securityFields are the entries of a version's security.
+func securityFields(v *catalogv1.Version) []ui.Field {
+	scheme, where := "oauth2", []string(nil)
+	for _, s := range v.GetSecurity() {
+		if s.GetNone() != nil {
+			scheme = "none"
+		}
+		for _, place := range s.GetOauth2().GetPlaces() {
+			if place.GetQuery() != nil {
+				where = append(where, "query")
+			} else {
+				where = append(where, "header")
+			}
+		}
+	}
+	if len(where) == 0 {
+		where = []string{headerFirst}
+	}
+	without := ""
+	if v.GetSubscriptionless() {
+		without = "on"
+	}
+	return []ui.Field{
+		{Name: "security", Label: "Clients prove who they are", Kind: "radio", Value: scheme, Options: []ui.Option{
+			{Value: "oauth2", Text: "With an access token", Hint: "OAuth 2.0, of an application"}, {Value: "none", Text: "Not at all", Hint: "everybody may connect"},
+		}, Paths: []string{"version.security"}},
+		{Name: "places", Label: "Where the token may be", Kind: "select", Value: strings.Join(where, " "), Options: []ui.Option{
+			{Value: headerFirst, Text: "The header Authorization, else the parameter access_token"}, {Value: queryFirst, Text: "The parameter access_token, else the header Authorization"},
+			{Value: "header", Text: "Only the header Authorization"}, {Value: "query", Text: "Only the parameter access_token"},
+		}, Hint: "Backends do not get it. Browsers cannot send the header.", Paths: []string{"version.security"}},
+		{Name: "subscriptionless", Label: "Applications need no subscription", Kind: "check", Value: without, Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}},
+			Hint: "Any valid token of an application enters, under a plan that is for this.", Paths: []string{"version.subscriptionless"}},
+		{Name: "origins", Label: "Allowed origins", Kind: "textarea", Code: true, Value: strings.Join(v.GetAllowedOrigins(), "\n"), Placeholder: "https://*.example.com",
+			Hint: "One on a line; empty for any. A client that sends no Origin is let in.", Paths: []string{"version.allowed_origins"}},
+	}
+}
+
+// places are those that an entry of the form names.
+func places(text string) []*catalogv1.CredentialPlace {
+	var all []*catalogv1.CredentialPlace
+	for _, name := range strings.FieldsSeq(text) {
+		if name == "query" {
+			all = append(all, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}})
+		} else {
+			all = append(all, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "Authorization"}}})
+		}
+	}
+	return all
+}
