@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	pages := web.PagesConfig{
 		Services: ui.NewServices(services.catalog, services.subscription, local.conn()), Key: key, FirstPassword: cfg.FirstPassword, Authority: cfg.Authority, Log: log,
 	}
-	pages.Console = console.New(console.Config{Services: pages.Services, Key: key, Log: log, Now: time.Now})
+	pages.Console = console.New(console.Config{Services: pages.Services, Key: key, Authority: cfg.Authority, Log: log, Now: time.Now})
 	handler, err := newHandler(ctx, services, local, pages, &cfg, log, reg)
 	if err != nil {
 		return err

@@ -45,6 +45,8 @@ type Config struct {
 	Key *seal.Key
 	// Roots are those of the gateways' certificates; nil means those of the system.
 	Roots *x509.CertPool
+	// Authority is as in devportal.Routes.
+	Authority string
 	// Log gets what goes wrong.
 	Log *slog.Logger
 	// Now is the clock.

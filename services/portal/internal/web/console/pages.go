@@ -13,6 +13,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -39,6 +40,7 @@ type consoleView struct {
 	Sandbox bool
 	// Published says that clients can connect.
 	Published bool
+	Snippets  snippet.View
 }
 
 // show shows the console of a version.
@@ -56,6 +58,7 @@ func (c *Console) show() ui.Route {
 		view := consoleView{
 			Base: r.URL.Path, Address: gatewayOf(v), Published: v.GetState() == catalogv1.Version_STATE_PUBLISHED,
 			Sandbox: len(v.GetEndpoints().GetSandbox()) > 0, Needs: true,
+			Snippets: snippet.Of(v, "https://"+r.Host+"/oauth2/token", c.Authority),
 		}
 		for _, s := range v.GetSecurity() {
 			view.Needs = view.Needs && s.GetNone() == nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -81,7 +82,7 @@ func (p *pages) rows(r *ui.Request, versions []*catalogv1.Version) ([]catalogueR
 	}
 	var rows []catalogueRow
 	for _, v := range versions {
-		row := catalogueRow{API: apis[apiOf(v.GetName())], Version: v, Path: versionPath(v.GetName()), Address: best(v.GetAddresses())}
+		row := catalogueRow{API: apis[apiOf(v.GetName())], Version: v, Path: versionPath(v.GetName()), Address: snippet.Best(v.GetAddresses())}
 		if row.API == nil {
 			continue // deleted since
 		}

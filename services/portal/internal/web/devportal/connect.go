@@ -6,21 +6,9 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
-
-// best is one of several addresses: one with TLS where there is one.
-func best(addresses []string) string {
-	for _, address := range addresses {
-		if strings.HasPrefix(address, "wss:") {
-			return address
-		}
-	}
-	for _, address := range addresses {
-		return address
-	}
-	return ""
-}
 
 // addressCopies are a version's addresses, to be copied.
 func addressCopies(v *catalogv1.Version) []ui.Copy {
@@ -32,31 +20,10 @@ func addressCopies(v *catalogv1.Version) []ui.Copy {
 	return all
 }
 
-// places are where clients of a version can show a token; none where they need none.
-func places(v *catalogv1.Version) []*catalogv1.CredentialPlace {
-	header := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "Authorization"}}}
-	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}}
-	usual := []*catalogv1.CredentialPlace{header, query}
-	if len(v.GetSecurity()) == 0 {
-		return usual
-	}
-	var all []*catalogv1.CredentialPlace
-	for _, s := range v.GetSecurity() {
-		switch {
-		case s.GetOauth2() == nil:
-		case len(s.GetOauth2().GetPlaces()) == 0:
-			all = append(all, usual...)
-		default:
-			all = append(all, s.GetOauth2().GetPlaces()...)
-		}
-	}
-	return all
-}
-
 // securityWords say what clients of a version show, where they need to.
 func securityWords(v *catalogv1.Version) string {
 	var words []string
-	for _, place := range places(v) {
+	for _, place := range snippet.Places(v) {
 		if q := place.GetQuery(); q != nil {
 			words = append(words, "the parameter "+q.GetName())
 		} else {
@@ -78,7 +45,7 @@ func (p *pages) wscat(v *catalogv1.Version) []ui.Copy {
 		n := strconv.Itoa(len(lines) + 1)
 		lines = append(lines, ui.Copy{ID: "wscat-" + n, What: "wscat line " + n, Value: text + "-c " + more, Wrap: true})
 	}
-	with := places(v)
+	with := snippet.Places(v)
 	for _, address := range v.GetAddresses() {
 		for _, place := range with {
 			if q := place.GetQuery(); q != nil {

@@ -2,6 +2,7 @@ package devportal
 
 import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -12,6 +13,7 @@ type versionView struct {
 	Plans     []planRow
 	Security  string
 	Lines     []ui.Copy
+	Snippets  snippet.View
 	// Subscriptions are those of the viewer's applications.
 	Subscriptions []*subscriptionv1.Subscription
 	// MayGenerate says whether the viewer may have keys, and clients need them.
@@ -34,6 +36,7 @@ func (p *pages) version() ui.Route {
 		}
 		v := versionView{
 			offer: o, Addresses: addressCopies(o.Version), Security: securityWords(o.Version), Lines: p.wscat(o.Version),
+			Snippets:    snippet.Of(o.Version, tokenEndpoint(r).Value, p.authority),
 			MayGenerate: r.Viewer.May(developers()...) && !o.Open(),
 		}
 		for _, plan := range o.Plans {

@@ -1,0 +1,470 @@
+// Package snippets runs the programs that pages show for a version.
+package snippets
+
+import (
+	"context"
+	"crypto/tls"
+	"go/format"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/cli"
+	"github.com/tidegatehq/tidegate/services/e2e/webtest"
+)
+
+// patience is how long a program may take. Only failures use it up.
+const patience = time.Minute
+
+// TestMain is the program tidegate where it is called so.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "tidegate" {
+		os.Exit(cli.Main(context.Background(), cli.Program{Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
+	os.Exit(m.Run())
+}
+
+// Ways in which the stand-in ends a connection, besides a close.
+const (
+	cut    = "cut"    // without a close
+	refuse = "refuse" // no handshake
+	aged   = "aged"   // cut, an hour after it was opened
+)
+
+// standIn takes the place of a gateway at the addresses of versions, and ends each
+// connection in the next of some ways.
+type standIn struct {
+	t        *testing.T
+	wss      string
+	cert     func() (*tls.Certificate, error)
+	mu       sync.Mutex
+	versions map[string]*version // by the first part of the path
+}
+
+// version is what the stand-in has for one version.
+type version struct {
+	ends   []string
+	tokens []string // those that were shown
+	clock  string   // file with the seconds of the program's clock
+}
+
+// newStandIn starts a stand-in, whose certificate is to come.
+func newStandIn(t *testing.T) *standIn {
+	t.Helper()
+	s := &standIn{t: t, versions: map[string]*version{}}
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(s)
+	_ = srv.Listener.Close()
+	srv.Listener = lis
+	srv.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert() }}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	_, port, _ := net.SplitHostPort(lis.Addr().String())
+	s.wss = "wss://localhost:" + port
+	return s
+}
+
+// ServeHTTP ends a connection in the next way.
+func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := strings.Split(r.URL.Path, "/")[1]
+	token := r.URL.Query().Get("access_token")
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		token = bearer
+	}
+	s.mu.Lock()
+	v := s.versions[name]
+	if v == nil || len(v.ends) == 0 {
+		s.mu.Unlock()
+		s.t.Errorf("%s connects once too often", r.URL.Path)
+		http.Error(w, "no more", http.StatusGone)
+		return
+	}
+	end := v.ends[0]
+	v.ends, v.tokens = v.ends[1:], append(v.tokens, token)
+	s.mu.Unlock()
+	if end == refuse {
+		http.Error(w, "no", http.StatusServiceUnavailable)
+		return
+	}
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		s.t.Errorf("%s: %v", name, err)
+		return
+	}
+	defer func() { _ = conn.CloseNow() }()
+	if name != "wscat" && name != "tidegate" { // a person would type there
+		if _, message, err := conn.Read(r.Context()); err != nil || string(message) != "hello" {
+			s.t.Errorf("%s sends %q, %v, want hello", name, message, err)
+		}
+	}
+	if err := conn.Write(r.Context(), websocket.MessageText, []byte("welcome "+end)); err != nil {
+		s.t.Errorf("%s: %v", name, err)
+	}
+	switch code, reason, _ := strings.Cut(end, " "); end {
+	case cut:
+	case aged:
+		if err := os.WriteFile(v.clock, []byte("3601"), 0o600); err != nil {
+			s.t.Error(err)
+		}
+	default:
+		n, err := strconv.Atoi(code)
+		if err != nil {
+			s.t.Error(err)
+		}
+		_ = conn.Close(websocket.StatusCode(n), reason)
+	}
+}
+
+// expect sets how the connections to a version end.
+func (s *standIn) expect(name, clock string, ends ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.versions[name] = &version{ends: ends, clock: clock}
+}
+
+// had returns the tokens that were shown, and the ends that did not come.
+func (s *standIn) had(name string) (tokens, left []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.versions[name].tokens, s.versions[name].ends
+}
+
+// TestPrograms copies each program from the page of a version, runs it before a gateway
+// that ends its connections one after the other, and compares how long it waits and which
+// tokens it shows. The programs are run as they are shown; what they wait with, draw with and
+// look at the time with is another thing in the files of testdata, and in Go, where that
+// cannot be, the names of these are exchanged.
+func TestPrograms(t *testing.T) {
+	gateway := newStandIn(t)
+	s := webtest.Start(t, "-catalog.gateway-urls", gateway.wss)
+	gateway.cert = sync.OnceValues(func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(filepath.Join(s.Data, "server.pem"), filepath.Join(s.Data, "server-key.pem"))
+		return &pair, err
+	})
+	b := s.User(t, "ann", identityv1.User_ROLE_SUBSCRIBER)
+	for _, c := range []struct {
+		name, file, what string
+		run              func(*testing.T, *place) *exec.Cmd
+	}{
+		{"browser", "browser.mjs", "the program for a web page", inPage},
+		{"node", "node.mjs", "the program for Node", inNode},
+		{"python", "client.py", "the program in Python", inPython},
+		{"go", "main.go", "the program in Go", inGo},
+		{"wscat", "wscat.bash", "the script with wscat", inShell},
+		{"tidegate", "tidegate.bash", "the script with tidegate", inShell},
+	} {
+		p := newPlace(t, c.file)
+		path := "/devportal/" + publish(t, s, c.name)
+		page := b.Open(path)
+		p.program, p.settings = page.Copied(c.what), page.Copied("the settings")
+		if !strings.Contains(p.program, gateway.wss+"/"+c.name+"/1.0.0") {
+			t.Fatalf("the page has no program for %s with its address:\n%s", c.name, p.program)
+		}
+		if shown := b.Open(path + "/console").Copied(c.what); shown != p.program {
+			t.Errorf("beside the console is another program for %s:\n%s", c.name, shown)
+		}
+		b.Open(path + "/wizard")
+		keys := b.Submit("Generate", "application", "", "name", "Program "+c.name)
+		if !strings.HasPrefix(p.settings, "export CLIENT_ID=… CLIENT_SECRET=…\n") {
+			t.Fatalf("the settings = %q", p.settings)
+		}
+		p.settings = strings.NewReplacer("ID=…", "ID="+keys.Copied("the client_id"), "SECRET=…", "SECRET="+keys.Copied("the secret")).Replace(p.settings)
+		p.env = append(p.env, "TOKENS="+keys.Copied("the token endpoint"))
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p.write(t, c.file, p.program+"\n")
+			cmd := c.run(t, p)
+			p.comesBack(t, gateway, c.name, cmd)
+			p.isReplaced(t, gateway, c.name, cmd)
+		})
+	}
+}
+
+// publish publishes a version and returns its name.
+func publish(t *testing.T, s *webtest.Tidegate, name string) string {
+	t.Helper()
+	catalog, ctx := catalogv1.NewCatalogServiceClient(s.Conn), s.As(t, "admin", s.Password)
+	plans, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
+		Version: "1.0.0", Plans: []string{plans.GetPlans()[0].GetName()},
+		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://backend.test"}}}},
+	}})
+	if err == nil {
+		_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.GetName()
+}
+
+// place is a folder in which a program runs.
+type place struct {
+	dir, file, program, settings string
+	env                          []string
+}
+
+func newPlace(t *testing.T, file string) *place {
+	t.Helper()
+	dir := t.TempDir()
+	p := &place{dir: dir, file: filepath.Join(dir, file)}
+	p.env = []string{"HOME=" + dir, "TIDEGATE_HOME=" + dir, "WAITS=" + p.waitsFile(), "CLOCK=" + p.clock(), "PYTHONDONTWRITEBYTECODE=1"}
+	for _, name := range []string{"TMPDIR", "GOCACHE", "GOFLAGS", "CGO_ENABLED"} {
+		if value, ok := os.LookupEnv(name); ok {
+			p.env = append(p.env, name+"="+value)
+		}
+	}
+	return p
+}
+
+func (p *place) clock() string     { return filepath.Join(p.dir, "clock") }
+func (p *place) waitsFile() string { return filepath.Join(p.dir, "waits") }
+
+// write writes a file beside the program.
+func (p *place) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shell returns the command that gives a program its settings and runs it.
+func (p *place) shell(t *testing.T, line string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "bash", append([]string{"-c", p.settings + "\n" + line, "bash"}, args...)...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, append(p.env, "PATH="+p.dir+":"+os.Getenv("PATH")), time.Second
+	return cmd
+}
+
+// run runs a program while its input stays open, and returns its waits in milliseconds.
+func (p *place) run(t *testing.T, cmd *exec.Cmd, gateway *standIn, name string, ends ...string) []int {
+	t.Helper()
+	p.write(t, "clock", "1")
+	p.write(t, "waits", "")
+	gateway.expect(name, p.clock(), ends...)
+	again := exec.CommandContext(t.Context(), cmd.Path, cmd.Args[1:]...)
+	again.Dir, again.Env, again.WaitDelay = cmd.Dir, cmd.Env, cmd.WaitDelay
+	stop := time.AfterFunc(patience, func() { _ = again.Process.Kill() })
+	defer stop.Stop()
+	in, err := again.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := again.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, p.program)
+	}
+	for _, end := range ends {
+		if end != refuse && !strings.Contains(string(out), "welcome "+end) {
+			t.Errorf("the message before %q is not shown:\n%s", end, out)
+		}
+	}
+	if _, left := gateway.had(name); len(left) > 0 {
+		t.Fatalf("the program has ended before %q:\n%s", left, out)
+	}
+	text, err := os.ReadFile(p.waitsFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waits []int
+	for line := range strings.FieldsSeq(string(text)) {
+		n, err := strconv.ParseFloat(line, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(p.file, ".bash") { // sleep takes seconds
+			n *= 1000
+		}
+		waits = append(waits, int(n+0.5))
+	}
+	return waits
+}
+
+// comesBack lets connections end in all ways after which there is another attempt, and
+// at last in one after which there is none.
+func (p *place) comesBack(t *testing.T, gateway *standIn, name string, cmd *exec.Cmd) {
+	ends := []string{
+		cut, refuse, "4001 EXPIRED ref=r", cut, cut, cut, cut, cut, "4003 THROTTLED ref=r retry=1500ms", "1012 DRAIN ref=r retry=250ms",
+		aged, "4006 BLOCKED ref=r",
+	}
+	// Half of what is the most, but for the gateway's hints.
+	want := []int{500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 1500, 250, 500}
+	if name == "wscat" { // it takes half a second each time, and goes on as tidegate does
+		ends, want = slices.Delete(ends, 3, 7), slices.Delete(want, 4, 8)
+		want[3] = 4000
+	}
+	waits := p.run(t, cmd, gateway, name, ends...)
+	if len(waits) != len(want) {
+		t.Fatalf("waits = %v, want %d", waits, len(want))
+	}
+	distinct := map[int]bool{}
+	for i, w := range waits {
+		drawn := strings.HasSuffix(p.file, ".bash") && ends[i] != "4003 THROTTLED ref=r retry=1500ms" && ends[i] != "1012 DRAIN ref=r retry=250ms"
+		if drawn && (w < 0 || w >= 2*want[i]) || !drawn && w != want[i] {
+			t.Errorf("after %q it waits for %d ms, want %d", ends[i], w, want[i])
+		}
+		distinct[w] = true
+	}
+	if len(distinct) < 5 {
+		t.Errorf("waits = %v, which are not drawn anew", waits)
+	}
+	tokens, _ := gateway.had(name)
+	for i, token := range tokens {
+		switch {
+		case token == "":
+			t.Errorf("connection %d shows no token", i)
+		case i > 0 && (ends[i-1] == refuse || strings.HasPrefix(ends[i-1], "4001")) == (token == tokens[i-1]):
+			t.Errorf("after %q the token is the same: %t", ends[i-1], token == tokens[i-1])
+		}
+	}
+}
+
+// isReplaced by another connection, and leaves it at that.
+func (p *place) isReplaced(t *testing.T, gateway *standIn, name string, cmd *exec.Cmd) {
+	for _, end := range []string{"4003 REPLACED ref=r", "1000 "} {
+		if waits := p.run(t, cmd, gateway, name, end); len(waits) != 0 {
+			t.Errorf("after %q it waits for %v, want an end", end, waits)
+		}
+	}
+}
+
+// missing skips a test, or fails it where the variable says that nothing may be missing.
+func missing(t *testing.T, variable, what string) {
+	t.Helper()
+	if os.Getenv(variable) == "1" {
+		t.Fatalf("%s, and %s=1", what, variable)
+	}
+	t.Skip(what)
+}
+
+// modules puts the packages of npm beside the program.
+func (p *place) modules(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		missing(t, "TIDEGATE_REQUIRE_NODE", "no Node on the path")
+	}
+	dir, err := filepath.Abs("../testdata/node/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".bin", "wscat")); err != nil {
+		missing(t, "TIDEGATE_REQUIRE_NODE", "no packages of npm: run npm ci --prefix services/e2e/testdata/node")
+	}
+	if err := os.Symlink(dir, filepath.Join(p.dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// beside puts a file of testdata beside the program.
+func (p *place) beside(t *testing.T, name, as string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, as, string(text))
+}
+
+func inNode(t *testing.T, p *place) *exec.Cmd {
+	p.modules(t)
+	p.beside(t, "prelude.mjs", "prelude.mjs")
+	return p.shell(t, `exec node --import ./prelude.mjs "$1"`, p.file)
+}
+
+// inPage runs what a page would: Node has all that it uses, and it is no module.
+func inPage(t *testing.T, p *place) *exec.Cmd {
+	p.modules(t)
+	p.beside(t, "prelude.mjs", "prelude.mjs")
+	p.beside(t, "page.mjs", "page.mjs")
+	script := strings.TrimSuffix(p.file, ".mjs") + ".cjs"
+	p.write(t, filepath.Base(script), p.program+"\n")
+	return p.shell(t, `exec node --import ./page.mjs "$1"`, script)
+}
+
+func inPython(t *testing.T, p *place) *exec.Cmd {
+	python := ""
+	for _, name := range []string{"/usr/bin/python3", "python3"} {
+		if exec.CommandContext(t.Context(), name, "-c", "import websockets").Run() == nil {
+			python = name
+			break
+		}
+	}
+	if python == "" {
+		missing(t, "TIDEGATE_REQUIRE_PYTHON", "no Python with websockets: install python3-websockets")
+	}
+	p.beside(t, "beside.py", "beside.py")
+	return p.shell(t, `exec "$1" beside.py "$2"`, python, p.file)
+}
+
+func inGo(t *testing.T, p *place) *exec.Cmd {
+	text := p.program + "\n"
+	if formatted, err := format.Source([]byte(text)); err != nil || string(formatted) != text {
+		t.Errorf("the program is not as gofmt writes it, %v:\n%s", err, formatted)
+	}
+	for from, to := range map[string]string{
+		"time.Sleep(": "sleep(", "rand.N(": "half(", "time.Now()": "now()", "time.Since(opened)": "now().Sub(opened)", "\t\"math/rand/v2\"\n": "",
+	} {
+		if !strings.Contains(text, from) {
+			t.Fatalf("the program has no %s", from)
+		}
+		text = strings.ReplaceAll(text, from, to)
+	}
+	p.write(t, "main.go", text)
+	p.beside(t, "beside.go.txt", "beside.go")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(p.dir, "program"), p.file, filepath.Join(p.dir, "beside.go"))
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, text)
+	}
+	return p.shell(t, "exec ./program")
+}
+
+// inShell runs a script with another sleep and date.
+func inShell(t *testing.T, p *place) *exec.Cmd {
+	if _, err := exec.LookPath("script"); err != nil && strings.Contains(p.file, "wscat") {
+		missing(t, "TIDEGATE_REQUIRE_SHELLS", "no program script on the path")
+	}
+	if strings.Contains(p.file, "wscat") {
+		p.env = append(p.env, "NODE_PATH="+p.modules(t))
+		if err := os.Symlink("node_modules/.bin/wscat", filepath.Join(p.dir, "wscat")); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(self, filepath.Join(p.dir, "tidegate")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.write(t, "sleep", "#!/bin/sh\nprintf '%s\\n' \"$1\" >>\"$WAITS\"\n")
+	p.write(t, "date", "#!/bin/sh\ncat \"$CLOCK\"\n")
+	return p.shell(t, `. "$1"`, p.file)
+}

@@ -1,0 +1,11 @@
+{{template "before" .}}
+{{- if not .Needs}}  tidegate connect {{word .Address}} 2>"$last"
+{{- else if eq .Header "Authorization"}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} 2>"$last"
+{{- else if .Header}}  tidegate connect {{word .Address}} -H @<(printf '%s: Bearer %s\n' {{word .Header}} "$TOKEN") 2>"$last"
+{{- else if eq .Query "access_token"}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} --query 2>"$last"
+{{- else}}  tidegate connect "{{.Address}}?{{.Query}}=$TOKEN" 2>"$last"
+{{- end}}
+  cat "$last" >&2
+  code=$(sed -n -e 's/.*losed: \([0-9]*\).*/\1/p' -e 's/.*broke without a close.*/1006/p' "$last")
+  hint=$(sed -n 's/.*losed: .* retry=\([0-9]*\)ms.*/\1/p' "$last")
+{{template "after" .}}

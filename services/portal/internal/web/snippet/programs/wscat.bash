@@ -1,0 +1,11 @@
+{{template "before" .}}  # wscat says why it ends to terminals only: script is one. On macOS: script -q "$last" wscat …
+{{- if not .Needs}}
+  script -qec {{word (print "wscat -c " (word .Address))}} "$last"
+{{- else if .Header}}
+  TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -H \"" .Header ": Bearer $TOKEN\"")}} "$last"
+{{- else}}
+  TOKEN=$TOKEN script -qec {{word (print "wscat -c \"" .Address "?" .Query "=$TOKEN\"")}} "$last"
+{{- end}}
+  code=$(sed -n 's/.*Disconnected (code: \([0-9]*\).*/\1/p' "$last")
+  hint=$(sed -n 's/.*Disconnected.* retry=\([0-9]*\)ms.*/\1/p' "$last")
+{{template "after" .}}

@@ -1,0 +1,153 @@
+// Package snippet has small programs that use a version, in several languages, for pages to
+// show. They connect again as the gateway's close codes ask for:
+//
+//	1006  the connection broke, or the handshake was refused: a wait of up to 1 s, then up
+//	      to 2 s, at last up to 60 s, each drawn anew (full jitter)
+//	4001  a new token, then as 1006
+//	4003, 1012  the wait that the reason has as retry=MS
+//	4003 without one, 4006, 1000  no further attempt
+//
+// What pages show is what package e2e/snippets runs.
+package snippet
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"strings"
+	"text/template"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/quote"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
+)
+
+//go:embed programs
+var files embed.FS
+
+// View is what the component "snippets" of pages takes.
+type View struct {
+	// Settings puts what the programs need into variables; it is empty where they need
+	// nothing.
+	Settings ui.Copy
+	Programs []Program
+	// Pages says that a web page can connect.
+	Pages bool
+}
+
+// Program is a program that uses a version.
+type Program struct {
+	// Title says what it is written in.
+	Title string
+	ui.Copy
+}
+
+// data is what the programs are made of.
+type data struct {
+	// Address is the version's, Tokens the token endpoint.
+	Address, Tokens string
+	// Needs says that clients show a token: in the Header or the parameter Query, one of
+	// which may be empty.
+	Needs         bool
+	Header, Query string
+}
+
+// Of returns the programs for a version, or none where it has no address. tokens is the URL
+// of the token endpoint; authority is the file with the certificate of the gateways'
+// authority, empty where programs trust it already.
+func Of(v *catalogv1.Version, tokens, authority string) View {
+	d := data{Address: Best(v.GetAddresses()), Tokens: tokens}
+	if d.Address == "" {
+		return View{}
+	}
+	for _, place := range Places(v) {
+		d.Needs = true
+		if h := place.GetHeader(); h != nil && d.Header == "" {
+			d.Header = h.GetName()
+		}
+		if q := place.GetQuery(); q != nil && d.Query == "" {
+			d.Query = q.GetName()
+		}
+	}
+	for _, s := range v.GetSecurity() {
+		d.Needs = d.Needs && s.GetNone() == nil
+	}
+	view := View{Pages: !d.Needs || d.Query != ""}
+	for _, p := range []struct{ file, id, title, what string }{
+		{"browser.js", "in-browser", "A web page", "the program for a web page"},
+		{"node.mjs", "in-node", "Node, with ws", "the program for Node"},
+		{"client.py", "in-python", "Python, with websockets", "the program in Python"},
+		{"main.go.txt", "in-go", "Go, with github.com/coder/websocket", "the program in Go"},
+		{"wscat.bash", "in-wscat", "A shell, with wscat", "the script with wscat"},
+		{"tidegate.bash", "in-tidegate", "A shell, with tidegate connect", "the script with tidegate"},
+	} {
+		if p.id != "in-browser" || view.Pages {
+			view.Programs = append(view.Programs, Program{p.title, ui.Copy{ID: p.id, What: p.what, Value: render(p.file, d), Wrap: true}})
+		}
+	}
+	var settings []string
+	if d.Needs {
+		settings = append(settings, "export CLIENT_ID=… CLIENT_SECRET=…")
+	}
+	if authority != "" && (d.Needs || strings.HasPrefix(d.Address, "wss:")) {
+		file := quote.Word(authority)
+		settings = append(settings, "export NODE_EXTRA_CA_CERTS="+file+" SSL_CERT_FILE="+file+" TIDEGATE_CA="+file)
+	}
+	view.Settings = ui.Copy{ID: "settings", What: "the settings", Value: strings.Join(settings, "\n"), Wrap: true}
+	return view
+}
+
+// render makes the text of a program. It panics on a file that is no template of data:
+// tests render all.
+func render(file string, d data) string {
+	t := template.New(file).Funcs(template.FuncMap{"quoted": quoted, "word": quote.Word})
+	t = template.Must(t.ParseFS(files, "programs/"+file, "programs/shell.sh"))
+	var out bytes.Buffer
+	if err := t.Execute(&out, d); err != nil {
+		panic(err)
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// quoted is a text as JavaScript, Python and Go write it.
+func quoted(text string) (string, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	err := e.Encode(text)
+	return strings.TrimSpace(out.String()), err
+}
+
+// Best is one of several addresses: one with TLS where there is one.
+func Best(addresses []string) string {
+	for _, address := range addresses {
+		if strings.HasPrefix(address, "wss:") {
+			return address
+		}
+	}
+	for _, address := range addresses {
+		return address
+	}
+	return ""
+}
+
+// Places are where clients of a version can show a token; none where they need none.
+func Places(v *catalogv1.Version) []*catalogv1.CredentialPlace {
+	header := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "Authorization"}}}
+	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}}
+	usual := []*catalogv1.CredentialPlace{header, query}
+	if len(v.GetSecurity()) == 0 {
+		return usual
+	}
+	var all []*catalogv1.CredentialPlace
+	for _, s := range v.GetSecurity() {
+		switch {
+		case s.GetOauth2() == nil:
+		case len(s.GetOauth2().GetPlaces()) == 0:
+			all = append(all, usual...)
+		default:
+			all = append(all, s.GetOauth2().GetPlaces()...)
+		}
+	}
+	return all
+}

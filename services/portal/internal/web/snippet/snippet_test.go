@@ -1,0 +1,66 @@
+package snippet_test
+
+import (
+	"go/format"
+	"os/exec"
+	"strings"
+	"testing"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
+)
+
+// TestPlaces renders the programs for all ways to show a token.
+func TestPlaces(t *testing.T) {
+	header := func(name string) *catalogv1.CredentialPlace {
+		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name}}}
+	}
+	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "key"}}}
+	none := &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
+	oauth2 := func(places ...*catalogv1.CredentialPlace) *catalogv1.SecurityScheme {
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places}}}
+	}
+	for name, c := range map[string]struct {
+		security []*catalogv1.SecurityScheme
+		has, not string
+		pages    bool
+	}{
+		"usual":           {nil, "gateway.test", "?key=", true},
+		"header":          {[]*catalogv1.SecurityScheme{oauth2(header("X-Token"))}, "X-Token", "Authorization", false},
+		"query":           {[]*catalogv1.SecurityScheme{oauth2(query)}, "?key=", "Authorization", true},
+		"none":            {[]*catalogv1.SecurityScheme{none}, "gateway.test", "oauth2/token", true},
+		"a token or none": {[]*catalogv1.SecurityScheme{oauth2(query), none}, "gateway.test", "?key=", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &catalogv1.Version{Addresses: []string{"ws://gateway.test/a'b/1", "wss://gateway.test/a'b/1"}, Security: c.security}
+			view := snippet.Of(v, "https://portal.test/oauth2/token", "/etc/ca file.pem")
+			if view.Pages != c.pages || len(view.Programs) != map[bool]int{true: 6, false: 5}[c.pages] {
+				t.Errorf("pages = %t with %d programs", view.Pages, len(view.Programs))
+			}
+			for _, p := range view.Programs {
+				if page := p.ID == "in-browser"; !page && !strings.Contains(p.Value, c.has) || strings.Contains(p.Value, c.not) || !strings.Contains(p.Value, "wss://") {
+					t.Errorf("%s:\n%s", p.Title, p.Value)
+				}
+				switch p.ID {
+				case "in-go":
+					if formatted, err := format.Source([]byte(p.Value + "\n")); err != nil || string(formatted) != p.Value+"\n" {
+						t.Errorf("not as gofmt writes it, %v:\n%s", err, p.Value)
+					}
+				case "in-wscat", "in-tidegate":
+					check := exec.CommandContext(t.Context(), "bash", "-n")
+					check.Stdin = strings.NewReader(p.Value)
+					if out, err := check.CombinedOutput(); err != nil {
+						t.Errorf("no script of bash, %v: %s\n%s", err, out, p.Value)
+					}
+				}
+			}
+		})
+	}
+	if view := snippet.Of(&catalogv1.Version{}, "", ""); len(view.Programs) > 0 {
+		t.Errorf("without an address there are %d programs", len(view.Programs))
+	}
+	local := snippet.Of(&catalogv1.Version{Addresses: []string{"ws://localhost:1/a"}, Security: []*catalogv1.SecurityScheme{none}}, "", "/ca.pem")
+	if local.Settings.Value != "" {
+		t.Errorf("programs without a token and without TLS need %q", local.Settings.Value)
+	}
+}
