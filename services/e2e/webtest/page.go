@@ -1,6 +1,8 @@
 package webtest
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,6 +21,19 @@ type Page struct {
 	Body string
 
 	root *html.Node
+}
+
+// ParsePage returns a page as it was answered to a request for an address.
+func ParsePage(resp *http.Response, to *url.URL) (*Page, error) {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	root, err := html.Parse(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	return &Page{Status: resp.StatusCode, URL: to, Header: resp.Header, Body: string(text), root: root}, nil
 }
 
 // Text returns the words of the page's main part.

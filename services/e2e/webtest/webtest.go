@@ -235,15 +235,9 @@ func (b *Browser) Do(method, path string, form url.Values, headers ...string) *P
 		b.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if b.Page, err = ParsePage(resp, resp.Request.URL); err != nil {
 		b.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	root, err := html.Parse(bytes.NewReader(text))
-	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	b.Page = &Page{Status: resp.StatusCode, URL: resp.Request.URL, Header: resp.Header, Body: string(text), root: root}
 	return b.Page
 }
 

@@ -56,7 +56,7 @@ func (c *Console) show() ui.Route {
 			return nil, err
 		}
 		view := consoleView{
-			Base: r.URL.Path, Address: gatewayOf(v), Published: v.GetState() == catalogv1.Version_STATE_PUBLISHED,
+			Base: r.URL.EscapedPath(), Address: gatewayOf(v), Published: v.GetState() == catalogv1.Version_STATE_PUBLISHED,
 			Sandbox: len(v.GetEndpoints().GetSandbox()) > 0, Needs: true,
 			Snippets: snippet.Of(v, "https://"+r.Host+"/oauth2/token", c.Authority),
 		}
