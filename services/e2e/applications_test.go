@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -20,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/e2e/browser"
 )
 
 // applications are APIs in front of the servers of testdata/node/applications.mjs.
@@ -196,10 +196,7 @@ func (a *applications) pythonClient(t *testing.T) {
 // browserPage opens a page in a browser, which talks to an API that takes its origin,
 // and is refused by one that takes another.
 func (a *applications) browserPage(t *testing.T) {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		missing(t, "TIDEGATE_REQUIRE_BROWSER", "no chromium on the path")
-	}
+	browser.Require(t)
 	var addresses struct {
 		Address string `json:"address"`
 		Refused string `json:"refused"`
@@ -217,18 +214,18 @@ func (a *applications) browserPage(t *testing.T) {
 	addresses.Strict, _ = a.publish(t, "Strict", "/strict", newStrictBackend(t), anonymous())
 	a.options = nil
 	t.Parallel()
-	ended := openPage(t, chromium, site+"/")
+	tab := chromium(t).Tab(t, site, a.user.stack.WS)
+	tab.Open("/")
 	want := "protocol one\ntext hello\nbinary 0,255\nlarge true\nclosed 4321 as you said true\nrefused 1006\nstrict own origin\n"
 	select {
 	case got := <-said:
 		if got != want {
 			t.Errorf("the page says\n%s\nwant\n%s", got, want)
 		}
-	case log := <-ended:
-		t.Errorf("chromium ended before the page said anything:\n%s", log)
 	case <-within(t).Done():
 		t.Error("the page says nothing")
 	}
+	tab.Complains("WebSocket connection to '" + a.user.stack.WS + "/other/") // refused, as it must be
 }
 
 // newStrictBackend starts a backend that checks the origin as its library does by
@@ -252,36 +249,19 @@ func newStrictBackend(t *testing.T) string {
 	return "ws" + strings.TrimPrefix(srv.URL, "http")
 }
 
-// openPage opens a page in a browser that reaches nothing but loopback and ends
-// with the test; flags are further ones. The channel has the browser's log, should it end before.
-func openPage(t *testing.T, chromium, url string, flags ...string) <-chan string {
+// chromium starts a browser that trusts the servers at these URLs and ends with the test.
+func chromium(t *testing.T, servers ...string) *browser.Chromium {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	cmd := exec.CommandContext(ctx, chromium, append(append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "--remote-debugging-port=0",
-		"--user-data-dir=" + t.TempDir()}, flags...), url)...)
-	var log strings.Builder
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = patience
-	if err := cmd.Start(); err != nil {
-		stop()
+	browser.Require(t)
+	for i, server := range servers {
+		servers[i] = strings.TrimPrefix(server, "https://")
+	}
+	b, err := browser.Start(context.WithoutCancel(t.Context()), servers...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan string, 1)
-	go func() {
-		_ = cmd.Wait()
-		ended <- log.String()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		stop()
-		for range ended {
-		}
-	})
-	return ended
+	t.Cleanup(b.Stop)
+	return b
 }
 
 // newSite serves the page, and the addresses that it asks for.

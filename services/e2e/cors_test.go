@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tidegatehq/tidegate/services/e2e/browser"
 )
 
 // TestBrowserClient runs the code of docs/browser.md in a page of another origin: it
@@ -17,13 +19,14 @@ func TestBrowserClient(t *testing.T) {
 	ours, strange := &site{}, &site{}
 	page, stranger := ours.start(t), strange.start(t)
 	s := start(t, newData(t), append(quick(), "-no-sample", "-portal.cors-origins", page)...).Stack
-	browser := s.newTab(t)
+	b := chromium(t, s.Portal)
 	a := &applications{user: s.admin(t), origins: []string{page}}
 	address, token := a.publish(t, "Page", "/page", newBackend(t))
 	ours.portal, ours.token, strange.portal = s.Portal, token, s.Portal
 
-	browser.open(t, page+"/")
-	got := browser.run(t, `(async () => {
+	tab := b.Tab(t, page, s.Portal, s.WS)
+	tab.Open("/")
+	got := browser.Read[string](tab, `(async () => {
 		const said = []
 		await signIn('admin', '`+s.password(t)+`')
 		await refresh()
@@ -53,11 +56,14 @@ func TestBrowserClient(t *testing.T) {
 	if got != want {
 		t.Errorf("the page says\n%s\nwant\n%s", got, want)
 	}
-	browser.open(t, stranger+"/")
-	got = browser.run(t, `signIn('admin', '`+s.password(t)+`').then(() => 'signed in', (e) => e.message)`)
+	tab.Complains("401") // calls that are refused, as they must be
+	tab = b.Tab(t, stranger, s.Portal)
+	tab.Open("/")
+	got = browser.Read[string](tab, `signIn('admin', '`+s.password(t)+`').then(() => 'signed in', (e) => e.message)`)
 	if got != "Failed to fetch" {
 		t.Errorf("a page that is not listed gets %q, want that it is kept from the answer", got)
 	}
+	tab.Complains("blocked by CORS policy")
 }
 
 // site is a website whose page has the code of docs/browser.md. Its fields are set

@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -42,6 +44,8 @@ type Tidegate struct {
 
 	tls  *tls.Config
 	logs *output
+	stop context.CancelFunc
+	code chan int // what the server ended with
 }
 
 // patience is how long a server may take to start or stop. Only failures use it up.
@@ -50,36 +54,60 @@ const patience = time.Minute
 // Start starts a server on SQLite that ends with the test; args are further flags.
 func Start(t testing.TB, args ...string) *Tidegate {
 	t.Helper()
-	s := &Tidegate{Data: filepath.Join(t.TempDir(), "data"), logs: &output{}}
+	s, err := Launch(filepath.Join(t.TempDir(), "data"), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Launch starts a server on SQLite for more than one test, with its data in a folder; args
+// are further flags. Stop ends it.
+func Launch(data string, args ...string) (*Tidegate, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	ready, code := make(chan standalone.Addresses, 1), make(chan int, 1)
+	s := &Tidegate{Data: data, logs: &output{}, stop: stop, code: make(chan int, 1)}
+	ready := make(chan standalone.Addresses, 1)
 	p := run.Program{Name: "tidegate", Stdout: io.Discard, Stderr: s.logs, Args: append([]string{
 		"-data", s.Data, "-https", "0", "-grpc", "0", "-ws", "0", "-wss", "0", "-ops", "", "-no-sample", "-drain", "100ms", "-gateway.report-every", "50ms",
 	}, args...)}
 	go func() {
-		code <- standalone.Serve(ctx, p, standalone.Options{Program: "tidegate", Ready: func(a standalone.Addresses) { ready <- a }})
+		s.code <- standalone.Serve(ctx, p, standalone.Options{Program: "tidegate", Ready: func(a standalone.Addresses) { ready <- a }})
 	}()
-	t.Cleanup(func() {
-		stop()
-		select {
-		case got := <-code:
-			if got != 0 {
-				t.Errorf("the server ended with %d:\n%s", got, s.logs)
-			}
-		case <-time.After(patience):
-			t.Errorf("the server does not end:\n%s", s.logs)
-		}
-	})
 	select {
 	case s.Addresses = <-ready:
-	case got := <-code:
-		code <- got
-		t.Fatalf("the server does not start:\n%s", s.logs)
+	case got := <-s.code:
+		stop()
+		return nil, fmt.Errorf("the server does not start, it ended with %d:\n%s", got, s.logs)
 	case <-time.After(patience):
-		t.Fatalf("the server is not ready:\n%s", s.logs)
+		stop()
+		return nil, fmt.Errorf("the server is not ready:\n%s", s.logs)
 	}
-	s.trust(t)
-	return s
+	if err := s.trust(); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// Stop ends the server, and is an error where it does not end well.
+func (s *Tidegate) Stop() error {
+	if s.Conn != nil {
+		_ = s.Conn.Close()
+	}
+	s.stop()
+	select {
+	case got := <-s.code:
+		if got != 0 {
+			return fmt.Errorf("the server ended with %d:\n%s", got, s.logs)
+		}
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("the server does not end:\n%s", s.logs)
+	}
 }
 
 // OnPostgres starts a server on Postgres, or skips the test where there is none.
@@ -95,32 +123,37 @@ func Each(t *testing.T, test func(t *testing.T, s *Tidegate)) {
 }
 
 // trust reads the server's authority and the first password, and connects.
-func (s *Tidegate) trust(t testing.TB) {
-	t.Helper()
+func (s *Tidegate) trust() error {
 	ca, err1 := os.ReadFile(filepath.Join(s.Data, "ca.pem"))
 	password, err2 := os.ReadFile(filepath.Join(s.Data, "admin-password"))
 	roots := x509.NewCertPool()
-	if err1 != nil || err2 != nil || !roots.AppendCertsFromPEM(ca) {
-		t.Fatal(err1, err2, "the data folder is not whole")
+	if err := errors.Join(err1, err2); err != nil || !roots.AppendCertsFromPEM(ca) {
+		return fmt.Errorf("the data folder is not whole: %w", err)
 	}
 	s.Password, s.tls = strings.TrimSpace(string(password)), certs.Modern()
 	s.tls.RootCAs = roots
-	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.tls.Clone())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	s.Conn = conn
+	var err error
+	s.Conn, err = grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(s.tls.Clone())))
+	return err
 }
 
 // As returns a context whose calls over Conn are a user's.
 func (s *Tidegate) As(t testing.TB, username, password string) context.Context {
 	t.Helper()
-	resp, err := identityv1.NewSignInServiceClient(s.Conn).SignIn(t.Context(), &identityv1.SignInRequest{Username: username, Password: password})
+	ctx, err := s.signIn(t.Context(), username, password)
 	if err != nil {
-		t.Fatalf("sign in as %s: %v", username, err)
+		t.Fatal(err)
 	}
-	return metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+resp.GetAccessToken())
+	return ctx
+}
+
+// signIn signs a user in, and returns a context whose calls over Conn are the user's.
+func (s *Tidegate) signIn(ctx context.Context, username, password string) (context.Context, error) {
+	resp, err := identityv1.NewSignInServiceClient(s.Conn).SignIn(ctx, &identityv1.SignInRequest{Username: username, Password: password})
+	if err != nil {
+		return nil, fmt.Errorf("sign in as %s: %w", username, err)
+	}
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+resp.GetAccessToken()), nil
 }
 
 // UserPassword is the password of those whom User adds.

@@ -3,7 +3,6 @@ package web_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,9 +11,7 @@ import (
 
 	"github.com/jba/templatecheck"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
-	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -53,97 +50,11 @@ func compressed(t *testing.T, text string) int {
 	return out.Len()
 }
 
-// world is a server with an API, and where it is.
-type world struct {
-	*webtest.Tidegate
-	api, version, user string // as pages have them in their addresses
-	offered            string // the version that is published
-	names              *strings.Replacer
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{Tidegate: webtest.Start(t)}
-	ctx := w.As(t, "admin", w.Password)
-	catalog := catalogv1.NewCatalogServiceClient(w.Conn)
-	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://backend.test"}}}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	plans, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	offered, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "2", Endpoints: v.GetEndpoints(), Plans: []string{plans.GetPlans()[0].GetName()},
-	}})
-	if err == nil {
-		_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: offered.GetName()})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.offered = ui.ID(offered.GetName())
-	me, err := identityv1.NewUserServiceClient(w.Conn).GetUser(ctx, &identityv1.GetUserRequest{Name: "users/me"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.api, w.version, w.user = ui.ID(api.GetName()), ui.ID(v.GetName()), ui.ID(me.GetName())
-	w.names = w.application(t, ctx, offered)
-	return w
-}
-
-// application adds an application with all that one has, and returns what puts their names
-// into patterns.
-func (w *world) application(t *testing.T, ctx context.Context, v *catalogv1.Version) *strings.Replacer {
-	t.Helper()
-	applications := subscriptionv1.NewApplicationServiceClient(w.Conn)
-	a, err := applications.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: "Buoys"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := subscriptionv1.NewSubscriptionServiceClient(w.Conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
-		Subscription: &subscriptionv1.Subscription{Application: a.GetName(), Version: v.GetName(), Plan: v.GetPlans()[0]},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := applications.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
-		Parent: a.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := applications.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
-		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.NewReplacer("{application}", ui.ID(a.GetName()), "{subscription}", ui.ID(s.GetName()),
-		"{client}", ui.ID(client.GetName()), "{secret}", ui.ID(secret.GetName()))
-}
-
-// path is a route's address with what the world has in it.
-func (w *world) path(pattern string) string {
-	if strings.HasPrefix(pattern, "/devportal/") || strings.Contains(pattern, "{subscription}") {
-		pattern = strings.Replace(pattern, "{version}", w.offered, 1)
-	}
-	pattern = w.names.Replace(pattern)
-	return strings.NewReplacer("{$}", "", "{api}", w.api, "{version}", w.version, "{user}", w.user, "{id}", "none", "{gateway}", "none", "{session}", "none", "{ref}", "none", "{service}", "none", "{number}", "none").Replace(pattern)
-}
-
 // TestEveryPageForEveryRole walks the table of pages: each is there for its roles, refused
 // to others, and leads those who have not signed in to the page where they can. What every
 // page must have is looked for in each.
 func TestEveryPageForEveryRole(t *testing.T) {
-	w := newWorld(t)
+	w := webtest.NewWorld(t, webtest.Start(t))
 	people := map[identityv1.User_Role]*webtest.Browser{
 		ui.Admin: w.User(t, "ada", ui.Admin), ui.Creator: w.User(t, "cleo", ui.Creator),
 		ui.Publisher: w.User(t, "pia", ui.Publisher), ui.Subscriber: w.User(t, "sue", ui.Subscriber),
@@ -152,7 +63,7 @@ func TestEveryPageForEveryRole(t *testing.T) {
 		if !strings.Contains(route.Method, http.MethodGet) {
 			continue
 		}
-		path := w.path(route.Pattern)
+		path := w.Path(route.Pattern)
 		if p := w.Browser(t).Open(path); !route.Public && p.URL.Path != "/signin" {
 			t.Errorf("%s without a sign-in leads to %s, want /signin", path, p.URL)
 		}
@@ -166,13 +77,13 @@ func TestEveryPageForEveryRole(t *testing.T) {
 			if p.Status != want && (want != http.StatusOK || p.Status != http.StatusNotFound) {
 				t.Errorf("%s for %s = %d, want %d:\n%s", path, ui.RoleName(role), p.Status, want, p.Text())
 			}
-			w.checkPage(t, b, p)
+			checkPage(t, b, p)
 		}
 	}
 }
 
 // checkPage looks for what every page has.
-func (w *world) checkPage(t *testing.T, b *webtest.Browser, p *webtest.Page) {
+func checkPage(t *testing.T, b *webtest.Browser, p *webtest.Page) {
 	t.Helper()
 	if p.Title() == "" || !strings.HasSuffix(p.Title(), "Tidegate") || p.H1() == "" || !strings.Contains(p.Body, `<html lang="en"`) {
 		t.Errorf("%s has title %q and h1 %q, want both, and its language", p.URL, p.Title(), p.H1())
@@ -211,7 +122,7 @@ func (w *world) checkPage(t *testing.T, b *webtest.Browser, p *webtest.Page) {
 
 // TestFormsOfOtherSites sends each form as another site's page would.
 func TestFormsOfOtherSites(t *testing.T) {
-	w := newWorld(t)
+	w := webtest.NewWorld(t, webtest.Start(t))
 	b := w.Browser(t)
 	b.SignIn("admin", w.Password)
 	cookie := b.Cookie("__Host-tidegate")
@@ -225,7 +136,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 			"Origin":         {"Sec-Fetch-Site", "", "Origin", "https://evil.example"},
 			"no origin":      {"Sec-Fetch-Site", "cross-site", "Origin", "null"},
 		} {
-			p := b.Do(http.MethodPost, w.path(route.Pattern), url.Values{"do": {"publish"}}, headers...)
+			p := b.Do(http.MethodPost, w.Path(route.Pattern), url.Values{"do": {"publish"}}, headers...)
 			if p.Status != http.StatusForbidden || !p.Has("another site") || p.Header.Get("Set-Cookie") != "" {
 				t.Errorf("%s by %s = %d %s, want 403", route.Pattern, name, p.Status, p.Text())
 			}
@@ -238,7 +149,7 @@ func TestFormsOfOtherSites(t *testing.T) {
 
 // TestAssets keeps what browsers load within its budget, and has them keep it.
 func TestAssets(t *testing.T) {
-	w := newWorld(t)
+	w := webtest.NewWorld(t, webtest.Start(t))
 	b := w.Browser(t)
 	p := b.Open("/signin")
 	scripts := 0
@@ -263,7 +174,7 @@ func TestAssets(t *testing.T) {
 
 // TestNoSuchPage says so to browsers in a page, and to programs as everywhere.
 func TestNoSuchPage(t *testing.T) {
-	w := newWorld(t)
+	w := webtest.NewWorld(t, webtest.Start(t))
 	b := w.Browser(t)
 	if p := b.Open("/nothing"); p.Status != http.StatusNotFound || p.H1() != "No such page" {
 		t.Errorf("a browser gets %d %q", p.Status, p.H1())

@@ -1,0 +1,246 @@
+package webtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/tidegatehq/tidegate/gen"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+)
+
+// World is a Tidegate in which there is one of each thing that pages show: an API with a
+// version that is published and one that is not, an application with all that one has, a
+// live session, the record of one that has ended, changes. All of it is the
+// administrator's.
+type World struct {
+	*Tidegate
+	// Offered is the name of the published version, Unpublished that of the other, and
+	// Application that of the application.
+	Offered, Unpublished, Application string
+	// Backend is the address of a backend that sends back what it gets.
+	Backend string
+
+	backend *httptest.Server
+	session *websocket.Conn
+	names   *strings.Replacer // puts names into the patterns of routes
+}
+
+// NewWorld fills a Tidegate for a test.
+func NewWorld(t testing.TB, s *Tidegate) *World {
+	t.Helper()
+	w, err := Fill(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+// Fill fills a Tidegate for more than one test. Close ends what that needs.
+func Fill(ctx context.Context, s *Tidegate) (*World, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	w := &World{Tidegate: s, backend: httptest.NewServer(http.HandlerFunc(echo))}
+	w.Backend = "ws" + strings.TrimPrefix(w.backend.URL, "http")
+	ctx, err := s.signIn(ctx, "admin", s.Password)
+	if err == nil {
+		err = w.fill(ctx)
+	}
+	if err != nil {
+		w.Close()
+		return nil, fmt.Errorf("fill the server: %w", err)
+	}
+	return w, nil
+}
+
+// Close ends the live session and the backend.
+func (w *World) Close() {
+	if w.session != nil {
+		_ = w.session.CloseNow()
+	}
+	w.backend.Close()
+}
+
+// echo is a backend that sends back what it gets, with the first sub-protocol that is
+// offered.
+func echo(w http.ResponseWriter, r *http.Request) {
+	offered := strings.FieldsFunc(r.Header.Get("Sec-WebSocket-Protocol"), func(c rune) bool { return c == ',' || c == ' ' })
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: offered})
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.CloseNow() }()
+	conn.SetReadLimit(1 << 20)
+	for {
+		kind, message, err := conn.Read(r.Context())
+		if err != nil || conn.Write(r.Context(), kind, message) != nil {
+			return
+		}
+	}
+}
+
+// filler makes calls one after the other until one fails.
+type filler struct {
+	ctx    context.Context
+	change string // the last one
+	err    error
+}
+
+// call makes a call, unless an earlier one has failed.
+func call[Q, R any](f *filler, method func(context.Context, Q, ...grpc.CallOption) (R, error), req Q) (resp R) {
+	if f.err != nil {
+		return resp
+	}
+	var header metadata.MD
+	resp, f.err = method(f.ctx, req, grpc.Header(&header))
+	if change := header.Get(gen.ChangeHeader); len(change) > 0 {
+		f.change = change[0]
+	}
+	if f.err != nil {
+		f.err = fmt.Errorf("%T: %w", req, f.err)
+	}
+	return resp
+}
+
+// until waits until something is so.
+func (f *filler) until(what string, is func() bool) {
+	for f.err == nil && !is() {
+		select {
+		case <-f.ctx.Done():
+			f.err = fmt.Errorf("%s: %w", what, errors.Join(f.err, f.ctx.Err()))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// fill makes all there is.
+func (w *World) fill(ctx context.Context) error {
+	f := &filler{ctx: ctx}
+	w.versions(f)
+	token, names := w.application(f)
+	if f.err != nil {
+		return f.err
+	}
+	sessions := gatewayv1.NewSessionServiceClient(w.Conn)
+	dial := func(token string) (*websocket.Conn, error) {
+		transport := &http.Transport{TLSClientConfig: w.tls.Clone()}
+		conn, _, err := websocket.Dial(ctx, w.WSS+"/echo/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
+			HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+		})
+		return conn, err
+	}
+	ended, err := dial(token)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if err := ended.Close(4321, "enough"); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	if _, err := dial("none"); err == nil {
+		return errors.New("a token that is none is taken")
+	}
+	if w.session, err = dial(token); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	var live, record string
+	f.until("the live session is listed", func() bool {
+		list := call(f, sessions.ListSessions, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"}).GetSessions()
+		if len(list) == 1 {
+			live = list[0].GetName() // gateways/{gateway}/sessions/{session}
+		}
+		return live != ""
+	})
+	f.until("the session is recorded", func() bool {
+		list := call(f, usagev1.NewUsageServiceClient(w.Conn).ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `refused = "false"`}).GetSessionRecords()
+		if len(list) > 0 {
+			record = list[0].GetName()
+		}
+		return record != ""
+	})
+	changes := call(f, changev1.NewChangeServiceClient(w.Conn).ListChanges, &changev1.ListChangesRequest{Parent: "services/catalog", PageSize: 1}).GetChanges()
+	me := call(f, identityv1.NewUserServiceClient(w.Conn).GetUser, &identityv1.GetUserRequest{Name: "users/me"})
+	signIns := call(f, identityv1.NewSignInServiceClient(w.Conn).ListSignIns, &identityv1.ListSignInsRequest{Parent: me.GetName()}).GetSignIns()
+	if f.err != nil {
+		return f.err
+	}
+	if len(changes) == 0 || len(signIns) == 0 {
+		return errors.New("there is no change or no sign-in")
+	}
+	gateway, session, _ := strings.Cut(strings.TrimPrefix(live, "gateways/"), "/sessions/")
+	w.names = strings.NewReplacer(append(names, "{$}", "", "{user}", id(me.GetName()), "{ref}", id(record), "{gateway}", gateway, "{session}", session,
+		"/sessions/{id}/", "/sessions/"+session+"/", "{id}", id(signIns[0].GetName()), "{service}", "catalog", "{number}", id(changes[0].GetName()))...)
+	return nil
+}
+
+// versions adds an API with two versions, of which one is published.
+func (w *World) versions(f *filler) {
+	catalog := catalogv1.NewCatalogServiceClient(w.Conn)
+	api := call(f, catalog.CreateApi, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo", Description: "Sends back what it gets."}})
+	plans := call(f, catalog.ListPlans, &catalogv1.ListPlansRequest{Filter: `display_name = "Gold"`}).GetPlans()
+	if f.err == nil && len(plans) == 0 {
+		f.err = errors.New("there is no plan Gold")
+		return
+	}
+	for _, version := range []string{"1", "2"} {
+		v := call(f, catalog.CreateVersion, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
+			Version: version, Plans: []string{plans[0].GetName()}, Description: "Text and bytes.", Tags: []string{"echo"},
+			Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: w.Backend}}}},
+		}})
+		w.Unpublished, w.Offered = w.Offered, v.GetName()
+	}
+	call(f, catalog.PublishVersion, &catalogv1.PublishVersionRequest{Name: w.Offered})
+}
+
+// application adds an application with all that one has, and returns a token of it, which
+// the gateway knows, and what stands for its names in patterns.
+func (w *World) application(f *filler) (token string, names []string) {
+	applications, catalog := subscriptionv1.NewApplicationServiceClient(w.Conn), catalogv1.NewCatalogServiceClient(w.Conn)
+	plans := call(f, catalog.GetVersion, &catalogv1.GetVersionRequest{Name: w.Offered}).GetPlans()
+	a := call(f, applications.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: "Buoys"}})
+	if f.err != nil {
+		return "", nil
+	}
+	s := call(f, subscriptionv1.NewSubscriptionServiceClient(w.Conn).CreateSubscription, &subscriptionv1.CreateSubscriptionRequest{
+		Subscription: &subscriptionv1.Subscription{Application: a.GetName(), Version: w.Offered, Plan: plans[0]},
+	})
+	client := call(f, applications.CreateOAuthClient, &subscriptionv1.CreateOAuthClientRequest{
+		Parent: a.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	secret := call(f, applications.CreateOAuthClientSecret, &subscriptionv1.CreateOAuthClientSecretRequest{
+		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
+	})
+	issued := call(f, subscriptionv1.NewTokenServiceClient(w.Conn).IssueApplicationToken, &subscriptionv1.IssueApplicationTokenRequest{Application: a.GetName(), Version: w.Offered})
+	call(f, changev1.NewChangeServiceClient(w.Conn).WaitChange, &changev1.WaitChangeRequest{Name: f.change})
+	w.Application = a.GetName()
+	return issued.GetAccessToken(), []string{
+		"{application}", id(a.GetName()), "{subscription}", id(s.GetName()), "{client}", id(client.GetName()), "{secret}", id(secret.GetName()),
+	}
+}
+
+// Path is a route's address with what the world has in it.
+func (w *World) Path(pattern string) string {
+	version := w.Unpublished
+	if strings.HasPrefix(pattern, "/devportal/") || strings.Contains(pattern, "{subscription}") || strings.Contains(pattern, "/sessions/") {
+		version = w.Offered
+	}
+	api, _, _ := strings.Cut(strings.TrimPrefix(version, "apis/"), "/")
+	return w.names.Replace(strings.NewReplacer("{api}", api, "{version}", id(version)).Replace(pattern))
+}
+
+// id is the last part of a resource name, as pages have it in their addresses.
+func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }

@@ -1,0 +1,94 @@
+package browsertest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/tidegatehq/tidegate/services/e2e/browser"
+	"github.com/tidegatehq/tidegate/services/e2e/webtest"
+)
+
+// shared is what all tests use. The first that needs it starts it, TestMain ends it.
+var shared struct {
+	once     sync.Once
+	err      error
+	world    *webtest.World
+	chromium *browser.Chromium
+}
+
+func TestMain(m *testing.M) {
+	data, err := os.MkdirTemp("", "tidegate-browser-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	startShared := func() { shared.err = start(filepath.Join(data, "data")) }
+	begin = func() { shared.once.Do(startShared) }
+	code := m.Run()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := os.RemoveAll(data); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// begin starts what is shared, once.
+var begin func()
+
+// start starts the server and the browser that trusts it.
+func start(data string) error {
+	server, err := webtest.Launch(data)
+	if err != nil {
+		return err
+	}
+	if shared.world, err = webtest.Fill(context.Background(), server); err != nil {
+		return err
+	}
+	portal, err := url.Parse(server.Portal)
+	if err != nil {
+		return err
+	}
+	shared.chromium, err = browser.Start(context.Background(), portal.Host)
+	return err
+}
+
+// stop ends what was started.
+func stop() error {
+	if shared.chromium != nil {
+		shared.chromium.Stop()
+	}
+	if shared.world == nil {
+		return nil
+	}
+	shared.world.Close()
+	return shared.world.Stop()
+}
+
+// newTab opens a tab in which nobody has signed in, and returns it with the server that all
+// tests share. What a test makes there has names of its own, and nothing that others use
+// changes.
+func newTab(t *testing.T) (*browser.Tab, *webtest.World) {
+	t.Helper()
+	w := world(t)
+	return shared.chromium.Tab(t, w.Portal), w
+}
+
+// world returns the server that all tests share, or skips the test where there is no
+// browser.
+func world(t *testing.T) *webtest.World {
+	t.Helper()
+	browser.Require(t)
+	begin()
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.world
+}
