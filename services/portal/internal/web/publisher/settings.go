@@ -252,7 +252,7 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 // places are those that an entry of the form names.
 func places(text string) []*catalogv1.CredentialPlace {
 	var all []*catalogv1.CredentialPlace
-	for _, name := range strings.FieldsSeq(text) {
+	for name := range strings.FieldsSeq(text) {
 		if name == "query" {
 			all = append(all, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}})
 		} else {
