@@ -81,6 +81,15 @@ func applicationPages(t *testing.T, w *world) {
 			t.Errorf("usage of %s: %d\n%s", span, p.Status, p.Text())
 		}
 	}
+	file := b.Click("Download as CSV")
+	lines := strings.Split(strings.TrimSpace(file.Body), "\n")
+	if cells := strings.Split(lines[len(lines)-1], ","); len(lines) != 2 || !strings.HasPrefix(lines[0], "start_time,sessions,messages_from_clients,messages_from_backends,") ||
+		cells[1] == "0" || cells[1] != cells[2] || cells[1] != cells[3] || cells[5] != "0" {
+		t.Errorf("the file of usage is %q, want as many sessions as messages each way", file.Body)
+	}
+	if got := file.Header.Get("Content-Disposition"); !strings.Contains(got, "usage-") || !strings.Contains(got, "-30d.csv") {
+		t.Errorf("the file of usage is called %q", got)
+	}
 
 	// Live sessions are closed here, and then there is a record.
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

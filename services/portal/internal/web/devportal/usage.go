@@ -1,11 +1,9 @@
 package devportal
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -26,13 +24,14 @@ type usageView struct {
 	More bool
 	// Sessions are those that live now, -1 where that is not known.
 	Sessions int64
+	// CSV is the address of the chart's numbers as a file.
+	CSV string
 }
 
 // usageRow is the usage of one version.
 type usageRow struct {
-	API, Version                      string
-	Sessions, Sent, Received, Refused int64
-	Bytes                             int64
+	API, Version string
+	ui.UsageRow
 }
 
 // quotaRow is what is left of a quota.
@@ -43,23 +42,6 @@ type quotaRow struct {
 	Used, Left string
 	Resets     *timestamppb.Timestamp
 	Observe    bool
-}
-
-// span is a time that usage is shown for, in steps.
-type span struct {
-	name, text string
-	all, step  time.Duration
-	// label is the form of times below the chart.
-	label string
-}
-
-func spans() []span {
-	return []span{
-		{"1h", "1 hour", time.Hour, time.Minute, "15:04"},
-		{"24h", "24 hours", 24 * time.Hour, 30 * time.Minute, "15:04"},
-		{"7d", "7 days", 7 * 24 * time.Hour, 6 * time.Hour, "2 Jan"},
-		{"30d", "30 days", 30 * 24 * time.Hour, 24 * time.Hour, "2 Jan"},
-	}
 }
 
 // mostRows is how many rows a table of usage or quotas has.
@@ -73,21 +55,17 @@ func (p *pages) usage() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		v, shown := usageView{application: a}, spans()[1]
-		for _, s := range spans() {
-			if r.FormValue("span") == s.name {
-				shown = s
-			}
-		}
-		for _, s := range spans() {
-			v.Spans = append(v.Spans, ui.Tab{Text: s.text, To: a.Base + "/usage?span=" + s.name, Current: s == shown})
-		}
-		filter := `application = "` + a.GetName() + `"`
-		// The newest step is the one that goes on now.
-		start := time.Now().Add(-shown.all).Truncate(shown.step).Add(shown.step)
-		if err := p.chart(r, filter, start, shown, &v); err != nil {
+		span, tabs := r.Span()
+		start, filter := span.Start(time.Now()), `application = "`+a.GetName()+`"`
+		steps, err := p.Usage.ListUsage(r.Context(), span.Request(filter, start))
+		if err != nil {
 			return nil, err
 		}
+		if r.FormValue("as") == "csv" {
+			return span.File(ui.ID(a.GetName()), steps.GetUsage())
+		}
+		v := usageView{application: a, Spans: tabs, CSV: a.Base + "/usage?span=" + span.Name + "&as=csv"}
+		v.Chart, v.Sent, v.Received = span.Chart(steps.GetUsage(), start)
 		if err := p.byVersion(r, filter, start, &v); err != nil {
 			return nil, err
 		}
@@ -101,30 +79,6 @@ func (p *pages) usage() ui.Route {
 	})
 }
 
-// chart draws messages over time.
-func (p *pages) chart(r *ui.Request, filter string, start time.Time, s span, v *usageView) error {
-	list, err := p.Usage.ListUsage(r.Context(), &usagev1.ListUsageRequest{
-		Filter: filter, StartTime: timestamppb.New(start), Step: durationpb.New(s.step), PageSize: 1000,
-	})
-	if err != nil {
-		return err
-	}
-	n := int(s.all / s.step)
-	c := ui.Chart{ID: "messages", Title: "Messages in the last " + s.text, First: make([]int64, n), Second: make([]int64, n)}
-	for i := range n {
-		c.Labels = append(c.Labels, start.Add(time.Duration(i)*s.step).UTC().Format(s.label))
-	}
-	for _, u := range list.GetUsage() {
-		if i := int(u.GetStartTime().AsTime().Sub(start) / s.step); i >= 0 && i < n {
-			c.First[i], c.Second[i] = int64(u.GetInbound().GetMessages()), int64(u.GetOutbound().GetMessages())
-			v.Sent, v.Received = v.Sent+c.First[i], v.Received+c.Second[i]
-		}
-	}
-	c.Desc = fmt.Sprintf("%s from clients and %s from backends, in steps of %s.", ui.Plural(v.Sent, "message"), ui.Plural(v.Received, "message"), ui.Span(s.step))
-	v.Chart = c
-	return nil
-}
-
 // byVersion adds the rows of the table beside the chart.
 func (p *pages) byVersion(r *ui.Request, filter string, start time.Time, v *usageView) error {
 	list, err := p.Usage.ListUsage(r.Context(), &usagev1.ListUsageRequest{
@@ -135,15 +89,7 @@ func (p *pages) byVersion(r *ui.Request, filter string, start time.Time, v *usag
 	}
 	v.More = list.GetNextPageToken() != ""
 	for _, u := range list.GetUsage() {
-		row := usageRow{
-			API: u.GetApiDisplayName(), Version: u.GetVersionString(), Sessions: int64(u.GetSessions()),
-			Sent: int64(u.GetInbound().GetMessages()), Received: int64(u.GetOutbound().GetMessages()),
-			Bytes: int64(u.GetInbound().GetPayloadBytes() + u.GetOutbound().GetPayloadBytes()),
-		}
-		for _, refused := range u.GetRefusedHandshakes() {
-			row.Refused += int64(refused.GetCount())
-		}
-		v.Rows = append(v.Rows, row)
+		v.Rows = append(v.Rows, usageRow{u.GetApiDisplayName(), u.GetVersionString(), ui.NewUsageRow(u)})
 	}
 	return nil
 }

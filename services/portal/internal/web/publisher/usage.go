@@ -1,9 +1,6 @@
 package publisher
 
 import (
-	"encoding/csv"
-	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -28,10 +25,10 @@ type usageView struct {
 	CSV string
 }
 
-// usageRow is the usage of one application, or of one step of the time.
+// usageRow is the usage of one application.
 type usageRow struct {
-	Application, User                        string
-	Sessions, Sent, Received, Bytes, Refused int64
+	Application, User string
+	ui.UsageRow
 }
 
 // mostUsers is how many applications the table has.
@@ -52,7 +49,7 @@ func (p *pages) usage() ui.Route {
 			return nil, err
 		}
 		if r.FormValue("as") == "csv" {
-			return usageFile(v, span, steps.GetUsage())
+			return span.File(v.Version.GetVersion(), steps.GetUsage())
 		}
 		view := usageView{version: v, Spans: tabs, CSV: v.Base + "/usage?span=" + span.Name + "&as=csv"}
 		view.Chart, view.Sent, view.Received = span.Chart(steps.GetUsage(), start)
@@ -64,42 +61,11 @@ func (p *pages) usage() ui.Route {
 		}
 		view.More = users.GetNextPageToken() != ""
 		for _, u := range users.GetUsage() {
-			view.Rows = append(view.Rows, usageOf(u))
+			view.Rows = append(view.Rows, usageRow{u.GetApplicationDisplayName(), u.GetUsername(), ui.NewUsageRow(u)})
 		}
 		if view.Sessions, err = p.liveSessions(r, v.Version.GetName()); err != nil {
 			return nil, err
 		}
 		return t.Page(v.head("Usage"), view), nil
 	})
-}
-
-// usageOf returns usage as tables show it.
-func usageOf(u *usagev1.Usage) usageRow {
-	row := usageRow{
-		Application: u.GetApplicationDisplayName(), User: u.GetUsername(), Sessions: int64(u.GetSessions()),
-		Sent: int64(u.GetInbound().GetMessages()), Received: int64(u.GetOutbound().GetMessages()),
-		Bytes: int64(u.GetInbound().GetPayloadBytes() + u.GetOutbound().GetPayloadBytes()),
-	}
-	for _, refused := range u.GetRefusedHandshakes() {
-		row.Refused += int64(refused.GetCount())
-	}
-	return row
-}
-
-// usageFile is the usage in steps of time as a file. A step without usage has no row.
-func usageFile(v *version, span ui.TimeSpan, usage []*usagev1.Usage) (ui.Answer, error) {
-	var out strings.Builder
-	w := csv.NewWriter(&out)
-	rows := [][]string{{"start_time", "sessions", "messages_from_clients", "messages_from_backends", "payload_bytes", "refused_handshakes"}}
-	for _, u := range usage {
-		row, cells := usageOf(u), []string{u.GetStartTime().AsTime().UTC().Format(time.RFC3339)}
-		for _, n := range []int64{row.Sessions, row.Sent, row.Received, row.Bytes, row.Refused} {
-			cells = append(cells, strconv.FormatInt(n, 10))
-		}
-		rows = append(rows, cells)
-	}
-	if err := w.WriteAll(rows); err != nil {
-		return nil, err
-	}
-	return ui.File{Name: "usage-" + v.Version.GetVersion() + "-" + span.Name + ".csv", Type: "text/csv; charset=utf-8", Body: []byte(out.String())}, nil
 }

@@ -1,7 +1,10 @@
 package ui
 
 import (
+	"encoding/csv"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -71,4 +74,40 @@ func (s TimeSpan) Chart(usage []*usagev1.Usage, start time.Time) (c Chart, sent,
 	}
 	c.Desc = fmt.Sprintf("%s from clients and %s from backends, in steps of %s.", Plural(sent, "message"), Plural(received, "message"), Span(s.Step))
 	return c, sent, received
+}
+
+// UsageRow is usage as tables show it.
+type UsageRow struct {
+	Sessions, Sent, Received, Bytes, Refused int64
+}
+
+// NewUsageRow adds up what the row of usage has.
+func NewUsageRow(u *usagev1.Usage) UsageRow {
+	row := UsageRow{
+		Sessions: int64(u.GetSessions()), Sent: int64(u.GetInbound().GetMessages()), Received: int64(u.GetOutbound().GetMessages()),
+		Bytes: int64(u.GetInbound().GetPayloadBytes() + u.GetOutbound().GetPayloadBytes()),
+	}
+	for _, refused := range u.GetRefusedHandshakes() {
+		row.Refused += int64(refused.GetCount())
+	}
+	return row
+}
+
+// File is usage in steps of the time, as CSV. A step without usage has no row. of says in
+// the file's name whose usage it is.
+func (s TimeSpan) File(of string, usage []*usagev1.Usage) (Answer, error) {
+	var out strings.Builder
+	w := csv.NewWriter(&out)
+	rows := [][]string{{"start_time", "sessions", "messages_from_clients", "messages_from_backends", "payload_bytes", "refused_handshakes"}}
+	for _, u := range usage {
+		row, cells := NewUsageRow(u), []string{u.GetStartTime().AsTime().UTC().Format(time.RFC3339)}
+		for _, n := range []int64{row.Sessions, row.Sent, row.Received, row.Bytes, row.Refused} {
+			cells = append(cells, strconv.FormatInt(n, 10))
+		}
+		rows = append(rows, cells)
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return nil, err
+	}
+	return File{Name: "usage-" + of + "-" + s.Name + ".csv", Type: "text/csv; charset=utf-8", Body: []byte(out.String())}, nil
 }
