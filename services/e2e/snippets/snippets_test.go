@@ -4,10 +4,14 @@ package snippets
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
 	"go/format"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +27,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/cli"
+	"github.com/tidegatehq/tidegate/services/e2e/browser"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 )
 
@@ -47,11 +52,15 @@ const (
 // standIn takes the place of a gateway at the addresses of versions, and ends each
 // connection in the next of some ways.
 type standIn struct {
-	t        *testing.T
-	wss      string
-	cert     func() (*tls.Certificate, error)
+	t    *testing.T
+	wss  string
+	cert func() (*tls.Certificate, error)
+	// authority is the file with the certificate of who signed it.
+	authority string
+
 	mu       sync.Mutex
 	versions map[string]*version // by the first part of the path
+	pages    map[string]http.HandlerFunc
 }
 
 // version is what the stand-in has for one version.
@@ -64,7 +73,7 @@ type version struct {
 // newStandIn starts a stand-in, whose certificate is to come.
 func newStandIn(t *testing.T) *standIn {
 	t.Helper()
-	s := &standIn{t: t, versions: map[string]*version{}}
+	s := &standIn{t: t, versions: map[string]*version{}, pages: map[string]http.HandlerFunc{}}
 	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +91,13 @@ func newStandIn(t *testing.T) *standIn {
 
 // ServeHTTP ends a connection in the next way.
 func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	page := s.pages[r.URL.Path]
+	s.mu.Unlock()
+	if page != nil {
+		page(w, r)
+		return
+	}
 	name := strings.Split(r.URL.Path, "/")[1]
 	token := r.URL.Query().Get("access_token")
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
@@ -131,6 +147,26 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// client returns one that trusts the authority of the stand-in's certificate.
+func (s *standIn) client(t *testing.T) *http.Client {
+	t.Helper()
+	text, err := os.ReadFile(s.authority)
+	roots := x509.NewCertPool()
+	if err != nil || !roots.AppendCertsFromPEM(text) {
+		t.Fatal(err, "no certificate of the authority")
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// serve serves something else than a version.
+func (s *standIn) serve(path string, page http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages[path] = page
+}
+
 // expect sets how the connections to a version end.
 func (s *standIn) expect(name, clock string, ends ...string) {
 	s.mu.Lock()
@@ -153,6 +189,7 @@ func (s *standIn) had(name string) (tokens, left []string) {
 func TestPrograms(t *testing.T) {
 	gateway := newStandIn(t)
 	s := webtest.Start(t, "-catalog.gateway-urls", gateway.wss)
+	gateway.authority = filepath.Join(s.Data, "ca.pem")
 	gateway.cert = sync.OnceValues(func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(filepath.Join(s.Data, "server.pem"), filepath.Join(s.Data, "server-key.pem"))
 		return &pair, err
@@ -160,16 +197,16 @@ func TestPrograms(t *testing.T) {
 	b := s.User(t, "ann", identityv1.User_ROLE_SUBSCRIBER)
 	for _, c := range []struct {
 		name, file, what string
-		run              func(*testing.T, *place) *exec.Cmd
+		run              func(*testing.T, *place) attempts
 	}{
-		{"browser", "browser.mjs", "the program for a web page", inPage},
+		{"browser", "browser.js", "the program for a web page", inPage},
 		{"node", "node.mjs", "the program for Node", inNode},
 		{"python", "client.py", "the program in Python", inPython},
 		{"go", "main.go", "the program in Go", inGo},
 		{"wscat", "wscat.bash", "the script with wscat", inShell},
 		{"tidegate", "tidegate.bash", "the script with tidegate", inShell},
 	} {
-		p := newPlace(t, c.file)
+		p := newPlace(t, gateway, c.name, c.file)
 		path := "/devportal/" + publish(t, s, c.name)
 		page := b.Open(path)
 		p.program, p.settings = page.Copied(c.what), page.Copied("the settings")
@@ -185,13 +222,16 @@ func TestPrograms(t *testing.T) {
 			t.Fatalf("the settings = %q", p.settings)
 		}
 		p.settings = strings.NewReplacer("ID=…", "ID="+keys.Copied("the client_id"), "SECRET=…", "SECRET="+keys.Copied("the secret")).Replace(p.settings)
-		p.env = append(p.env, "TOKENS="+keys.Copied("the token endpoint"))
+		p.keys = url.Values{
+			"grant_type": {"client_credentials"}, "client_id": {keys.Copied("the client_id")}, "client_secret": {keys.Copied("the secret")},
+			"endpoint": {keys.Copied("the token endpoint")},
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p.write(t, c.file, p.program+"\n")
-			cmd := c.run(t, p)
-			p.comesBack(t, gateway, c.name, cmd)
-			p.isReplaced(t, gateway, c.name, cmd)
+			run := c.run(t, p)
+			comesBack(t, gateway, c.name, run)
+			staysAway(t, run)
 		})
 	}
 }
@@ -221,16 +261,22 @@ func publish(t *testing.T, s *webtest.Tidegate, name string) string {
 	return v.GetName()
 }
 
+// attempts runs a program while its connections end in some ways, until it makes no
+// further attempt to connect. It returns the waits between them, in milliseconds.
+type attempts func(t *testing.T, ends ...string) []int
+
 // place is a folder in which a program runs.
 type place struct {
-	dir, file, program, settings string
-	env                          []string
+	gateway                            *standIn
+	name, dir, file, program, settings string
+	keys                               url.Values // what gets a token
+	env                                []string
 }
 
-func newPlace(t *testing.T, file string) *place {
+func newPlace(t *testing.T, gateway *standIn, name, file string) *place {
 	t.Helper()
 	dir := t.TempDir()
-	p := &place{dir: dir, file: filepath.Join(dir, file)}
+	p := &place{gateway: gateway, name: name, dir: dir, file: filepath.Join(dir, file)}
 	p.env = []string{"HOME=" + dir, "TIDEGATE_HOME=" + dir, "WAITS=" + p.waitsFile(), "CLOCK=" + p.clock(), "PYTHONDONTWRITEBYTECODE=1"}
 	for _, name := range []string{"TMPDIR", "GOCACHE", "GOFLAGS", "CGO_ENABLED"} {
 		if value, ok := os.LookupEnv(name); ok {
@@ -251,64 +297,66 @@ func (p *place) write(t *testing.T, name, text string) {
 	}
 }
 
-// shell returns the command that gives a program its settings and runs it.
-func (p *place) shell(t *testing.T, line string, args ...string) *exec.Cmd {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, "bash", append([]string{"-c", p.settings + "\n" + line, "bash"}, args...)...)
-	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, append(p.env, "PATH="+p.dir+":"+os.Getenv("PATH")), time.Second
-	return cmd
-}
-
-// run runs a program while its input stays open, and returns its waits in milliseconds.
-func (p *place) run(t *testing.T, cmd *exec.Cmd, gateway *standIn, name string, ends ...string) []int {
-	t.Helper()
-	p.write(t, "clock", "1")
-	p.write(t, "waits", "")
-	gateway.expect(name, p.clock(), ends...)
-	again := exec.CommandContext(t.Context(), cmd.Path, cmd.Args[1:]...)
-	again.Dir, again.Env, again.WaitDelay = cmd.Dir, cmd.Env, cmd.WaitDelay
-	stop := time.AfterFunc(patience, func() { _ = again.Process.Kill() })
-	defer stop.Stop()
-	in, err := again.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := again.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s\n%s", err, out, p.program)
-	}
-	for _, end := range ends {
-		if end != refuse && !strings.Contains(string(out), "welcome "+end) {
-			t.Errorf("the message before %q is not shown:\n%s", end, out)
-		}
-	}
-	if _, left := gateway.had(name); len(left) > 0 {
-		t.Fatalf("the program has ended before %q:\n%s", left, out)
-	}
-	text, err := os.ReadFile(p.waitsFile())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var waits []int
-	for line := range strings.FieldsSeq(string(text)) {
-		n, err := strconv.ParseFloat(line, 64)
+// shell runs the program by a line of bash that has its settings, with an input that stays
+// open.
+func (p *place) shell(line string, args ...string) attempts {
+	return func(t *testing.T, ends ...string) []int {
+		t.Helper()
+		p.write(t, "clock", "1")
+		p.write(t, "waits", "")
+		p.gateway.expect(p.name, p.clock(), ends...)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "bash", append([]string{"-c", p.settings + "\n" + line, "bash"}, args...)...)
+		cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, append(p.env, "PATH="+p.dir+":"+os.Getenv("PATH")), time.Second
+		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.HasSuffix(p.file, ".bash") { // sleep takes seconds
-			n *= 1000
+		defer in.Close()
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s", err, out, p.program)
 		}
-		waits = append(waits, int(n+0.5))
+		p.gateway.finished(t, p.name, string(out), ends)
+		text, err := os.ReadFile(p.waitsFile())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waits []int
+		for line := range strings.FieldsSeq(string(text)) {
+			n, err := strconv.ParseFloat(line, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if inBash(p.name) { // sleep takes seconds
+				n *= 1000
+			}
+			waits = append(waits, int(n+0.5))
+		}
+		return waits
 	}
-	return waits
+}
+
+// inBash reports whether a program is a script of bash.
+func inBash(name string) bool { return name == "wscat" || name == "tidegate" }
+
+// finished checks that a program has shown a message of each connection, and made all.
+func (s *standIn) finished(t *testing.T, name, out string, ends []string) {
+	t.Helper()
+	for _, end := range ends {
+		if end != refuse && !strings.Contains(out, "welcome "+end) {
+			t.Errorf("the message before %q is not shown:\n%s", end, out)
+		}
+	}
+	if _, left := s.had(name); len(left) > 0 {
+		t.Fatalf("the program has ended before %q:\n%s", left, out)
+	}
 }
 
 // comesBack lets connections end in all ways after which there is another attempt, and
 // at last in one after which there is none.
-func (p *place) comesBack(t *testing.T, gateway *standIn, name string, cmd *exec.Cmd) {
+func comesBack(t *testing.T, gateway *standIn, name string, run attempts) {
 	ends := []string{
 		cut, refuse, "4001 EXPIRED ref=r", cut, cut, cut, cut, cut, "4003 THROTTLED ref=r retry=1500ms", "1012 DRAIN ref=r retry=250ms",
 		aged, "4006 BLOCKED ref=r",
@@ -319,13 +367,13 @@ func (p *place) comesBack(t *testing.T, gateway *standIn, name string, cmd *exec
 		ends, want = slices.Delete(ends, 3, 7), slices.Delete(want, 4, 8)
 		want[3] = 4000
 	}
-	waits := p.run(t, cmd, gateway, name, ends...)
+	waits := run(t, ends...)
 	if len(waits) != len(want) {
 		t.Fatalf("waits = %v, want %d", waits, len(want))
 	}
 	distinct := map[int]bool{}
 	for i, w := range waits {
-		drawn := strings.HasSuffix(p.file, ".bash") && ends[i] != "4003 THROTTLED ref=r retry=1500ms" && ends[i] != "1012 DRAIN ref=r retry=250ms"
+		drawn := inBash(name) && ends[i] != "4003 THROTTLED ref=r retry=1500ms" && ends[i] != "1012 DRAIN ref=r retry=250ms"
 		if drawn && (w < 0 || w >= 2*want[i]) || !drawn && w != want[i] {
 			t.Errorf("after %q it waits for %d ms, want %d", ends[i], w, want[i])
 		}
@@ -345,10 +393,10 @@ func (p *place) comesBack(t *testing.T, gateway *standIn, name string, cmd *exec
 	}
 }
 
-// isReplaced by another connection, and leaves it at that.
-func (p *place) isReplaced(t *testing.T, gateway *standIn, name string, cmd *exec.Cmd) {
+// staysAway where another connection has taken its place, and where all is done.
+func staysAway(t *testing.T, run attempts) {
 	for _, end := range []string{"4003 REPLACED ref=r", "1000 "} {
-		if waits := p.run(t, cmd, gateway, name, end); len(waits) != 0 {
+		if waits := run(t, end); len(waits) != 0 {
 			t.Errorf("after %q it waits for %v, want an end", end, waits)
 		}
 	}
@@ -392,23 +440,60 @@ func (p *place) beside(t *testing.T, name, as string) {
 	p.write(t, as, string(text))
 }
 
-func inNode(t *testing.T, p *place) *exec.Cmd {
+func inNode(t *testing.T, p *place) attempts {
 	p.modules(t)
 	p.beside(t, "prelude.mjs", "prelude.mjs")
-	return p.shell(t, `exec node --import ./prelude.mjs "$1"`, p.file)
+	return p.shell(`exec node --import ./prelude.mjs "$1"`, p.file)
 }
 
-// inPage runs what a page would: Node has all that it uses, and it is no module.
-func inPage(t *testing.T, p *place) *exec.Cmd {
-	p.modules(t)
-	p.beside(t, "prelude.mjs", "prelude.mjs")
-	p.beside(t, "page.mjs", "page.mjs")
-	script := strings.TrimSuffix(p.file, ".mjs") + ".cjs"
-	p.write(t, filepath.Base(script), p.program+"\n")
-	return p.shell(t, `exec node --import ./page.mjs "$1"`, script)
+// inPage runs the program in a page of the developer's own server, which gets the tokens.
+func inPage(t *testing.T, p *place) attempts {
+	browser.Require(t)
+	before, err := os.ReadFile("testdata/page.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.gateway.serve("/", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "<!doctype html><html lang=en><title>Page</title><link rel=icon href=data:,><main></main><script>\n%s\n</script>", p.program)
+	})
+	client := p.gateway.client(t)
+	p.gateway.serve("/token", func(w http.ResponseWriter, _ *http.Request) {
+		answer, err := client.PostForm(p.keys.Get("endpoint"), p.keys)
+		var token struct {
+			Text string `json:"access_token"`
+		}
+		if err == nil {
+			defer answer.Body.Close()
+			err = json.NewDecoder(answer.Body).Decode(&token)
+		}
+		if err != nil {
+			t.Errorf("ask for a token: %v", err)
+		}
+		fmt.Fprint(w, token.Text)
+	})
+	address := strings.TrimPrefix(p.gateway.wss, "wss://")
+	chromium, err := browser.Start(context.WithoutCancel(t.Context()), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(chromium.Stop)
+	tab := chromium.Tab(t, "https://"+address)
+	tab.Before(string(before))
+	return func(t *testing.T, ends ...string) []int {
+		t.Helper()
+		p.gateway.expect(p.name, p.clock(), ends...)
+		tab.Open("/")
+		last := strings.TrimSpace("closed: " + ends[len(ends)-1])
+		tab.Until(fmt.Sprintf("ran.lines.at(-1)?.trim() === %q", last))
+		if slices.Contains(ends, refuse) {
+			tab.Complains("503")
+		}
+		p.gateway.finished(t, p.name, browser.Read[string](tab, `ran.lines.join("\n")`), ends)
+		return browser.Read[[]int](tab, "ran.waits")
+	}
 }
 
-func inPython(t *testing.T, p *place) *exec.Cmd {
+func inPython(t *testing.T, p *place) attempts {
 	python := ""
 	for _, name := range []string{"/usr/bin/python3", "python3"} {
 		if exec.CommandContext(t.Context(), name, "-c", "import websockets").Run() == nil {
@@ -420,10 +505,10 @@ func inPython(t *testing.T, p *place) *exec.Cmd {
 		missing(t, "TIDEGATE_REQUIRE_PYTHON", "no Python with websockets: install python3-websockets")
 	}
 	p.beside(t, "beside.py", "beside.py")
-	return p.shell(t, `exec "$1" beside.py "$2"`, python, p.file)
+	return p.shell(`exec "$1" beside.py "$2"`, python, p.file)
 }
 
-func inGo(t *testing.T, p *place) *exec.Cmd {
+func inGo(t *testing.T, p *place) attempts {
 	text := p.program + "\n"
 	if formatted, err := format.Source([]byte(text)); err != nil || string(formatted) != text {
 		t.Errorf("the program is not as gofmt writes it, %v:\n%s", err, formatted)
@@ -442,11 +527,11 @@ func inGo(t *testing.T, p *place) *exec.Cmd {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, text)
 	}
-	return p.shell(t, "exec ./program")
+	return p.shell("exec ./program")
 }
 
 // inShell runs a script with another sleep and date.
-func inShell(t *testing.T, p *place) *exec.Cmd {
+func inShell(t *testing.T, p *place) attempts {
 	if _, err := exec.LookPath("script"); err != nil && strings.Contains(p.file, "wscat") {
 		missing(t, "TIDEGATE_REQUIRE_SHELLS", "no program script on the path")
 	}
@@ -466,5 +551,5 @@ func inShell(t *testing.T, p *place) *exec.Cmd {
 	}
 	p.write(t, "sleep", "#!/bin/sh\nprintf '%s\\n' \"$1\" >>\"$WAITS\"\n")
 	p.write(t, "date", "#!/bin/sh\ncat \"$CLOCK\"\n")
-	return p.shell(t, `. "$1"`, p.file)
+	return p.shell(`. "$1"`, p.file)
 }
