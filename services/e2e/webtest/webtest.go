@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"golang.org/x/net/html"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -154,6 +155,29 @@ func (s *Tidegate) signIn(ctx context.Context, username, password string) (conte
 		return nil, fmt.Errorf("sign in as %s: %w", username, err)
 	}
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+resp.GetAccessToken()), nil
+}
+
+// Dial opens a WebSocket at an address of the server, with headers as names and values in
+// turn. Where the status of the answer is another than 101, the connection is nil.
+func (s *Tidegate) Dial(t testing.TB, to string, headers ...string) (conn *websocket.Conn, status int) {
+	t.Helper()
+	h := http.Header{}
+	for i := 0; i+1 < len(headers); i += 2 {
+		h.Add(headers[i], headers[i+1])
+	}
+	transport := &http.Transport{TLSClientConfig: s.tls.Clone()}
+	t.Cleanup(transport.CloseIdleConnections)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, resp, err := websocket.Dial(ctx, to, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: h}) //nolint:bodyclose // Dial has read the body
+	if resp == nil {
+		t.Fatalf("dial %s: %v", to, err)
+	}
+	if err != nil {
+		return nil, resp.StatusCode
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return conn, resp.StatusCode
 }
 
 // UserPassword is the password of those whom User adds.
