@@ -5,10 +5,6 @@ package admin
 import (
 	"embed"
 
-	"google.golang.org/grpc/codes"
-
-	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -43,35 +39,6 @@ func head(tab, title, sub string) ui.Head {
 		h.Tabs = append(h.Tabs, t)
 	}
 	return h
-}
-
-// absent says of a name that cannot be one that nothing has it: names here come from the
-// address of a page.
-func absent(err error) error {
-	if fault.Is(err, codes.InvalidArgument) {
-		return fault.NotFound("what this address names was not found")
-	}
-	return err
-}
-
-// away reports whether a service or gateway did not answer.
-func away(err error) bool {
-	return fault.Is(err, codes.Unavailable) || fault.Is(err, codes.DeadlineExceeded)
-}
-
-// countSessions counts the live sessions that a filter leaves, or returns -1 where a
-// gateway does not answer.
-func (p *pages) countSessions(r *ui.Request, filter string) (int64, error) {
-	resp, err := p.Sessions.CountSessions(r.Context(), &gatewayv1.CountSessionsRequest{
-		Parent: "gateways/-", GroupBy: "gateway", Filter: filter, ReturnPartialSuccess: true,
-	})
-	switch {
-	case away(err), err == nil && len(resp.GetUnreachable()) > 0:
-		return -1, nil
-	case err != nil:
-		return 0, err
-	}
-	return resp.GetTotal(), nil
 }
 
 // confirmView asks before something ends.

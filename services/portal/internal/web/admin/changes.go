@@ -107,7 +107,7 @@ func (p *pages) change() ui.Route {
 	return ui.Page(changesPath+"/{service}/{number}", roles(), t, func(r *ui.Request) (ui.Answer, error) {
 		c, err := p.Changes.GetChange(r.Context(), &changev1.GetChangeRequest{Name: "services/" + r.PathValue("service") + "/changes/" + r.PathValue("number")})
 		if err != nil {
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		row := newChangeRow(c, len(c.GetFieldChanges()))
 		return t.Page(ui.Head{

@@ -46,7 +46,7 @@ func (p *pages) overview() ui.Route {
 	return ui.Page("/admin", roles(), t, func(r *ui.Request) (ui.Answer, error) {
 		v := overviewView{}
 		list, err := p.Sessions.ListGateways(r.Context(), &gatewayv1.ListGatewaysRequest{ReturnPartialSuccess: true, PageToken: r.FormValue("page")})
-		if err != nil && !away(err) {
+		if err != nil && !ui.Away(err) {
 			return nil, err
 		}
 		v.Gateways, v.Unreachable, v.Unknown = list.GetGateways(), list.GetUnreachable(), err != nil
@@ -60,7 +60,7 @@ func (p *pages) overview() ui.Route {
 		}
 		v.Catalog, v.Granting = v.Services[0].Newest, v.Services[1].Newest
 		waiting, err := p.Users.ListUsers(r.Context(), &identityv1.ListUsersRequest{Filter: pending})
-		if err != nil && !away(err) {
+		if err != nil && !ui.Away(err) {
 			return nil, err
 		}
 		v.Pending, v.Waiting = len(waiting.GetUsers()), waiting.GetNextPageToken() != ""
@@ -77,7 +77,7 @@ func (p *pages) service(r *ui.Request, name string) (serviceState, error) {
 	if err == nil {
 		list, err = p.Changes.ListWatchers(r.Context(), &changev1.ListWatchersRequest{Parent: parent})
 	}
-	if away(err) {
+	if ui.Away(err) {
 		s.Away = true
 		return s, nil
 	}

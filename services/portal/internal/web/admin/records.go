@@ -2,13 +2,10 @@ package admin
 
 import (
 	"net/url"
-	"strconv"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -30,10 +27,8 @@ type recordsView struct {
 
 // recordRow is a session record in the list.
 type recordRow struct {
-	*usagev1.SessionRecord
-	Path, Reason string
-	// API is what users call the API and its version, or the path that led to none.
-	API string
+	ui.Record
+	Path string
 }
 
 // records lists ended sessions and refused handshakes, or leads to the one of a ref.
@@ -45,7 +40,7 @@ func (p *pages) records() ui.Route {
 		if v.Filters.Any() {
 			v.Empty = ui.Empty{Title: "No record found", Text: "No record has all of this.", Action: &ui.Link{Text: "Show all records", To: recordsPath}}
 		}
-		if ref := refOf(v.Filters.Get("ref")); ref != "" {
+		if ref := ui.RefOf(v.Filters.Get("ref")); ref != "" {
 			got, err := p.Usage.GetSessionRecord(r.Context(), &usagev1.GetSessionRecordRequest{Name: "sessionRecords/" + ref})
 			switch {
 			case err == nil:
@@ -66,28 +61,12 @@ func (p *pages) records() ui.Route {
 	})
 }
 
-// refOf returns the ref of what was pasted: a ref, the name of a record, or a close reason.
-func refOf(text string) string {
-	if _, after, ok := strings.Cut(text, "ref="); ok {
-		text, _, _ = strings.Cut(after, " ")
-	}
-	return strings.TrimPrefix(text, "sessionRecords/")
-}
-
 // recordFilters restrict the list of records.
 func recordFilters(r *ui.Request) *ui.Filters {
-	reasons := []ui.Option{{Value: "", Text: "All"}}
-	values := usagev1.EndReason(0).Descriptor().Values()
-	for i := range values.Len() {
-		if v := values.Get(i); v.Number() != 0 {
-			word := strings.TrimPrefix(string(v.Name()), "END_REASON_")
-			reasons = append(reasons, ui.Option{Value: word, Text: word})
-		}
-	}
 	return ui.NewFilters(r,
 		ui.Field{Name: "ref", Label: "Ref", Code: true, Placeholder: "finds one record"},
-		ui.Field{Name: "refused", Label: "Kind", Kind: "select", Options: []ui.Option{{Value: "", Text: "All"}, {Value: "false", Text: "Sessions"}, {Value: "true", Text: "Refused handshakes"}}},
-		ui.Field{Name: "end_reason", Label: "End reason", Kind: "select", Options: reasons},
+		ui.Field{Name: "refused", Label: "Kind", Kind: "select", Options: ui.RecordKinds()},
+		ui.Field{Name: "end_reason", Label: "End reason", Kind: "select", Options: ui.EndReasons()},
 		ui.Field{Name: "code", Label: "Code of the refusal", Code: true, Placeholder: "NOT_SUBSCRIBED"},
 		ui.Field{Name: "version", Label: "Version", Code: true, Placeholder: "apis/…/versions/…"},
 		ui.Field{Name: "application", Label: "Application", Code: true, Placeholder: "applications/…"},
@@ -115,48 +94,13 @@ func (p *pages) listRecords(r *ui.Request, v *recordsView) error {
 	}
 	v.More = r.Next(list.GetNextPageToken())
 	for _, one := range list.GetSessionRecords() {
-		v.Rows = append(v.Rows, recordRow{SessionRecord: one, Path: recordPath(one.GetName()), Reason: reason(one), API: apiOf(one)})
+		v.Rows = append(v.Rows, recordRow{ui.NewRecord(one), recordPath(one.GetName())})
 	}
 	return nil
 }
 
-// reason says why a session ended, or by its code why a handshake was refused.
-func reason(r *usagev1.SessionRecord) string {
-	if r.GetCode() != "" {
-		return r.GetCode()
-	}
-	return strings.TrimPrefix(r.GetEndReason().String(), "END_REASON_")
-}
-
-// apiOf says what a record is of.
-func apiOf(r *usagev1.SessionRecord) string {
-	if r.GetApiDisplayName() == "" {
-		return r.GetPath()
-	}
-	return strings.TrimSpace(r.GetApiDisplayName() + " " + r.GetVersionString())
-}
-
 // recordView is one record.
-type recordView struct {
-	*usagev1.SessionRecord
-	Reason, API string
-	// Facts are what is set besides.
-	Facts []fact
-	// OfVersion and OfApplication list the records of the same.
-	OfVersion, OfApplication string
-	// Decided says which limit decided, where one did.
-	Decided string
-	Limits  []limitRow
-}
-
-// fact is a value with its name.
-type fact struct{ Name, Value string }
-
-// limitRow is what a limit did to a session.
-type limitRow struct {
-	*usagev1.LimitUsage
-	Plan, Place string
-}
+type recordView struct{ Record ui.RecordPage }
 
 // record shows a record.
 func (p *pages) record() ui.Route {
@@ -164,88 +108,16 @@ func (p *pages) record() ui.Route {
 	return ui.Page(recordsPath+"/{ref}", roles(), t, func(r *ui.Request) (ui.Answer, error) {
 		got, err := p.Usage.GetSessionRecord(r.Context(), &usagev1.GetSessionRecordRequest{Name: "sessionRecords/" + r.PathValue("ref")})
 		if err != nil {
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
-		plans, err := p.planNames(r, got)
+		page, err := p.RecordPage(r, got)
 		if err != nil {
 			return nil, err
 		}
-		v := recordView{
-			SessionRecord: got, Reason: reason(got), API: apiOf(got), Facts: facts(got, plans),
-			OfVersion: ui.Filtered(recordsPath, "version", got.GetVersion()), OfApplication: ui.Filtered(recordsPath, "application", got.GetApplication()),
-		}
-		if l := got.GetDecidingLimit(); l != nil {
-			v.Decided = strings.TrimSuffix(strings.Join([]string{l.GetLimit() + " of the plan " + plans[l.GetPlan()] + " of the " + placeWord(l.GetPlace()), l.GetDetail()}, ": "), ": ")
-		}
-		for _, l := range got.GetLimits() {
-			v.Limits = append(v.Limits, limitRow{LimitUsage: l, Plan: plans[l.GetPlan()], Place: placeWord(l.GetPlace())})
-		}
+		page.OfVersion, page.OfApplication = ui.Filtered(recordsPath, "version", got.GetVersion()), ui.Filtered(recordsPath, "application", got.GetApplication())
 		return t.Page(ui.Head{
-			Title: ui.ID(got.GetName()), Sub: apiOf(got), Badges: []ui.Badge{{Kind: "tag", Text: v.Reason}},
+			Title: page.Ref, Sub: page.API, Badges: []ui.Badge{{Kind: "tag", Text: page.Word}},
 			Crumbs: []ui.Link{{Text: "Session records", To: recordsPath}},
-		}, v), nil
+		}, recordView{page}), nil
 	})
-}
-
-// placeWord says what a plan was given to.
-func placeWord(p catalogv1.PlanPlace) string {
-	return strings.ToLower(strings.TrimPrefix(p.String(), "PLAN_PLACE_"))
-}
-
-// planNames returns what users call the plans of a record, by their names. A plan that is
-// not there any more is called by its name.
-func (p *pages) planNames(r *ui.Request, of *usagev1.SessionRecord) (map[string]string, error) {
-	all := []string{of.GetPlan(), of.GetDecidingLimit().GetPlan()}
-	for _, l := range of.GetLimits() {
-		all = append(all, l.GetPlan())
-	}
-	names := map[string]string{}
-	var ask []string
-	for _, name := range once(all) {
-		if name != "" {
-			names[name], ask = name, append(ask, name)
-		}
-	}
-	if len(ask) == 0 {
-		return names, nil
-	}
-	got, err := p.Catalog.BatchGetPlans(r.Context(), &catalogv1.BatchGetPlansRequest{Names: ask, AllowMissing: true})
-	if err != nil && !away(err) {
-		return nil, err
-	}
-	for _, plan := range got.GetPlans() {
-		names[plan.GetName()] = plan.GetDisplayName()
-	}
-	return names, nil
-}
-
-// facts are what is set in a record besides what it is of.
-func facts(r *usagev1.SessionRecord, plans map[string]string) []fact {
-	number := func(n uint32) string {
-		if n == 0 {
-			return ""
-		}
-		return strconv.FormatUint(uint64(n), 10)
-	}
-	all := []fact{
-		{"Detail", r.GetDetail()}, {"Ended by", strings.ToLower(strings.TrimPrefix(r.GetEndedBy().String(), "PARTY_"))},
-		{"HTTP status", number(r.GetStatus())}, {"Host", r.GetHost()}, {"Path", r.GetPath()}, {"User-Agent", r.GetUserAgent()},
-		{"Close code from the client", number(r.GetCloseCodeFromClient())}, {"Close code to the client", number(r.GetCloseCodeToClient())},
-		{"Close code from the backend", number(r.GetCloseCodeFromBackend())}, {"Close code to the backend", number(r.GetCloseCodeToBackend())},
-		{"Client", r.GetClientAddress()}, {"Owner of the application", r.GetUsername()}, {"Plan", plans[r.GetPlan()]},
-		{"Session", r.GetSession()}, {"Subscription", r.GetSubscription()},
-	}
-	if r.GetTruncated() {
-		all = append(all, fact{"Truncated", "in the middle of a frame"})
-	}
-	if n := r.GetLeftOut(); n > 0 {
-		all = append(all, fact{"Later records left out", strconv.FormatInt(n, 10)})
-	}
-	var set []fact
-	for _, f := range all {
-		if f.Value != "" && f.Value != "unspecified" {
-			set = append(set, f)
-		}
-	}
-	return set
 }

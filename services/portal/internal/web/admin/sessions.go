@@ -79,7 +79,7 @@ func (p *pages) listSessions(r *ui.Request, v *sessionsView) error {
 	req.Filter = strings.Join(slices.DeleteFunc(terms, func(s string) bool { return s == "" }), " AND ")
 	list, err := p.Sessions.ListSessions(r.Context(), req)
 	switch {
-	case !req.GetReturnPartialSuccess() && away(err):
+	case !req.GetReturnPartialSuccess() && ui.Away(err):
 		v.Unreachable = []string{req.GetParent()}
 		return nil
 	case !req.GetReturnPartialSuccess() && fault.Is(err, codes.NotFound):
@@ -153,7 +153,7 @@ func (p *pages) displayNames(r *ui.Request, versions, apis, applications []strin
 		if err == nil {
 			of, err = p.Catalog.BatchGetApis(r.Context(), &catalogv1.BatchGetApisRequest{Names: apis, AllowMissing: true})
 		}
-		if err != nil && !away(err) {
+		if err != nil && !ui.Away(err) {
 			return nil, err
 		}
 		for _, api := range of.GetApis() {
@@ -168,7 +168,7 @@ func (p *pages) displayNames(r *ui.Request, versions, apis, applications []strin
 	}
 	if len(applications) > 0 {
 		got, err := p.Applications.BatchGetApplications(r.Context(), &subscriptionv1.BatchGetApplicationsRequest{Names: applications, AllowMissing: true})
-		if err != nil && !away(err) {
+		if err != nil && !ui.Away(err) {
 			return nil, err
 		}
 		for _, a := range got.GetApplications() {
@@ -209,11 +209,11 @@ func (p *pages) closeSession() ui.Route {
 			case fault.Is(err, codes.NotFound):
 				return ui.Redirect{To: sessionsPath, Notice: ui.Notice{Text: "That session had ended before."}}, nil
 			}
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		s, err := p.Sessions.GetSession(r.Context(), &gatewayv1.GetSessionRequest{Name: name})
 		if err != nil {
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		rows, err := p.sessionRows(r, []*gatewayv1.Session{s})
 		if err != nil {

@@ -79,7 +79,7 @@ func userBadge(u *identityv1.User) ui.Badge {
 // get reads the user that a request's path names.
 func (p *pages) get(r *ui.Request) (*identityv1.User, error) {
 	u, err := p.Users.GetUser(r.Context(), &identityv1.GetUserRequest{Name: pathUser(r)})
-	return u, absent(err)
+	return u, ui.Absent(err)
 }
 
 // pathUser is the name of the user that a request's path names.
@@ -186,7 +186,7 @@ func (p *pages) act(verb, done string, do func(r *ui.Request, name, etag string)
 	return ui.Action(usersPath+"/{user}/"+verb, roles(), func(r *ui.Request) (ui.Answer, error) {
 		u, err := do(r, pathUser(r), r.PostForm.Get("etag"))
 		if err != nil {
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		to := userPath(u.GetName())
 		if r.PostForm.Get("from") == "list" {
@@ -255,7 +255,7 @@ func (p *pages) ending(verb, button, done, text string, do func(r *ui.Request, n
 			}
 			return nil, err
 		}
-		sessions, err := p.countSessions(r, `user = "`+u.GetName()+`"`)
+		sessions, err := p.AllLiveSessions(r, `user = "`+u.GetName()+`"`)
 		if err != nil {
 			return nil, err
 		}
@@ -275,7 +275,7 @@ func (p *pages) endSignIn() ui.Route {
 	return ui.Action(usersPath+"/{user}/sign-ins/{id}/end", roles(), func(r *ui.Request) (ui.Answer, error) {
 		_, err := p.SignIns.DeleteSignIn(r.Context(), &identityv1.DeleteSignInRequest{Name: pathUser(r) + "/signIns/" + r.PathValue("id")})
 		if err != nil && !fault.Is(err, codes.NotFound) { // it may have ended by itself
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		return ui.Done(userPath(pathUser(r)), "That sign-in has ended."), nil
 	})

@@ -24,7 +24,7 @@ type apiView struct {
 // getAPI reads the API that a request's path names.
 func (p *pages) getAPI(r *ui.Request) (*catalogv1.Api, error) {
 	api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: "apis/" + r.PathValue("api")})
-	return api, absent(err)
+	return api, ui.Absent(err)
 }
 
 // apiHead is the head of an API's pages; tab is the one that is shown.
@@ -206,7 +206,7 @@ func (p *pages) sessionsOf(r *ui.Request, versions []*catalogv1.Version) (sum in
 	if len(versions) == 0 {
 		return 0, nil
 	}
-	counts, err := p.counts(r, "version", namesOf(versions)...)
+	counts, err := p.LiveSessions(r, "version", namesOf(versions)...)
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"html/template"
 	"strings"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -26,6 +27,10 @@ type apiRow struct {
 	States []versionState
 	// Sessions are those of these versions that live now, -1 where that is not known.
 	Sessions int64
+	// Messages are those of the last 24 hours, -1 where there are too many versions to ask
+	// about; Day draws them.
+	Messages int64
+	Day      template.HTML
 }
 
 // versionState is a version and its state.
@@ -53,33 +58,67 @@ func (p *pages) apis() ui.Route {
 		if query != "" {
 			v.Empty = ui.Empty{Title: "No API has “" + query + "” in it", Text: "Names and contexts of your own APIs were searched.", Action: &ui.Link{Text: "Show all APIs", To: "/publisher"}}
 		}
-		states, live := map[string][]versionState{}, map[string]int64{}
-		if len(list.GetApis()) > 0 {
-			versions, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", Filter: mine, PageSize: mostVersions})
-			if err != nil {
-				return nil, err
-			}
-			counts, err := p.counts(r, "version", namesOf(versions.GetVersions())...)
-			if err != nil {
-				return nil, err
-			}
-			for _, one := range versions.GetVersions() {
-				api, _, _ := strings.Cut(one.GetName(), "/versions/")
-				states[api] = append(states[api], versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
-				if n := counts(one.GetName()); n < 0 || live[api] < 0 {
-					live[api] = -1
-				} else {
-					live[api] += n
-				}
-			}
-		}
 		for _, api := range list.GetApis() {
-			v.Rows = append(v.Rows, apiRow{API: api, Path: apiPath(api.GetName()), States: states[api.GetName()], Sessions: live[api.GetName()]})
+			v.Rows = append(v.Rows, apiRow{API: api, Path: apiPath(api.GetName())})
+		}
+		if err := p.fillIn(r, v.Rows); err != nil {
+			return nil, err
 		}
 		return t.Page(ui.Head{
 			Title: "APIs", Sub: "WebSocket backends that you put behind the gateway. A version that is published is found in the developer portal.",
 		}, v), nil
 	})
+}
+
+// fillIn adds to APIs what is known of their versions, in three calls for all of them.
+func (p *pages) fillIn(r *ui.Request, rows []apiRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	byName := map[string]*apiRow{}
+	for i := range rows {
+		byName[rows[i].API.GetName()] = &rows[i]
+	}
+	list, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", Filter: mine, PageSize: mostVersions})
+	if err != nil {
+		return err
+	}
+	var names, asked []string
+	for _, one := range list.GetVersions() {
+		api, _, _ := strings.Cut(one.GetName(), "/versions/")
+		row := byName[api]
+		if row == nil {
+			continue
+		}
+		row.States = append(row.States, versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
+		if names = append(names, one.GetName()); len(asked) < mostOfDay {
+			asked = append(asked, one.GetName())
+		} else {
+			row.Messages = -1
+		}
+	}
+	counts, err := p.LiveSessions(r, "version", names...)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		api, _, _ := strings.Cut(name, "/versions/")
+		if n := counts(name); n < 0 {
+			byName[api].Sessions = -1
+		} else {
+			byName[api].Sessions += n
+		}
+	}
+	days, err := p.daysOf(r, asked)
+	for api, day := range days {
+		if row := byName[api]; row != nil && row.Messages >= 0 {
+			for _, n := range day {
+				row.Messages += n
+			}
+			row.Day = ui.Spark(day)
+		}
+	}
+	return err
 }
 
 // namesOf are the names of versions.

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -31,10 +33,11 @@ func (p *pages) newAPI() ui.Route {
 		mayPublish := r.Viewer.May(ui.Publisher)
 		if r.Submitted() && form.Complete() {
 			publish := mayPublish && r.PostForm.Get("do") == "publish"
-			made, err := p.create(r.Context(), form, publish)
+			var header metadata.MD
+			made, err := p.create(r.Context(), form, publish, &header)
 			switch {
 			case err == nil && publish:
-				return ui.Done(versionPath(made.GetName()), "%s is published: clients can connect.", form.Get("name")), nil
+				return p.served(r, made.GetName(), form.Get("name"), header), nil
 			case err == nil:
 				return ui.Done(versionPath(made.GetName()), "%s is created. Publish it when clients may connect.", form.Get("name")), nil
 			}
@@ -77,8 +80,8 @@ func (p *pages) planOptions(ctx context.Context) ([]ui.Option, error) {
 
 // create creates the API and its version, and publishes it, or does nothing: an API whose
 // version is refused is deleted again, so that the form can be mended and sent once more.
-// A form that is sent twice makes one API.
-func (p *pages) create(ctx context.Context, form *ui.Form, publish bool) (*catalogv1.Version, error) {
+// A form that is sent twice makes one API. header gets that of the publication.
+func (p *pages) create(ctx context.Context, form *ui.Form, publish bool, header *metadata.MD) (*catalogv1.Version, error) {
 	id, err := uuid.Parse(form.Get("request_id"))
 	if err != nil {
 		id = uuid.New() // somebody has changed the form
@@ -98,7 +101,7 @@ func (p *pages) create(ctx context.Context, form *ui.Form, publish bool) (*catal
 		RequestId: uuid.NewSHA1(id, []byte("version")).String(),
 	})
 	if err == nil && publish {
-		v, err = p.Catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
+		v, err = p.Catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(header))
 	}
 	if err == nil {
 		return v, nil

@@ -19,7 +19,7 @@ func (p *pages) newVersion() ui.Route {
 		name := "apis/" + r.PathValue("api")
 		api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: name})
 		if err != nil {
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		list, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: name, PageSize: mostVersions})
 		if err != nil {

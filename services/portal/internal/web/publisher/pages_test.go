@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -27,7 +28,7 @@ func TestVersionPages(t *testing.T) {
 	s := webtest.Start(t)
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
 		"endpoint": endpointPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages, "new version": newVersionPage,
-		"settings": settingsPage, "security": securityPage, "api": apiSettingsPage, "transfer": transferPage, "delete": deletePages,
+		"settings": settingsPage, "security": securityPage, "api": apiSettingsPage, "transfer": transferPage, "delete": deletePages, "observed": observedHits,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -257,7 +258,15 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 		v.Endpoints.Production[0] = &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}
 	})
 	b.Open(b.base)
+	want(t, b.Open(b.base), http.StatusOK, "Messages 0 nothing on either day", "Live sessions 0")
 	want(t, b.Click("Live sessions"), http.StatusOK, "No live session")
+	b.follows(t, true)
+	want(t, b.Click("Pause"), http.StatusOK, "No live session")
+	b.follows(t, false)
+	b.Click("Refresh")
+	b.follows(t, false)
+	b.Click("Follow")
+	b.follows(t, true)
 	conn := connect(t, s.WS+"/lena/1.0.0")
 	want(t, b.Open(b.base+"/sessions"), http.StatusOK, "1 live session", "none", "127.0.0.1")
 	want(t, b.Open("/publisher"), http.StatusOK, "1.0.0 Published 1 ")
@@ -284,17 +293,22 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 			t.Fatalf("no record:\n%s", b.Page.Text())
 		}
 	}
-	want(t, b.Page, http.StatusOK, "operator close", "by the operator", "4010")
+	want(t, b.Page, http.StatusOK, "somebody closed it OPERATOR_CLOSE", "4010")
 	want(t, b.Submit("Search", "refused", "true", "end_reason", ""), http.StatusOK, "Nothing found")
 	want(t, b.Submit("Search", "refused", "false", "end_reason", "OPERATOR_CLOSE"), http.StatusOK, "4010")
 	want(t, b.Open(b.base+"/records?end_reason=BOREDOM"), http.StatusUnprocessableEntity, "BOREDOM")
 	want(t, other.Open(b.base+"/records"), http.StatusOK, "No record yet")
+	b.recordPage(t, other, path)
 
 	// Gateways report usage soon.
 	for !b.Open(b.base + "/usage").Has("From clients 1 From backends 1 Live sessions 0") {
 		if ctx.Err() != nil {
 			t.Fatalf("no usage:\n%s", b.Page.Text())
 		}
+	}
+	want(t, b.Open(b.base), http.StatusOK, "Messages 2 nothing on the day before")
+	if p := b.Open("/publisher"); !p.Has("Published 0 2") || !strings.Contains(p.Body, `class="spark"`) {
+		t.Errorf("the list of APIs has no traffic:\n%s", p.Text())
 	}
 	for _, span := range []string{"1 hour", "24 hours", "7 days", "30 days"} {
 		b.Open(b.base + "/usage")
@@ -308,6 +322,71 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("the file of usage is %q, %v", p.Body, p.Header)
 	}
 	want(t, other.Open(b.base+"/usage"), http.StatusOK, "Nothing was used in this time.")
+}
+
+// observedHits shows whom a limit on observe would have hit.
+func observedHits(t *testing.T, s *webtest.Tidegate) {
+	backend := echo(t)
+	catalog, admin := catalogv1.NewCatalogServiceClient(s.Conn), s.As(t, "admin", s.Password)
+	plan, err := catalog.CreatePlan(admin, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: "Watched", Limits: []*catalogv1.Limit{{
+		Name: "few", Observe: true, Reaction: catalogv1.Limit_REACTION_DROP,
+		Kind: &catalogv1.Limit_Rate{Rate: &catalogv1.Rate{Unit: catalogv1.Unit_UNIT_MESSAGES, Amount: 1, Burst: 1, Per: durationpb.New(time.Hour)}},
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := publish(t, s, "obed", func(v *catalogv1.Version) {
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
+		v.Endpoints.Production[0] = &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}
+		v.TrafficPlan = plan.GetName()
+	})
+	connect(t, s.WS+"/obed/1.0.0") // its echo is the second message
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for !b.Open(b.base + "/usage").Has("What limits did") {
+		if ctx.Err() != nil {
+			t.Fatalf("no hit is shown:\n%s", b.Page.Text())
+		}
+	}
+	want(t, b.Page, http.StatusOK, "none few Watched, version 1 0 0 0 0 "+time.Now().UTC().Format("2 Jan 2006"))
+	other := s.User(t, "otis", ui.Creator, ui.Publisher)
+	if p := other.Open(b.base + "/usage"); p.Has("What limits did") {
+		t.Errorf("another publisher sees hits:\n%s", p.Text())
+	}
+}
+
+// follows fails the test unless the list of sessions is read again by itself, or not.
+func (o *own) follows(t *testing.T, want bool) {
+	t.Helper()
+	var target string
+	for _, to := range o.Page.Attributes("hx-get") {
+		target = to
+	}
+	if got := target != ""; got != want {
+		t.Fatalf("%s is read again by itself: %v, want %v", o.Page.URL, got, want)
+	}
+	if want && (o.Tab().Open(target).Status != http.StatusOK || !strings.Contains(o.Page.Body, `id="live"`) || o.Page.Attributes("hx-trigger")[0] != "every 2s") {
+		t.Errorf("what is read again is %q", target)
+	}
+}
+
+// recordPage finds the record of the closed session of a page by its ref; other is a user
+// who may not see it.
+func (o *own) recordPage(t *testing.T, other *own, closed string) {
+	t.Helper()
+	ref := strings.TrimSuffix(closed[strings.Index(closed, "/sessions/")+len("/sessions/"):], "/close")
+	list := o.base + "/records"
+	o.Open(list)
+	want(t, o.Submit("Search", "ref", "OPERATOR_CLOSE ref="+ref), http.StatusOK, "How the session ended", "somebody closed it OPERATOR_CLOSE", "Close code to the client 4010", "Ended by operator", "Messages in 1 with 3 bytes")
+	if got := o.Page.URL.Path; got != list+"/"+ref {
+		t.Errorf("a ref leads to %s", got)
+	}
+	o.Open(list)
+	want(t, o.Click(ref), http.StatusOK, "How the session ended")
+	want(t, other.Open(list+"/"+ref), http.StatusNotFound)
+	want(t, other.Open(other.base+"/records/"+ref), http.StatusNotFound)
+	want(t, o.Open(list+"?ref=nonsense"), http.StatusUnprocessableEntity, "not found")
+	want(t, o.Open(list+"/nonsense"), http.StatusNotFound)
 }
 
 // newVersionPage makes a version from one that there is.

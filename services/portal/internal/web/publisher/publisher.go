@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
@@ -26,7 +25,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(), p.deleteVersion(),
 		p.endpoint(), p.checkEndpoint(), security().page(p), p.offered(), settings().page(p),
 		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
-		p.liveList(), p.closeSession(), p.records(), p.usage(),
+		p.liveList(), p.closeSession(), p.records(), p.record(), p.usage(),
 	}
 }
 
@@ -51,22 +50,13 @@ func (p *pages) version(r *ui.Request) (*version, error) {
 	name := "apis/" + r.PathValue("api")
 	api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: name})
 	if err != nil {
-		return nil, absent(err)
+		return nil, ui.Absent(err)
 	}
 	v, err := p.Catalog.GetVersion(r.Context(), &catalogv1.GetVersionRequest{Name: name + "/versions/" + r.PathValue("version")})
 	if err != nil {
-		return nil, absent(err)
+		return nil, ui.Absent(err)
 	}
 	return &version{API: api, Version: v, Base: versionPath(v.GetName())}, nil
-}
-
-// absent says of a name that cannot be one that nothing has it: names here come from the
-// address of a page.
-func absent(err error) error {
-	if fault.Is(err, codes.InvalidArgument) {
-		return fault.NotFound("what this address names was not found")
-	}
-	return err
 }
 
 // unused takes for nothing that a service does not know a version that the catalog has:
@@ -136,32 +126,10 @@ func stateBadge(v *catalogv1.Version) ui.Badge {
 	return ui.Badge{Text: "Created"}
 }
 
-// counts counts live sessions by what they are of, and returns what says how many there
-// are of each name: -1 where a gateway does not answer.
-func (p *pages) counts(r *ui.Request, of string, names ...string) (func(name string) int64, error) {
-	resp, err := p.Sessions.CountSessions(r.Context(), &gatewayv1.CountSessionsRequest{
-		Parent: "gateways/-", GroupBy: of, Names: names, ReturnPartialSuccess: true,
-	})
-	away := fault.Is(err, codes.Unavailable) || fault.Is(err, codes.DeadlineExceeded)
-	if err != nil && !away {
-		return nil, err
-	}
-	known := map[string]int64{}
-	for _, c := range resp.GetCounts() {
-		known[c.GetName()] = c.GetSessions()
-	}
-	return func(name string) int64 {
-		if away || len(resp.GetUnreachable()) > 0 {
-			return -1
-		}
-		return known[name]
-	}, nil
-}
-
 // liveSessions counts the live sessions of a version, or returns -1 where a gateway does
 // not answer.
 func (p *pages) liveSessions(r *ui.Request, version string) (int64, error) {
-	counts, err := p.counts(r, "version", version)
+	counts, err := p.LiveSessions(r, "version", version)
 	if err != nil {
 		return 0, err
 	}

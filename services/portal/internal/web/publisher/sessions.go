@@ -6,7 +6,6 @@ import (
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
@@ -21,6 +20,10 @@ type sessionsView struct {
 	// Unreachable are the gateways whose sessions are missing.
 	Unreachable []string
 	Empty       ui.Empty
+	// Live is the address that the list is read from again while it is looked at, empty
+	// where it stands still; Turn leads to the other of both.
+	Live string
+	Turn ui.Link
 }
 
 // sessionRow is a live session in the list.
@@ -54,8 +57,11 @@ func (p *pages) liveList() ui.Route {
 			return nil, err
 		}
 		view := sessionsView{
-			version: v, More: r.Next(list.GetNextPageToken()), Total: list.GetTotalSize(), Unreachable: list.GetUnreachable(),
+			version: v, Live: r.URL.RequestURI(), Turn: ui.Link{Text: "Pause", To: v.Base + "/sessions?live=off"}, More: r.Next(list.GetNextPageToken()), Total: list.GetTotalSize(), Unreachable: list.GetUnreachable(),
 			Empty: ui.Empty{Title: "No live session", Text: "Nobody is connected to this version now.", Action: &ui.Link{Text: "Look at the records", To: v.Base + "/records"}},
+		}
+		if r.FormValue("live") == "off" {
+			view.Live, view.Turn = "", ui.Link{Text: "Follow", To: v.Base + "/sessions"}
 		}
 		if view.Rows, err = p.sessionRows(r, v, list.GetSessions()); err != nil {
 			return nil, err
@@ -113,7 +119,7 @@ func (p *pages) closeSession() ui.Route {
 		s, err := p.Sessions.GetSession(r.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/-/sessions/" + r.PathValue("id")})
 		switch {
 		case err != nil:
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		case s.GetVersion() != v.Version.GetName():
 			return nil, fault.NotFound("the version has no such session")
 		}
@@ -131,92 +137,10 @@ func (p *pages) closeSession() ui.Route {
 	})
 }
 
-// recordsView is the list of ended sessions and refused handshakes of a version.
-type recordsView struct {
-	*version
-	Filters *ui.Filters
-	Rows    []recordRow
-	More    string
-	Empty   ui.Empty
-}
-
-// recordRow is a record in the list.
-type recordRow struct {
-	*usagev1.SessionRecord
-	Ref string
-	// Lasted is how long the session lived, empty for a refused handshake.
-	Lasted string
-	// Reason says why it ended or was refused, By who ended it.
-	Reason, By string
-	// Code is the close code that the client got, or the status of the answer.
-	Code int64
-}
-
-// records lists what has ended.
-func (p *pages) records() ui.Route {
-	t := ui.Parse[recordsView](files, "templates/records.html")
-	return ui.Page("/publisher/apis/{api}/versions/{version}/records", roles(), t, func(r *ui.Request) (ui.Answer, error) {
-		v, err := p.version(r)
-		if err != nil {
-			return nil, err
-		}
-		view := recordsView{version: v, Filters: recordFilters(r)}
-		view.Empty = ui.Empty{Title: "No record yet", Text: "A session that has ended, and a handshake that was refused, is recorded here."}
-		if view.Filters.Any() {
-			view.Empty = ui.Empty{Title: "Nothing found", Text: "No record has all of this.", Action: &ui.Link{Text: "Show all", To: v.Base + "/records"}}
-		}
-		list, err := p.Usage.ListSessionRecords(r.Context(), &usagev1.ListSessionRecordsRequest{
-			Filter: v.and(view.Filters.Terms("refused", "end_reason")), PageToken: r.FormValue("page"),
-		})
-		if unused(err) != nil {
-			if err := view.Filters.Explain(err); err != nil {
-				return nil, err
-			}
-		}
-		for _, one := range list.GetSessionRecords() {
-			view.Rows = append(view.Rows, recordOf(one))
-		}
-		view.More = r.Next(list.GetNextPageToken())
-		h := v.head("Records")
-		h.Status = view.Filters.Status()
-		return t.Page(h, view), nil
-	})
-}
-
-// recordFilters restrict the list of records.
-func recordFilters(r *ui.Request) *ui.Filters {
-	kinds := []ui.Option{{Value: "", Text: "All"}, {Value: "false", Text: "Sessions"}, {Value: "true", Text: "Refused handshakes"}}
-	reasons := []ui.Option{{Value: "", Text: "All"}}
-	values := usagev1.EndReason(0).Descriptor().Values()
-	for i := range values.Len() {
-		if e := values.Get(i); e.Number() != 0 {
-			reason := strings.TrimPrefix(string(e.Name()), "END_REASON_")
-			reasons = append(reasons, ui.Option{Value: reason, Text: lower(reason)})
-		}
+// Refresh is the address that shows the list again as it is shown.
+func (v sessionsView) Refresh() string {
+	if v.Live == "" {
+		return v.Base + "/sessions?live=off"
 	}
-	return ui.NewFilters(r,
-		ui.Field{Name: "refused", Label: "Show", Kind: "select", Options: kinds},
-		ui.Field{Name: "end_reason", Label: "Reason", Kind: "select", Options: reasons, Paths: []string{"filter"}},
-	)
+	return v.Base + "/sessions"
 }
-
-// recordOf returns a record as the list shows it.
-func recordOf(s *usagev1.SessionRecord) recordRow {
-	row := recordRow{
-		SessionRecord: s, Ref: ui.ID(s.GetName()), Reason: lower(strings.TrimPrefix(s.GetEndReason().String(), "END_REASON_")),
-		By: lower(strings.TrimPrefix(s.GetEndedBy().String(), "PARTY_")), Code: int64(s.GetCloseCodeToClient()),
-	}
-	if s.GetCode() != "" {
-		row.Reason += ": " + lower(s.GetCode())
-	}
-	if s.GetStatus() != 0 {
-		row.Code = int64(s.GetStatus())
-	}
-	if s.GetStartTime() != nil {
-		row.Lasted = ui.Age(s.GetEndTime().AsTime().Sub(s.GetStartTime().AsTime()))
-	}
-	return row
-}
-
-// lower writes the name of an enum's value in words.
-func lower(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", " ")) }

@@ -112,7 +112,7 @@ func (p *pages) subscriptionRows(r *ui.Request, v *version, list []*subscription
 	for i, s := range list {
 		names[i] = s.GetName()
 	}
-	counts, err := p.counts(r, "subscription", names...)
+	counts, err := p.LiveSessions(r, "subscription", names...)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (p *pages) subscription(r *ui.Request) (*version, *subscriptionv1.Subscript
 	s, err := p.Subscriptions.GetSubscription(r.Context(), &subscriptionv1.GetSubscriptionRequest{Name: "subscriptions/" + r.PathValue("subscription")})
 	switch {
 	case err != nil:
-		return nil, nil, absent(err)
+		return nil, nil, ui.Absent(err)
 	case s.GetVersion() != v.Version.GetName():
 		return nil, nil, fault.NotFound("the version has no such subscription")
 	}
@@ -166,7 +166,7 @@ func (p *pages) blockSubscription() ui.Route {
 			}
 			return ui.Done(list, "%s is blocked: it cannot use %s now.", s.GetApplicationDisplayName(), v.name()), nil
 		}
-		counts, err := p.counts(r, "subscription", s.GetName())
+		counts, err := p.LiveSessions(r, "subscription", s.GetName())
 		if err != nil {
 			return nil, err
 		}

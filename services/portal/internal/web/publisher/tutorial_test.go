@@ -2,6 +2,7 @@ package publisher_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
@@ -52,8 +53,11 @@ func TestTutorial(t *testing.T) {
 		}
 		b.Submit("Save", "plans", p.Option("plans", "Gold"))
 		b.Click("Lifecycle")
-		if p = b.Submit("Publish"); len(p.Notices()) != 1 || !p.Has("is published") {
+		if p = b.Submit("Publish"); len(p.Notices()) != 1 || !p.Has("EchoWebSocket 1.0.0 is published. The gateway serves it: clients can connect.") {
 			t.Fatalf("Publish:\n%s", p.Text())
+		}
+		if try := b.Tab().Open(p.Links()["Try it out"]); !strings.HasPrefix(try.Title(), "Console") {
+			t.Errorf("Try it out leads to %s %q", try.URL, try.Title())
 		}
 		if p := b.Click("Lifecycle"); !p.Has("It has 0 live sessions.") {
 			t.Fatalf("Lifecycle of a published version:\n%s", p.Text())
@@ -79,7 +83,7 @@ func TestCreateAndPublish(t *testing.T) {
 	b := s.User(t, "both", ui.Creator, ui.Publisher)
 	b.Open("/publisher/apis/new")
 	gold := b.Page.Option("plans", "Gold")
-	if p := b.Submit("Create & publish", "name", "Echo", "context", "/echo", "endpoint", "ws://echo.test", "plans", gold); !p.Has("is published") || !p.Has("Gold") {
+	if p := b.Submit("Create & publish", "name", "Echo", "context", "/echo", "endpoint", "ws://echo.test", "plans", gold); !p.Has("Echo is published. The gateway serves it: clients can connect.") || !p.Has("Gold") {
 		t.Errorf("Create & publish leads to %s\n%s", p.URL, p.Text())
 	}
 	creator := s.User(t, "cleo", ui.Creator)

@@ -1,6 +1,8 @@
 package publisher
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,6 +19,7 @@ type usageView struct {
 	// Sent and Received are the messages of the whole time.
 	Sent, Received int64
 	Rows           []usageRow
+	Limits         []limitRow
 	// More says that there are more rows than are shown.
 	More bool
 	// Sessions are those that live now, -1 where that is not known.
@@ -63,9 +66,42 @@ func (p *pages) usage() ui.Route {
 		for _, u := range users.GetUsage() {
 			view.Rows = append(view.Rows, usageRow{u.GetApplicationDisplayName(), u.GetUsername(), ui.NewUsageRow(u)})
 		}
+		if view.Limits, err = p.limitRows(r, users.GetUsage()); err != nil {
+			return nil, err
+		}
 		if view.Sessions, err = p.liveSessions(r, v.Version.GetName()); err != nil {
 			return nil, err
 		}
 		return t.Page(v.head("Usage"), view), nil
 	})
+}
+
+// limitRow is what a limit did to an application in the time.
+type limitRow struct {
+	ui.LimitRow
+	// Application and User are those whom it held back, or would have.
+	Application, User string
+}
+
+// limitRows are what limits did, in one call: those first that would have held back most,
+// were they not on observe.
+func (p *pages) limitRows(r *ui.Request, usage []*usagev1.Usage) ([]limitRow, error) {
+	var plans []string
+	for _, u := range usage {
+		for _, l := range u.GetLimits() {
+			plans = append(plans, l.GetPlan())
+		}
+	}
+	names, err := p.PlanNames(r, plans...)
+	if err != nil {
+		return nil, err
+	}
+	var rows []limitRow
+	for _, u := range usage {
+		for _, l := range ui.LimitRows(u.GetLimits(), names) {
+			rows = append(rows, limitRow{l, u.GetApplicationDisplayName(), u.GetUsername()})
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b limitRow) int { return cmp.Compare(b.GetObservedHits(), a.GetObservedHits()) })
+	return rows[:min(len(rows), mostUsers)], nil
 }

@@ -3,7 +3,9 @@ package publisher
 import (
 	"strings"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -17,6 +19,11 @@ type overviewView struct {
 	Endpoints []string
 	Plans     []string
 	Security  []string
+	Traffic   traffic
+	// Sessions are those that live now, -1 where that is not known.
+	Sessions int64
+	// TryOut is the address of the console, empty where the viewer cannot use the version.
+	TryOut string
 }
 
 // overview shows a version.
@@ -45,6 +52,15 @@ func (p *pages) overview() ui.Route {
 					view.Plans = append(view.Plans, o.Text)
 				}
 			}
+		}
+		if view.Traffic, err = p.traffic(r, v); err != nil {
+			return nil, err
+		}
+		if view.Sessions, err = p.liveSessions(r, v.Version.GetName()); err != nil {
+			return nil, err
+		}
+		if v.Published() || v.mayChange(r) {
+			view.TryOut = "/devportal/" + v.Version.GetName() + "/console"
 		}
 		return t.Page(v.head("Overview"), view), nil
 	})
@@ -111,10 +127,11 @@ func (p *pages) publish() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		_, err = p.Catalog.PublishVersion(r.Context(), &catalogv1.PublishVersionRequest{Name: v.Version.GetName(), Etag: r.PostForm.Get("etag")})
+		var header metadata.MD
+		_, err = p.Catalog.PublishVersion(r.Context(), &catalogv1.PublishVersionRequest{Name: v.Version.GetName(), Etag: r.PostForm.Get("etag")}, grpc.Header(&header))
 		switch {
 		case err == nil:
-			return ui.Done(v.Base, "%s %s is published: clients can connect.", v.API.GetDisplayName(), v.Version.GetVersion()), nil
+			return p.served(r, v.Version.GetName(), v.name(), header), nil
 		case ui.Names(err, "version.plans") && v.mayChange(r):
 			return ui.Redirect{To: v.Base + "/plans", Notice: notPublished(err)}, nil
 		case fault.Is(err, codes.InvalidArgument), fault.Is(err, codes.FailedPrecondition), fault.Is(err, codes.Aborted):

@@ -19,8 +19,8 @@ type TimeSpan struct {
 	Name, Text string
 	// Length is a whole number of Steps.
 	Length, Step time.Duration
-	// label is the form of times below a chart.
-	label string
+	// Label is the form of times below a chart.
+	Label string
 }
 
 // TimeSpans are those that users choose from.
@@ -64,7 +64,7 @@ func (s TimeSpan) Chart(usage []*usagev1.Usage, start time.Time) (c Chart, sent,
 	n := int(s.Length / s.Step)
 	c = Chart{ID: "messages", Title: "Messages in the last " + s.Text, First: make([]int64, n), Second: make([]int64, n)}
 	for i := range n {
-		c.Labels = append(c.Labels, start.Add(time.Duration(i)*s.Step).UTC().Format(s.label))
+		c.Labels = append(c.Labels, start.Add(time.Duration(i)*s.Step).UTC().Format(s.Label))
 	}
 	for _, u := range usage {
 		if i := int(u.GetStartTime().AsTime().Sub(start) / s.Step); i >= 0 && i < n {

@@ -61,3 +61,6 @@ document.addEventListener("htmx:after:swap", () => {
 		button.hidden = false;
 	}
 });
+
+// A page that nobody looks at asks for nothing.
+document.addEventListener("htmx:before:request", (event) => document.hidden && event.preventDefault());
