@@ -280,7 +280,7 @@ func TestASessionShowsItsLimits(t *testing.T) {
 	var did []ending.LimitCount
 	var all []*usagev1.LimitUsage
 	for place, plan := range []string{"plans/gold", "plans/own", "plans/all"} {
-		limit := &limits.Limit{Terms: limits.Terms{Place: limits.Place(place), Plan: plan, Name: "bytes-rate"}}
+		limit := &limits.Limit{Terms: &limits.Terms{Place: limits.Place(place), Plan: plan, Name: "bytes-rate"}}
 		did = append(did, ending.LimitCount{Limit: limit, Pauses: 1, Paused: 1500 * time.Millisecond, Dropped: 2, Closed: 3, Hits: 4})
 		all = append(all, &usagev1.LimitUsage{
 			Place: catalogv1.PlanPlace(place) + 1, Plan: plan, Limit: "bytes-rate",

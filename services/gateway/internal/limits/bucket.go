@@ -21,6 +21,9 @@ const (
 	latest = 1<<62 - 1
 	// lasts is how long a bucket counts from one origin, in nanoseconds: about 52 days.
 	lasts = 1 << 52
+	// waits is set in the word of a bucket while somebody is in the line of one of its limits,
+	// so that who takes in the quick way need not look elsewhere. It is above all times.
+	waits = 1 << 62
 	// replaced stands in the word of a bucket's level that another one took the place of.
 	replaced = math.MaxInt64
 )
@@ -63,37 +66,56 @@ func (r Rate) token() int64 {
 // is full again (the generic cell rate algorithm, ITU-T I.371). It begins full. Any
 // number of goroutines may use it.
 //
-// It is one cache line, until the rate is changed.
+// What a decision needs of it is its level: half a cache line. Levels of buckets that
+// decisions look at together are in the same lines, see Block.
 type Bucket struct {
-	mu      sync.Mutex // of those who replace the level
 	level   atomic.Pointer[level]
-	waiting atomic.Int32 // how many are in the lines of its limits
-	first   level
+	mu      sync.Mutex // of those who replace the level, and of what follows
+	waiting int32      // how many are in the lines of its limits
+	rate    *Rate      // that holds; it does not change, another one takes its place
 }
 
 // level is a bucket's word with what it must be read by.
 type level struct {
-	full   atomic.Int64
-	origin int64 // nanoseconds; ticks count from here
-	token  int64 // ticks of one token
-	depth  int64 // ticks of a whole burst
-	rate   *Rate
+	word   atomic.Int64 // when the bucket is full again, and waits
+	origin int64        // nanoseconds; ticks count from here
+	token  int64        // ticks of one token
+	depth  int64        // ticks of a whole burst
 }
 
 // NewBucket returns a full bucket. It panics where rate.Check refuses.
-func NewBucket(now int64, rate Rate) *Bucket {
-	b := &Bucket{}
-	b.first.init(now, rate)
-	b.level.Store(&b.first)
+func NewBucket(now int64, rate Rate) *Bucket { return NewBlock(1).NewBucket(now, rate) }
+
+// Block is memory for the levels of buckets from which the same messages take.
+type Block struct{ free []level }
+
+// NewBlock returns a block for a number of buckets.
+func NewBlock(buckets int) *Block { return &Block{make([]level, buckets)} }
+
+// NewBucket returns a full bucket, whose level is in the block if there is room. It panics
+// where rate.Check refuses.
+func (k *Block) NewBucket(now int64, rate Rate) *Bucket {
+	b := &Bucket{rate: &rate}
+	l := k.next()
+	l.init(now, rate)
+	b.level.Store(l)
 	return b
+}
+
+func (k *Block) next() *level {
+	if len(k.free) == 0 {
+		return new(level)
+	}
+	l := &k.free[0]
+	k.free = k.free[1:]
+	return l
 }
 
 func (l *level) init(now int64, rate Rate) {
 	if err := rate.Check(); err != nil {
 		panic("limits: " + err.Error())
 	}
-	l.rate, l.origin = &rate, now
-	l.token = rate.token()
+	l.origin, l.token = now, rate.token()
 	l.depth = l.token * rate.Burst
 }
 
@@ -103,38 +125,60 @@ func (l *level) init(now int64, rate Rate) {
 func (b *Bucket) Rearm(now int64, rate Rate) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if *b.level.Load().rate != rate {
-		b.replace(now, rate)
+	if *b.rate != rate {
+		b.replace(now, &rate)
 	}
 }
 
 // Rate returns the rate that holds now.
-func (b *Bucket) Rate() Rate { return *b.level.Load().rate }
+func (b *Bucket) Rate() Rate {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return *b.rate
+}
 
 // replace carries the level over to a new one. From the swap to the store those who
-// find the word replaced look again, so nothing that is taken meanwhile is lost.
-func (b *Bucket) replace(now int64, rate Rate) {
+// find the word replaced look again, so nothing that is taken meanwhile is lost. b.mu is
+// held.
+func (b *Bucket) replace(now int64, rate *Rate) {
 	next := &level{}
-	next.init(now, rate)
+	next.init(now, *rate)
 	old := b.level.Load()
 	// Longer ago than the word reaches the bucket is full, whatever the word was.
 	at := min(now-old.origin, latest>>fraction) << fraction
-	lack := max(old.full.Swap(replaced)-at, 0)
-	if *old.rate != rate {
+	word := old.word.Swap(replaced)
+	lack := max(fullAt(word)-at, 0)
+	if *b.rate != *rate {
 		tokens := (lack + old.token - 1) / old.token
-		debt := max(tokens-old.rate.Burst, 0)
+		debt := max(tokens-b.rate.Burst, 0)
 		tokens = min(tokens-debt, rate.Burst) + debt
 		lack = next.cost(tokens)
 	}
-	next.full.Store(min(lack, latest))
+	next.word.Store(min(lack, latest) | word&waits)
+	b.rate = rate
 	b.level.Store(next)
 }
 
+// addWaiting counts who is in the lines of the bucket's limits.
+func (b *Bucket) addWaiting(n int32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting += n
+	if word := &b.level.Load().word; b.waiting > 0 {
+		word.Or(waits)
+	} else {
+		word.And(^waits)
+	}
+}
+
+// fullAt is when a bucket with this word is full.
+func fullAt(word int64) int64 { return word &^ waits }
+
 // current returns the level and its word.
-func (b *Bucket) current(now int64) (*level, int64) {
-	l := b.level.Load()
-	if full := l.full.Load(); full != replaced && now-l.origin <= lasts {
-		return l, full
+func (b *Bucket) current(now int64) (l *level, word int64) {
+	l = b.level.Load()
+	if word = l.word.Load(); word != replaced && now-l.origin <= lasts {
+		return l, word
 	}
 	return b.renew(now)
 }
@@ -145,14 +189,19 @@ func (b *Bucket) renew(now int64) (*level, int64) {
 		b.mu.Lock()
 		l := b.level.Load()
 		if now-l.origin > lasts {
-			b.replace(now, *l.rate)
+			b.replace(now, b.rate)
 			l = b.level.Load()
 		}
 		b.mu.Unlock()
-		if full := l.full.Load(); full != replaced {
-			return l, full
+		if word := l.word.Load(); word != replaced {
+			return l, word
 		}
 	}
+}
+
+// swap sets when the bucket is full, unless the word is another one by now.
+func (l *level) swap(word, full int64) bool {
+	return l.word.CompareAndSwap(word, full|word&waits)
 }
 
 func (l *level) ticks(now int64) int64 { return (now - l.origin) << fraction }
@@ -165,35 +214,35 @@ func (l *level) cost(n int64) int64 {
 	return latest
 }
 
-// fits tells whether n tokens can be taken, where the word is full.
-func (l *level) fits(now, full, n int64, whole bool) bool {
-	at, cost := l.ticks(now), l.cost(n)
+// fits tells whether n tokens can be taken, with this word. Where whole is set, n are one
+// message, and one that is greater than the burst fits into a full bucket.
+func (l *level) fits(now, word, n int64, whole bool) bool {
+	at, cost, full := l.ticks(now), l.cost(n), fullAt(word)
 	if cost <= l.depth {
 		return max(full, at)-at <= l.depth-cost
 	}
 	return whole && full <= at
 }
 
-// after is the word full when n tokens were taken.
-func (l *level) after(now, full, n int64) int64 {
-	return min(max(full, l.ticks(now))+l.cost(n), latest)
+// after is when the bucket is full when n tokens were taken.
+func (l *level) after(now, word, n int64) int64 {
+	return min(max(fullAt(word), l.ticks(now))+l.cost(n), latest)
 }
 
-// fits tells whether n tokens can be taken now. Where whole is set, n are one message,
-// and one that is greater than the burst fits into a full bucket.
+// fits tells whether n tokens can be taken now.
 func (b *Bucket) fits(now, n int64, whole bool) bool {
-	l, full := b.current(now)
-	return l.fits(now, full, n, whole)
+	l, word := b.current(now)
+	return l.fits(now, word, n, whole)
 }
 
 // take takes n tokens where they fit.
 func (b *Bucket) take(now, n int64, whole bool) bool {
 	for {
-		l, full := b.current(now)
-		if !l.fits(now, full, n, whole) {
+		l, word := b.current(now)
+		if !l.fits(now, word, n, whole) {
 			return false
 		}
-		if l.full.CompareAndSwap(full, l.after(now, full, n)) {
+		if l.swap(word, l.after(now, word, n)) {
 			return true
 		}
 	}
@@ -202,9 +251,9 @@ func (b *Bucket) take(now, n int64, whole bool) bool {
 // takeSome takes up to n tokens and returns how many.
 func (b *Bucket) takeSome(now, n int64) int64 {
 	for {
-		l, full := b.current(now)
-		n = min(n, l.room(now, full))
-		if n == 0 || l.full.CompareAndSwap(full, max(full, l.ticks(now))+n*l.token) {
+		l, word := b.current(now)
+		n = min(n, l.room(now, word))
+		if n == 0 || l.swap(word, l.after(now, word, n)) {
 			return n
 		}
 	}
@@ -218,8 +267,8 @@ func (b *Bucket) interval(n int64) int64 {
 // charge takes n tokens, into debt if need be.
 func (b *Bucket) charge(now, n int64) {
 	for {
-		l, full := b.current(now)
-		if l.full.CompareAndSwap(full, l.after(now, full, n)) {
+		l, word := b.current(now)
+		if l.swap(word, l.after(now, word, n)) {
 			return
 		}
 	}
@@ -230,10 +279,11 @@ func (b *Bucket) charge(now, n int64) {
 // up by taking them and giving them back.
 func (b *Bucket) giveBack(taken, now, n int64) {
 	for {
-		l, full := b.current(now)
+		l, word := b.current(now)
+		full := fullAt(word)
 		ticks := l.cost(n) - min(max(now-taken, 0), latest>>fraction)<<fraction
-		to := max(full-ticks, min(l.ticks(now), full))
-		if ticks <= 0 || l.full.CompareAndSwap(full, to) {
+		to := max(full-ticks, min(l.ticks(now), full), 0)
+		if ticks <= 0 || l.swap(word, to) {
 			return
 		}
 	}
@@ -241,19 +291,19 @@ func (b *Bucket) giveBack(taken, now, n int64) {
 
 // room returns how many tokens there are, 0 in debt.
 func (b *Bucket) room(now int64) int64 {
-	l, full := b.current(now)
-	return l.room(now, full)
+	l, word := b.current(now)
+	return l.room(now, word)
 }
 
-func (l *level) room(now, full int64) int64 {
+func (l *level) room(now, word int64) int64 {
 	at := l.ticks(now)
-	return max((l.depth-(max(full, at)-at))/l.token, 0)
+	return max((l.depth-(max(fullAt(word), at)-at))/l.token, 0)
 }
 
 // free returns when n tokens, or a full bucket, will be there: not before now.
 func (b *Bucket) free(now, n int64) int64 {
-	l, full := b.current(now)
-	ticks := full
+	l, word := b.current(now)
+	ticks := fullAt(word)
 	if cost := l.cost(n); cost <= l.depth {
 		ticks -= l.depth - cost
 	}

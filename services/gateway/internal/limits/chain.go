@@ -35,9 +35,15 @@ const MostLimits = 64
 // not change: other limits are another Chain, of which those that stay are part. Any
 // number of goroutines may use it.
 type Chain struct {
-	own       []step   // that hold for one connection; the first ones
-	shared    []step   // the others that hold, from narrow to wide
-	observing []*Limit // in the same order
+	own []step // that hold for one connection; the first ones
+	*common
+}
+
+// common is what sessions of the same places share.
+type common struct {
+	shared       []step   // the others that hold, from narrow to wide
+	observing    []*Limit // in the same order
+	ownObserving int      // how many of them, the first ones, are for one connection
 }
 
 // NewChain returns the chain of limits, which are given from narrow to wide.
@@ -45,12 +51,12 @@ func NewChain(limits ...*Limit) (*Chain, error) {
 	if len(limits) > MostLimits {
 		return nil, fmt.Errorf("limits: at most %d apply at once", MostLimits)
 	}
-	c := &Chain{}
 	for i, l := range limits {
 		if i > 0 && l.Place < limits[i-1].Place {
 			return nil, fmt.Errorf("limits[%d]: must not be narrower than the one before", i)
 		}
 	}
+	c := &Chain{common: &common{}}
 	c.shared, c.observing = divide(limits)
 	return c, nil
 }
@@ -58,14 +64,27 @@ func NewChain(limits ...*Limit) (*Chain, error) {
 // With returns the chain of a connection that has limits of its own, which come before those
 // of c, all of which it shares. c may be nil.
 func (c *Chain) With(own ...*Limit) (*Chain, error) {
-	with, err := NewChain(own...)
-	if err != nil || c == nil {
-		return with, err
+	if c == nil {
+		c = &Chain{common: &common{}}
 	}
-	if len(own)+len(c.own)+len(c.shared)+len(c.observing) > MostLimits {
+	if len(own)+len(c.shared)+len(c.observing) > MostLimits {
 		return nil, fmt.Errorf("limits: at most %d apply at once", MostLimits)
 	}
-	return &Chain{own: append(with.shared, c.own...), shared: c.shared, observing: append(with.observing, c.observing...)}, nil
+	with := &Chain{common: c.common}
+	var observing []*Limit
+	if with.own, observing = divide(own); len(observing) > 0 {
+		with.common = &common{c.shared, append(observing, c.observing...), len(observing)}
+	}
+	return with, nil
+}
+
+// Own returns the limits that the chain has for one connection.
+func (c *Chain) Own() []*Limit {
+	all := make([]*Limit, 0, len(c.own)+c.ownObserving)
+	for i := range c.own {
+		all = append(all, c.own[i].limit)
+	}
+	return append(all, c.observing[:c.ownObserving]...)
 }
 
 // divide parts limits into those that hold and those on observe.
@@ -76,12 +95,14 @@ func divide(limits []*Limit) (holding []step, observing []*Limit) {
 			observes++
 		}
 	}
-	holding = make([]step, 0, len(limits)-observes)
+	holding = make([]step, len(limits)-observes)
+	next := holding
 	for _, l := range limits {
 		if l.Observe {
 			observing = append(observing, l)
 		} else {
-			holding = append(holding, newStep(l))
+			next[0].init(l)
+			next = next[1:]
 		}
 	}
 	return holding, observing
@@ -104,10 +125,10 @@ func (c *Chain) at(i int) *step {
 // the limit that is free last, and must not ask again before its turn. A handshake has
 // no w, and neither has who does not wait in line: where others wait it is Wait too.
 //
-// What guards w is held by the caller. Ask does not wait and does not allocate.
+// What guards w is held by the caller. Ask does not wait, and allocates
+// nothing but the first line of a limit.
 func (c *Chain) Ask(now int64, d Demand, w *Waiter) Decision {
-	if (w == nil || w.turn == nil) && c.takeQuick(now, &d) {
-		c.passed(now, &d, w)
+	if c.Pass(now, &d, w) {
 		return Decision{Messages: d.Messages, Bytes: d.Bytes}
 	}
 	for {
@@ -137,29 +158,24 @@ func (c *Chain) passed(now int64, d *Demand, w *Waiter) {
 	}
 }
 
-// mostClaims is how many limits a chain has that is asked in the quick way.
-const mostClaims = 16
-
-// takeQuick takes d in the plain case that there is room in every limit and nobody waits:
-// it looks at each limit once. Where it returns false nothing is taken, and nothing decided.
-func (c *Chain) takeQuick(now int64, d *Demand) bool {
-	var claims [mostClaims]claim
-	n := c.holding()
-	if n > mostClaims {
+// Pass takes d in the plain case that there is room in every limit and nobody waits, as
+// most that is asked for passes. Where it returns false nothing is taken, and nothing decided:
+// then Ask decides.
+func (c *Chain) Pass(now int64, d *Demand, w *Waiter) bool {
+	if w != nil && w.turn != nil || c.holding() > mostClaims {
 		return false
 	}
-	single := d.Messages <= 1
-	for i := range n {
-		s := c.at(i)
-		if n := d.of(s.unit, s.direction); n != 0 && !s.claim(&claims[i], now, n, single) {
-			return false
-		}
+	var claims [mostClaims]claim
+	own := len(c.own)
+	if !claimAll(claims[:own], c.own, now, d) || !claimAll(claims[own:], c.shared, now, d) {
+		return false
 	}
-	for i := range n {
-		if x := &claims[i]; x.word != nil && !x.word.CompareAndSwap(x.from, x.to) {
-			c.giveBack(i, now, now, d) // another was quicker
-			return false
-		}
+	if taken, all := takeAll(claims[:c.holding()]); !all {
+		c.giveBack(taken, now, now, d)
+		return false
+	}
+	if w != nil || len(c.observing) > 0 {
+		c.passed(now, d, w)
 	}
 	return true
 }

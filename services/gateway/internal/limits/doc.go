@@ -44,5 +44,6 @@
 //   - A quota passes no more than its slices, but for the frames that are charged and
 //     what LackAllows lets pass, which it then owes. A window never reopens.
 //   - A change of a rate or of terms loses nothing that was taken.
-//   - No call waits or allocates for a decision. Memory is bounded by limits and legs.
+//   - No call waits or allocates for a decision, but for the line of a limit when somebody
+//     waits there for the first time. Memory is bounded by limits and legs.
 package limits

@@ -96,15 +96,16 @@ type Terms struct {
 }
 
 // Limit is a rate or a quota of a plan at a place. All sessions that share it share the
-// Limit; a limit per connection is the session's own.
+// Limit; a limit per connection is the session's own, of which there are many: what few need
+// is made when it is needed, and what they have in common they share.
 type Limit struct {
-	bucket *Bucket // one of the two
-	quota  *Quota
-	Terms
-	kind    Kind         // where it is neither
-	waiting atomic.Int32 // how many are in line; they are also counted by bucket or quota
+	bucket  *Bucket // one of the two
+	quota   *Quota
+	*Terms  // never changed
 	hits    atomic.Int64
-	line    line
+	line    atomic.Pointer[line] // nil: nobody ever waited
+	waiting atomic.Int32         // how many are in line; they are also counted by bucket or quota
+	kind    Kind                 // where it is neither
 }
 
 // NewRate returns a limit on a rate. Other terms for the same rate are another Limit
@@ -113,7 +114,31 @@ func NewRate(t Terms, b *Bucket) (*Limit, error) {
 	if t.Unit == Sessions {
 		return nil, errors.New("unit: a rate is of messages, bytes or handshakes")
 	}
-	return &Limit{Terms: t, bucket: b}, t.check(Pause)
+	return &Limit{Terms: &t, bucket: b}, t.check(Pause)
+}
+
+// Own returns limits with the terms and rates of these, each with a bucket of its own that
+// is full: those that one connection has for itself.
+func Own(now int64, like []*Limit) []*Limit {
+	own := make([]struct {
+		limit  Limit
+		bucket Bucket
+	}, len(like))
+	levels := make([]level, len(like))
+	all := make([]*Limit, len(like))
+	for i, l := range like {
+		o, first := &own[i], &levels[i]
+		o.limit.Terms, o.limit.bucket = l.Terms, &o.bucket
+		l.bucket.mu.Lock()
+		rate, of := l.bucket.rate, l.bucket.level.Load()
+		first.token, first.depth = of.token, of.depth
+		l.bucket.mu.Unlock()
+		first.origin = now
+		o.bucket.rate = rate
+		o.bucket.level.Store(first)
+		all[i] = &o.limit
+	}
+	return all
 }
 
 // NewQuotaLimit returns a limit on a quota. Other terms for the same quota are another
@@ -122,7 +147,7 @@ func NewQuotaLimit(t Terms, q *Quota) (*Limit, error) {
 	if t.Unit == Handshakes {
 		return nil, errors.New("unit: a quota is of messages, bytes or sessions")
 	}
-	return &Limit{Terms: t, quota: q}, t.check(Drop)
+	return &Limit{Terms: &t, quota: q}, t.check(Drop)
 }
 
 // check refuses reactions that the unit does not have.
@@ -141,7 +166,7 @@ func (t Terms) check(weakest Reaction) error {
 }
 
 // NewNamed returns what names a limit that is neither a rate nor a quota. It is in no chain.
-func NewNamed(kind Kind, t Terms) *Limit { return &Limit{Terms: t, kind: kind} }
+func NewNamed(kind Kind, t Terms) *Limit { return &Limit{Terms: &t, kind: kind} }
 
 // Kind returns what sort of limit it is.
 func (l *Limit) Kind() Kind {

@@ -368,16 +368,23 @@ func fourPlaces(t testing.TB) *Chain { return sessions(t, 1)[0] }
 // sessions returns such chains of so many connections, which share all but their own.
 func sessions(t testing.TB, n int) (all []*Chain) {
 	rates := func(at Place) []*Limit {
-		rate := Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
-		return []*Limit{rateLimit(t, Terms{Place: at}, rate), rateLimit(t, Terms{Place: at, Unit: Bytes}, rate)}
+		block, rate := NewBlock(2), Rate{Amount: 1 << 40, Per: time.Second, Burst: 1 << 40}
+		var both [2]*Limit
+		for i, unit := range []Unit{Messages, Bytes} {
+			var err error
+			if both[i], err = NewRate(Terms{Place: at, Unit: unit}, block.NewBucket(0, rate)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return both[:]
 	}
 	var shared []*Limit
 	for at := Subscription; at <= Version; at++ {
 		shared = append(append(shared, rates(at)...), bigQuota(t, at))
 	}
-	others := chain(t, shared...)
+	others, own := chain(t, shared...), rates(Subscription)
 	for range n {
-		c, err := others.With(rates(Subscription)...)
+		c, err := others.With(Own(0, own)...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ func (w *Waiter) wait(now int64, c *Chain, d *Demand, answer *Decision) {
 		n := from.want(d)
 		if n > 0 && from.bucket.fits(now, n, true) && answer.At-now <= from.bucket.interval(n) {
 			w.holds = from
-			from.line.hold(w, answer.At+ServedWithin)
+			from.lined().hold(w, answer.At+ServedWithin)
 		}
 	}
 	to.wait(w, to.want(d), from != nil && from != to && again)
@@ -113,11 +113,12 @@ func (w *Waiter) wait(now int64, c *Chain, d *Demand, answer *Decision) {
 func (w *Waiter) unhold() {
 	if l := w.holds; l != nil {
 		w.holds = nil
-		l.line.mu.Lock()
-		if l.line.holder == w {
-			l.line.holder = nil
+		q := l.lined()
+		q.mu.Lock()
+		if q.holder == w {
+			q.holder = nil
 		}
-		l.line.mu.Unlock()
+		q.mu.Unlock()
 	}
 }
 
@@ -141,11 +142,12 @@ func (w *Waiter) End() {
 // Leave takes w out of the line, and ends its turn.
 func (w *Waiter) Leave() {
 	if l := w.in.Load(); l != nil {
-		l.line.mu.Lock()
+		q := l.lined()
+		q.mu.Lock()
 		if w.in.Load() == l {
-			l.leave(w)
+			l.leave(q, w)
 		}
-		l.line.mu.Unlock()
+		q.mu.Unlock()
 	}
 	w.End()
 }
@@ -153,7 +155,7 @@ func (w *Waiter) Leave() {
 // wait puts w into the line of l: at the end, or in front where it is told to or the
 // turn that w has there is not over.
 func (l *Limit) wait(w *Waiter, want int64, front bool) {
-	q := &l.line
+	q := l.lined()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	front = front || w.turn == l && w.credit >= want
@@ -176,19 +178,28 @@ func (l *Limit) wait(w *Waiter, want int64, front bool) {
 	}
 }
 
+// lined returns the line of l, which is made where there is none.
+func (l *Limit) lined() *line {
+	q := l.line.Load()
+	if q == nil {
+		l.line.CompareAndSwap(nil, new(line))
+		q = l.line.Load()
+	}
+	return q
+}
+
 // addWaiting counts who waits, also where a step looks, and returns how many do at l.
 func (l *Limit) addWaiting(n int32) int32 {
 	if l.quota != nil {
 		l.quota.waiting.Add(n)
 	} else {
-		l.bucket.waiting.Add(n)
+		l.bucket.addWaiting(n)
 	}
 	return l.waiting.Add(n)
 }
 
 // leave takes w out of the line, whose lock is held.
-func (l *Limit) leave(w *Waiter) {
-	q := &l.line
+func (l *Limit) leave(q *line, w *Waiter) {
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
@@ -212,7 +223,10 @@ func (l *Limit) leave(w *Waiter) {
 // Without one it returns when to come again, or 0 where nobody waits. A turn is at
 // least the greatest message that anybody in line waits for.
 func (l *Limit) Next(now int64) (w *Waiter, at int64) {
-	q := &l.line
+	q := l.line.Load()
+	if q == nil {
+		return nil, 0
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if w = q.first; w == nil {
@@ -230,20 +244,23 @@ func (l *Limit) Next(now int64) (w *Waiter, at int64) {
 		return nil, at
 	}
 	w.turn = l // before it is out of the line: Leave sees both or neither
-	l.leave(w)
+	l.leave(q, w)
 	return w, 0
 }
 
 // Release takes the first out of the line without a turn. Who replaces a limit empties
 // its line so, and each asks its new chain. It returns nil when nobody is left.
 func (l *Limit) Release() *Waiter {
-	q := &l.line
+	q := l.line.Load()
+	if q == nil {
+		return nil
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w := q.first
 	if w != nil {
 		w.credit, w.had = 0, 0
-		l.leave(w)
+		l.leave(q, w)
 	}
 	return w
 }

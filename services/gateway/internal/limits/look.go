@@ -8,6 +8,6 @@ func (b *Bucket) Room(now int64) int64 { return b.room(now) }
 
 // Full tells whether there are as many tokens as there can be.
 func (b *Bucket) Full(now int64) bool {
-	l, full := b.current(now)
-	return full <= l.ticks(now)
+	l, word := b.current(now)
+	return fullAt(word) <= l.ticks(now)
 }

@@ -279,7 +279,7 @@ func modelAsk(now int64, chain []*modelLimit, d Demand, leg *modelLeg) Decision 
 	if first.verdict == Wait && leg != nil {
 		leg.mustWait(now, d, first)
 	}
-	all.Verdict, all.At, all.Limit = first.verdict, first.at, &Limit{Terms: first.l.Terms}
+	all.Verdict, all.At, all.Limit = first.verdict, first.at, &Limit{Terms: &first.l.Terms}
 	return all
 }
 

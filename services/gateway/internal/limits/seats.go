@@ -120,6 +120,27 @@ func (s *Seats) remove(seat *Seat) {
 	s.taken--
 }
 
+// At returns where somebody sits on the seat, nil for nowhere. The caller sees to it that
+// nobody sits down on it or leaves it meanwhile.
+func (seat *Seat) At() *Seats { return seat.seats }
+
+// Move has who sits on a seat sit on another, in the same order, which is free.
+func (s *Seats) Move(from, to *Seat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*to, *from = *from, Seat{}
+	if to.older != nil {
+		to.older.next = to
+	} else {
+		s.oldest = to
+	}
+	if to.next != nil {
+		to.next.older = to
+	} else {
+		s.newest = to
+	}
+}
+
 // Give gives the seat back, if it is still its owner's: it may have been replaced, or
 // given back before.
 func (s *Seats) Give(seat *Seat) {

@@ -173,7 +173,7 @@ func (w *world) ask(leg *worldLeg, d Demand, inLine bool) {
 	}
 	same := got.Verdict == want.Verdict && (got.Limit == nil) == (want.Limit == nil)
 	if same && got.Limit != nil {
-		same = got.Limit.Terms == want.Limit.Terms && at == want.At
+		same = *got.Limit.Terms == *want.Limit.Terms && at == want.At
 	}
 	if same && got.Verdict == Split {
 		same = got.Messages == want.Messages && got.Bytes == want.Bytes
@@ -327,23 +327,23 @@ func (w *world) compare() {
 		m := w.model[i]
 		m.pass(w.now)
 		if got, want := l.room(w.now), m.room(); got != want {
-			w.t.Fatalf("%+v: room for %d, the model has %d", l.Terms, got, want)
+			w.t.Fatalf("%+v: room for %d, the model has %d", *l.Terms, got, want)
 		}
 		if l.bucket != nil {
 			if got, want := l.bucket.free(w.now, 1), m.bucket.free(1); got != want {
-				w.t.Fatalf("%+v: free at %d, the model says %d", l.Terms, got, want)
+				w.t.Fatalf("%+v: free at %d, the model says %d", *l.Terms, got, want)
 			}
 		} else if number, left := l.quota.Left(w.now); number != m.quota.now.Number || left != m.quota.now.left {
-			w.t.Fatalf("%+v: window %d with %d, the model has %+v", l.Terms, number, left, m.quota.now)
+			w.t.Fatalf("%+v: window %d with %d, the model has %+v", *l.Terms, number, left, m.quota.now)
 		}
 		if m.quota != nil && *w.needs[l] != m.quota.needs {
-			w.t.Fatalf("%+v: told %d times that it needs something, the model %d times", l.Terms, *w.needs[l], m.quota.needs)
+			w.t.Fatalf("%+v: told %d times that it needs something, the model %d times", *l.Terms, *w.needs[l], m.quota.needs)
 		}
 		if got, want := l.Waiting(), len(m.line); got != want {
-			w.t.Fatalf("%+v: %d wait, the model has %d", l.Terms, got, want)
+			w.t.Fatalf("%+v: %d wait, the model has %d", *l.Terms, got, want)
 		}
 		if l.Hits() != m.hits {
-			w.t.Fatalf("%+v: %d hits, the model has %d", l.Terms, l.Hits(), m.hits)
+			w.t.Fatalf("%+v: %d hits, the model has %d", *l.Terms, l.Hits(), m.hits)
 		}
 	}
 }

@@ -2,38 +2,76 @@ package limits
 
 import "sync/atomic"
 
-// step is a limit in a chain, with all that takeQuick looks at before it comes to the bucket
-// or the quota: between two decisions the kernel has had the caches, and what a decision costs
+// step is a limit in a chain, with all that Pass looks at before it comes to the level or
+// the slice: between two decisions the kernel has had the caches, and what a decision costs
 // is lines of memory to be fetched.
 type step struct {
-	bucket    *Bucket // one of the two
-	quota     *Quota
+	level     atomic.Pointer[level] // of a rate, as of late: another one may have taken its place
+	quota     *Quota                // nil: a rate
 	limit     *Limit
 	unit      Unit
 	direction Direction
 }
 
-func newStep(l *Limit) step {
-	return step{bucket: l.bucket, quota: l.quota, limit: l, unit: l.Unit, direction: l.Direction}
+func (s *step) init(l *Limit) {
+	s.quota, s.limit, s.unit, s.direction = l.quota, l, l.Unit, l.Direction
+	if l.quota == nil {
+		s.level.Store(l.bucket.level.Load())
+	}
 }
 
-// claim is what to swap to take something: the word of a bucket or a slice.
+// mostClaims is how many limits a chain has that is asked in the quick way.
+const mostClaims = 12
+
+// claim is what to swap to take something: the word of a level, or of a slice. There is none
+// where a limit does not count what is demanded.
 type claim struct {
 	word     *atomic.Int64
 	from, to int64
 }
 
-// claim sets x to what takes n, where there is room, nobody waits, and nothing else is to be
-// done.
-func (s *step) claim(x *claim, now, n int64, whole bool) bool {
-	if q := s.quota; q != nil {
-		of := q.current(now)
-		left := of.left.Load()
-		x.word, x.from, x.to = &of.left, left, left-n
-		return left >= n && left-n > of.low.Load() && q.waiting.Load() == 0
+// claimAll makes the claims of steps, for which there is space in claims, in the plain case:
+// there is room in every limit, nobody waits, and no owner of a quota need be told. Each limit
+// is looked at once. It returns false where something is not plain.
+func claimAll(claims []claim, steps []step, now int64, d *Demand) bool {
+	claims = claims[:len(steps)]
+	amounts := [...]int64{Messages: d.Messages, Bytes: d.Bytes, Handshakes: d.Handshakes, Sessions: d.Sessions}
+	for i := range steps {
+		s, x := &steps[i], &claims[i]
+		n := amounts[s.unit&3]
+		if n == 0 || s.direction != Both && s.direction != d.Direction {
+			continue
+		}
+		if s.quota != nil {
+			of := s.quota.slice.Load()
+			left := of.left.Load()
+			if left < n || left-n <= of.low.Load() || now < of.opened || now >= of.end.Load() || s.quota.waiting.Load() != 0 {
+				return false
+			}
+			x.word, x.from, x.to = &of.left, left, left-n
+			continue
+		}
+		l := s.level.Load()
+		word, at, cost := l.word.Load(), l.ticks(now), l.cost(n)
+		from := max(word, at) // with waits, or replaced, later than any burst fills
+		if now-l.origin > lasts || from-at > l.depth-cost {
+			if word == replaced {
+				s.level.Store(s.limit.bucket.level.Load())
+			}
+			return false
+		}
+		x.word, x.from, x.to = &l.word, word, from+cost
 	}
-	b := s.bucket
-	v, full := b.current(now)
-	x.word, x.from, x.to = &v.full, full, v.after(now, full, n)
-	return v.fits(now, full, n, whole) && b.waiting.Load() == 0
+	return true
+}
+
+// takeAll swaps what was claimed. It returns false where another was quicker, and how many
+// were swapped before.
+func takeAll(claims []claim) (taken int, all bool) {
+	for i := range claims {
+		if x := &claims[i]; x.word != nil && !x.word.CompareAndSwap(x.from, x.to) {
+			return i, false
+		}
+	}
+	return len(claims), true
 }

@@ -179,7 +179,7 @@ func minuteOf(at time.Time) int64 { return at.Unix() - at.Unix()%60 }
 
 // limited returns what a limit at a place did.
 func limited(place limits.Place, c ending.LimitCount) ending.LimitCount {
-	c.Limit = &limits.Limit{Terms: limits.Terms{Place: place, Plan: "plans/gold", Name: "messages-rate"}}
+	c.Limit = &limits.Limit{Terms: &limits.Terms{Place: place, Plan: "plans/gold", Name: "messages-rate"}}
 	return c
 }
 

@@ -29,7 +29,7 @@ func TestMetrics(t *testing.T) {
 	m.Dropped(Records, 5)
 	m.Plans(func() map[string]int { return map[string]int{"plans/gold": 7, "plans/silver": 1} })
 	m.Limited(&ending.LimitCount{
-		Limit:  &limits.Limit{Terms: limits.Terms{Unit: limits.Bytes}},
+		Limit:  &limits.Limit{Terms: &limits.Terms{Unit: limits.Bytes}},
 		Pauses: 2, Paused: 1500 * time.Millisecond, Dropped: 3, Closed: 1, Hits: 4,
 	})
 	m.Limited(&ending.LimitCount{Limit: limits.NewNamed(limits.KindConnections, limits.Terms{}), Closed: 1})

@@ -67,9 +67,13 @@ func (c *clock) hear(called, answered int64, server time.Time) time.Duration {
 // minute returns the Unix seconds of the start of the minute that it is by the service's
 // clock at a time of decisions. Minutes do not come back.
 func (c *clock) minute(now int64) int64 {
-	unix := c.at(now).Unix()
-	start := unix - unix%60
-	if o := c.offset.Load(); o != nil && now >= o.since {
+	const minute = int64(time.Minute)
+	o := c.offset.Load()
+	if o == nil {
+		return c.at(now).UnixNano() / minute * 60
+	}
+	start := (now + o.ahead) / minute * 60
+	if now >= o.since {
 		start = max(start, o.floor)
 	}
 	return start

@@ -34,10 +34,14 @@ func (r *Relay) admit(c *chunk, src *leg) {
 			first.Verdict = limits.Go
 		}
 		if first.Verdict == limits.Go {
-			if c.count.Frames > 0 {
-				in.since, in.under, in.underAt = now, q.chain, now
+			if c.count.Frames == 0 { // it is of the frame that has begun before
+				c.chain, c.at = in.under, in.underAt
+				return
 			}
-			c.chain, c.at = in.under, in.underAt
+			if c.chain, c.at = q.chain, now; c.midFrame {
+				in.under, in.underAt = q.chain, now
+			}
+			in.passed(now)
 			return
 		}
 		*frames, src.in.flood, src.in.floodSince = before, flood, floodSince
@@ -92,7 +96,10 @@ func (r *Relay) askWhole(c *chunk, src *leg, left, now int64) (d limits.Decision
 	case c.count.Messages == 1 && c.count.Frames > 1:
 		d.Verdict = limits.Split
 	default:
-		d = src.ask(q.chain, now, limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: begun})
+		demand := limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: begun}
+		if !q.chain.Pass(now, &demand, in.waiter) {
+			d = src.ask(q.chain, now, &demand)
+		}
 	}
 	return d
 }
@@ -168,7 +175,7 @@ func (r *Relay) decideNext(c *chunk, src *leg, d *division, first *limits.Decisi
 			d.keep(n)
 			d.most, d.room = d.most-int64(messages), d.room-int64(payload)
 			c.count.Add(&ending.Count{Messages: uint64(messages), Frames: uint64(messages), Payload: uint64(payload)})
-			in.since = c.at
+			in.passed(c.at)
 		case answer.Verdict == limits.Split: // fewer than those that did not fit
 			d.most, d.room = min(answer.Messages, int64(messages)-1), answer.Bytes
 		case !r.react(c, src, &answer):
@@ -205,7 +212,8 @@ func (r *Relay) decideNext(c *chunk, src *leg, d *division, first *limits.Decisi
 	if h.Opcode != frame.Continuation {
 		c.count.Messages++
 	}
-	in.since, in.under, in.underAt = c.at, c.chain, c.at
+	in.passed(c.at)
+	in.under, in.underAt = c.chain, c.at
 	return true
 }
 
@@ -219,7 +227,7 @@ func (r *Relay) ask(c *chunk, src *leg, first *limits.Decision, messages, bytes 
 		return answer
 	}
 	demand := limits.Demand{Direction: src.direction(), Messages: messages, Bytes: bytes}
-	return src.ask(c.chain, c.at, demand)
+	return src.ask(c.chain, c.at, &demand)
 }
 
 // react does what a limit says about a message that does not pass. It returns true where
@@ -240,8 +248,8 @@ func (r *Relay) react(c *chunk, src *leg, answer *limits.Decision) bool {
 // drop counts a dropped message. It returns false where there are too many.
 func (r *Relay) drop(src *leg, answer *limits.Decision, now int64) bool {
 	r.tally.limit(answer.Limit).Dropped++
-	r.limited.notice.add(r.start.frames.Template, answer.At)
-	in := r.limited.of(src)
+	r.limited.note().add(r.start.frames.Template, answer.At)
+	in := r.limited.of(src).hinder()
 	if now-in.dropsSince >= 1e9 {
 		in.dropsSince, in.drops = now, 0
 	}

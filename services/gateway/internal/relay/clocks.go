@@ -157,7 +157,7 @@ func (r *Relay) nextDeadline() int64 {
 		sooner(r.maxAgeAt)
 	}
 	sooner(r.closeBy)
-	if q := r.limited; q != nil && q.notice.due > 0 && !q.notice.waits {
+	if q := r.limited; q != nil && q.notice.isDue() && !q.notice.waits {
 		sooner(q.notice.next)
 	}
 	for _, l := range r.legs() {
@@ -177,7 +177,7 @@ func (l *leg) nextDeadline() int64 {
 	case l.in.lingerBy != 0 && l.in.state != readClosed:
 		at = l.in.lingerBy
 	case l.waits():
-		in := r.limited.of(l)
+		in := r.limited.of(l).hindered
 		if at = in.until; in.goneBy != 0 {
 			at = min(at, in.goneBy)
 		}

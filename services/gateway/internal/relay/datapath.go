@@ -272,11 +272,11 @@ func (r *Relay) nextFrame(c *chunk, src *leg, b []byte) (h frame.Header, found b
 // clocks of both stand still.
 func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 	q := r.limited
-	notice := q != nil && dst == &r.client && q.notice.waits
+	notice := q != nil && dst == &r.client && q.notice.isWaiting()
 	for len(c.out) > 0 || dst.out.stalled != 0 {
 		if notice {
 			r.sendNotices(r.engine.now())
-			notice = q.notice.waits
+			notice = q.notice.isWaiting()
 		}
 		due := dst.out.state == closeQueued || dst.out.pong != nil
 		if due {

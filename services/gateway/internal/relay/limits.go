@@ -20,32 +20,54 @@ type start struct {
 }
 
 // limited is what only sessions have that limits hold for, or once did. It is guarded by
-// Relay.mu.
+// Relay.mu. What few need is made when it is needed.
 type limited struct {
 	chain      *limits.Chain // nil: all passes
 	maxMessage int64         // as frame.NewWalker takes it
 	client     intake
 	backend    intake
-	notice     notice
-	midMessage bool // what was written to the client ends inside a message, or may
+	notice     *notice // nil: nothing was dropped yet
+	midMessage bool    // what was written to the client ends inside a message, or may
 }
 
 // intake is what limits do to what comes from a leg.
 type intake struct {
-	// What every read looks at.
 	waiter   *limits.Waiter // nil: it never had to wait, and no limit is on observe
-	limit    *limits.Limit  // at which it is paused; nil: it is not
-	since    int64          // when something passed last while it is paused, or the pause began
 	under    *limits.Chain  // that the frame which has begun was charged to; nil: to none
 	underAt  int64          // when
+	hindered *hindered      // nil: it never was
 	dropping bool           // the message that has begun is left out
 	rearm    bool           // the next message is bound by another greatest message
+}
+
+// hindered is what only a leg has that was paused, or of which something was dropped.
+type hindered struct {
+	limit   *limits.Limit // at which it is paused; nil: it is not
+	since   int64         // when something passed last while it is paused, or the pause began
+	until   int64         // end of the pause: then the session ends
+	retryAt int64         // when the limit is free, as far as that was known
+	goneBy  int64         // end of a paused leg whose peer has ended the stream; 0: it has not
 
 	drops      int32 // since dropsSince
 	dropsSince int64
-	until      int64 // end of the pause: then the session ends
-	retryAt    int64 // when the limit is free, as far as that was known
-	goneBy     int64 // end of a paused leg whose peer has ended the stream; 0: it has not
+}
+
+// hinder returns what a hindered leg has.
+func (in *intake) hinder() *hindered {
+	if in.hindered == nil {
+		in.hindered = &hindered{}
+	}
+	return in.hindered
+}
+
+// paused tells whether the leg is, see leg.paused.
+func (in *intake) paused() bool { return in.hindered != nil && in.hindered.limit != nil }
+
+// passed notes that something of the leg passed.
+func (in *intake) passed(now int64) {
+	if in.hindered != nil {
+		in.hindered.since = now
+	}
 }
 
 const (
@@ -77,7 +99,7 @@ func (l *leg) waits() bool {
 // been read since, whoever has taken it out of its line.
 func (l *leg) paused() bool {
 	q := l.relay.limited
-	return q != nil && q.of(l).limit != nil
+	return q != nil && q.of(l).paused()
 }
 
 // direction is which way messages from the leg go.
@@ -135,11 +157,11 @@ func (l *leg) makeWaiter() *limits.Waiter {
 }
 
 // ask asks a chain for what comes from the leg. Where that has to wait, it is in a line.
-func (l *leg) ask(c *limits.Chain, now int64, d limits.Demand) limits.Decision {
+func (l *leg) ask(c *limits.Chain, now int64, d *limits.Demand) limits.Decision {
 	in := l.relay.limited.of(l)
-	answer := c.Ask(now, d, in.waiter)
+	answer := c.Ask(now, *d, in.waiter)
 	if answer.Verdict == limits.Wait && in.waiter == nil {
-		answer = c.Ask(now, d, l.makeWaiter())
+		answer = c.Ask(now, *d, l.makeWaiter())
 	}
 	return answer
 }
@@ -190,7 +212,7 @@ func least[T int64 | time.Duration](a, b T) T {
 
 // pause notes that src waits in the line of a limit. Until its turn it is not read.
 func (r *Relay) pause(src *leg, d *limits.Decision, now int64) {
-	in, l := r.limited.of(src), d.Limit
+	in, l := r.limited.of(src).hinder(), d.Limit
 	first := in.limit == nil
 	if first {
 		in.since = now
@@ -220,7 +242,7 @@ func (r *Relay) checkGone(l *leg) {
 	if !gone {
 		return
 	}
-	in := r.limited.of(l)
+	in := r.limited.of(l).hindered
 	now := r.engine.now()
 	switch {
 	case err != nil: // the next tick closes the reader: here what it holds may be in use
@@ -233,7 +255,7 @@ func (r *Relay) checkGone(l *leg) {
 
 // checkPause ends a pause that takes too long.
 func (r *Relay) checkPause(l *leg, now int64) {
-	in := r.limited.of(l)
+	in := r.limited.of(l).hindered
 	switch {
 	case in.goneBy != 0 && now >= in.goneBy:
 		l.in.drain()
@@ -262,7 +284,7 @@ func (r *Relay) settle(l *leg) {
 	if q == nil {
 		return
 	}
-	if in := q.of(l); in.limit != nil && !in.waiter.Waits() {
+	if in := q.of(l); in.paused() && !in.waiter.Waits() {
 		in.waiter.End()
 		now := r.engine.now()
 		r.endPause(l, now)
@@ -273,7 +295,7 @@ func (r *Relay) settle(l *leg) {
 }
 
 func (r *Relay) endPause(l *leg, now int64) {
-	in := r.limited.of(l)
+	in := r.limited.of(l).hindered
 	in.limit, in.goneBy = nil, 0
 	r.tally.resume(l.party(), now)
 }
@@ -282,11 +304,11 @@ func (r *Relay) endPause(l *leg, now int64) {
 // come, but has none.
 func (r *Relay) leaveLine(l *leg) {
 	in := r.limited.of(l)
-	if in.limit == nil {
+	if !in.paused() {
 		return
 	}
 	in.waiter.Leave()
-	r.engine.pacer.forget(in.limit)
+	r.engine.pacer.forget(in.hindered.limit)
 	if l.in.held != nil {
 		r.engine.poller.Requeue(l)
 	}
@@ -294,7 +316,7 @@ func (r *Relay) leaveLine(l *leg) {
 
 // stopWaiting ends the pause of a leg for good.
 func (r *Relay) stopWaiting(l *leg) {
-	if q := r.limited; q != nil && q.of(l).limit != nil {
+	if q := r.limited; q != nil && q.of(l).paused() {
 		r.leaveLine(l)
 		r.endPause(l, r.engine.now())
 	}

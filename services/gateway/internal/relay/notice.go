@@ -23,6 +23,18 @@ type notice struct {
 	retryAt int64 // when the limit that dropped last is free
 }
 
+// note returns the error frames, which are made for the first that is due.
+func (q *limited) note() *notice {
+	if q.notice == nil {
+		q.notice = &notice{}
+	}
+	return q.notice
+}
+
+// isDue tells whether some are due, and isWaiting whether they wait for the client's leg.
+func (n *notice) isDue() bool     { return n != nil && n.due > 0 }
+func (n *notice) isWaiting() bool { return n != nil && n.waits }
+
 // add makes an error frame due, for one dropped message. While one waits, there is no
 // second one.
 func (n *notice) add(template ending.ErrorTemplate, retryAt int64) {
@@ -40,11 +52,12 @@ func (n *notice) add(template ending.ErrorTemplate, retryAt int64) {
 
 // sendNotices sends the error frames that are due, if the client can take them now.
 func (r *Relay) sendNotices(now int64) {
-	n, l := &r.limited.notice, &r.client
+	n, l := r.limited.notice, &r.client
+	if !n.isDue() {
+		return
+	}
 	asJSON := r.start.frames.Template == ending.JSONFrames
 	switch {
-	case n.due == 0:
-		return
 	case l.out.state != writing:
 		n.due, n.waits = 0, false
 		return
@@ -82,7 +95,7 @@ func (r *Relay) sendNotices(now int64) {
 // tell sends the error frames that are due, if there are any and the client can take them
 // now. Behind a close nothing can be told.
 func (r *Relay) tell() {
-	if q := r.limited; q != nil && q.notice.due > 0 {
+	if q := r.limited; q != nil && q.notice.isDue() {
 		r.sendNotices(r.engine.now())
 	}
 }

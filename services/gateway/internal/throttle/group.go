@@ -18,18 +18,18 @@ type group struct {
 	places []*place // from narrow to wide; the version's alone where there is no application
 	holds  []*Hold
 
-	handshakes chain         // what a handshake must pass
-	messages   chain         // what messages must pass, besides the limits that each session has for itself
-	own        int           // how many those are
-	maxMessage int64         // of plans
-	maxAge     time.Duration // of plans
-	plans      *Plans        // nil: none
+	handshakes chain           // what a handshake must pass
+	messages   chain           // what messages must pass, besides the limits that each session has for itself
+	own        []*limits.Limit // what those are like
+	maxMessage int64           // of plans
+	maxAge     time.Duration   // of plans
+	plans      *Plans          // nil: none
 }
 
 // arrange makes the chains from what its places hold.
 func (g *group) arrange() {
 	var handshakes, messages []*limits.Limit
-	g.own, g.maxMessage, g.maxAge = 0, 0, 0
+	g.own, g.maxMessage, g.maxAge = nil, 0, 0
 	var plans Plans
 	for _, p := range g.places {
 		if p.plan == nil {
@@ -42,7 +42,7 @@ func (g *group) arrange() {
 			case h.terms.Unit == limits.Handshakes || h.terms.Unit == limits.Sessions:
 				handshakes = append(handshakes, h.made)
 			case h.perConnection:
-				g.own++
+				g.own = append(g.own, h.made)
 			default:
 				messages = append(messages, h.made)
 			}

@@ -32,8 +32,8 @@ type place struct {
 // held is a limit of the place's plan.
 type held struct {
 	limit
-	made    *limits.Limit  // nil where each connection has its own
-	bucket  *limits.Bucket // of a rate
+	made    *limits.Limit  // where each connection has its own, what those are like
+	bucket  *limits.Bucket // of a rate that is shared
 	account Account        // of a quota
 }
 
@@ -86,15 +86,18 @@ func (p *place) hold(c *Controller, next *plan, e *effects) {
 	before := p.held
 	p.plan, p.held = next, nil
 	if next != nil {
+		block := limits.NewBlock(next.sharedRates())
 		for i := range next.limits {
-			p.held = append(p.held, p.make(c, next.limits[i], &before, e))
+			p.held = append(p.held, p.make(c, next.limits[i], block, &before, e))
 		}
 	}
 	for i := range before {
 		if before[i].account != nil {
 			before[i].account.Close()
 		}
-		e.replace(before[i].made)
+		if !before[i].perConnection {
+			e.replace(before[i].made)
+		}
 	}
 	p.seat(c, next, e)
 	for g := range p.groups {
@@ -105,10 +108,11 @@ func (p *place) hold(c *Controller, next *plan, e *effects) {
 
 // make makes a limit, which goes on where one of before counted the same, which is taken
 // out of it.
-func (p *place) make(c *Controller, l limit, before *[]held, e *effects) held {
+func (p *place) make(c *Controller, l limit, block *limits.Block, before *[]held, e *effects) held {
 	l.terms.Place = p.key.place
 	h := held{limit: l}
 	if l.perConnection {
+		h.made, _ = limits.NewRate(h.terms, limits.NewBucket(0, h.rate))
 		return h
 	}
 	if i := slices.IndexFunc(*before, func(b held) bool { return b.shares(&l) }); i >= 0 {
@@ -122,22 +126,25 @@ func (p *place) make(c *Controller, l limit, before *[]held, e *effects) held {
 		if h.account != nil && old.quota != l.quota {
 			h.account.SetTerms(l.quota)
 		}
-		if old.made.Terms == l.terms {
+		if *old.made.Terms == l.terms {
 			h.made = old.made
 			return h
 		}
 		e.replace(old.made)
 	}
-	h.create(c, p)
+	h.create(c, p, block)
 	return h
 }
 
 // create makes the limit, with a bucket or an account of its own where there is none yet.
 // The terms were tried when the plan came.
-func (h *held) create(c *Controller, p *place) {
+func (h *held) create(c *Controller, p *place, block *limits.Block) {
 	if h.rate.Amount != 0 {
+		if h.bucket == nil && h.terms.Unit == limits.Handshakes {
+			block = limits.NewBlock(1)
+		}
 		if h.bucket == nil {
-			h.bucket = limits.NewBucket(c.engine.Now(), h.rate)
+			h.bucket = block.NewBucket(c.engine.Now(), h.rate)
 		}
 		h.made, _ = limits.NewRate(h.terms, h.bucket)
 		return
@@ -165,12 +172,14 @@ func (p *place) seat(c *Controller, next *plan, e *effects) {
 			if p.seats[which] = nil; which == holding {
 				delete(c.evictions, p)
 			}
-			for h := range p.holds() {
-				h.seats[p.key.place][which] = nil
+			if s != nil {
+				for h := range p.holds() {
+					h.leave(s)
+				}
 			}
 			continue
 		case s == nil:
-			s = p.seatAll(which)
+			s = p.seatAll()
 			p.seats[which] = s
 		}
 		s.limit = *l
@@ -182,7 +191,7 @@ func (p *place) seat(c *Controller, next *plan, e *effects) {
 }
 
 // seatAll returns seats in which all sit who are there and have come that far.
-func (p *place) seatAll(which int) *seats {
+func (p *place) seatAll() *seats {
 	s := &seats{Seats: limits.NewSeats(p.key.place, limits.SeatTerms{Reaction: limits.ObserveSeats, Most: 1 << 30})}
 	var all []*Hold
 	for h := range p.holds() {
@@ -192,8 +201,7 @@ func (p *place) seatAll(which int) *seats {
 	}
 	slices.SortFunc(all, func(a, b *Hold) int { return int(a.sat - b.sat) })
 	for _, h := range all {
-		h.seats[p.key.place][which] = &limits.Seat{Owner: h}
-		limits.Sit([]limits.Want{{Seats: s.Seats, Seat: h.seats[p.key.place][which]}})
+		limits.Sit([]limits.Want{{Seats: s.Seats, Seat: h.freeSeat()}})
 	}
 	return s
 }

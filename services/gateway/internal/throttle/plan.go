@@ -109,6 +109,16 @@ func (p *plan) nameOf(kind limits.Kind) string {
 	return ""
 }
 
+// sharedRates is how many rates of messages and bytes the sessions of a place share.
+func (p *plan) sharedRates() (n int) {
+	for i := range p.limits {
+		if l := &p.limits[i]; l.rate.Amount != 0 && !l.perConnection && (l.terms.Unit == limits.Messages || l.terms.Unit == limits.Bytes) {
+			n++
+		}
+	}
+	return n
+}
+
 // smallest returns the smaller one of two bounds, of which 0 is none.
 func smallest[N int64 | time.Duration](a, b N) N {
 	if a == 0 || b != 0 && b < a {

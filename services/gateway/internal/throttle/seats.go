@@ -68,24 +68,26 @@ type fullSeats struct {
 
 func (f *fullSeats) refusal() *LimitError {
 	return &LimitError{
-		Terms: f.named.Terms, Kind: limits.KindConnections, Limit: int64(f.limit.terms.Most), Used: int64(f.taken),
+		Terms: *f.named.Terms, Kind: limits.KindConnections, Limit: int64(f.limit.terms.Most), Used: int64(f.taken),
 	}
 }
 
 // trySit takes the seats, or returns which are full.
 func (c *Controller) trySit(h *Hold) (full *fullSeats) {
 	c.locked(func(e *effects) {
-		var wants []limits.Want
 		var at []*seats
 		for _, p := range h.group.places {
-			for which, s := range p.seats {
-				if s == nil {
-					continue
+			for _, s := range p.seats {
+				if s != nil {
+					at = append(at, s)
 				}
-				seat := &limits.Seat{Owner: h}
-				h.seats[p.key.place][which] = seat
-				wants, at = append(wants, limits.Want{Seats: s.Seats, Seat: seat}), append(at, s)
 			}
+		}
+		h.seats = make([]limits.Seat, len(at))
+		wants := make([]limits.Want, len(at))
+		for i, s := range at {
+			h.seats[i].Owner = h
+			wants[i] = limits.Want{Seats: s.Seats, Seat: &h.seats[i]}
 		}
 		hits := make([]int64, len(at))
 		for i, s := range at {
@@ -93,14 +95,14 @@ func (c *Controller) trySit(h *Hold) (full *fullSeats) {
 		}
 		if refused := limits.Sit(wants); refused != nil {
 			full = h.full(refused)
-			h.seats = [3][2]*limits.Seat{}
+			h.seats = nil
 			return
 		}
 		c.sat++
 		h.sat = c.sat
 		for i, s := range at {
 			if _, now := s.Taken(); now > hits[i] && c.observed != nil {
-				c.observed(h.who, s.named)
+				c.observed(h.who(), s.named)
 			}
 			if oldest := wants[i].Replaced; oldest != nil {
 				why := ending.New(ending.Replaced, s.named.Place.Limit()+": a newer connection has its seat")
@@ -127,14 +129,38 @@ func (h *Hold) full(refused *limits.Seats) *fullSeats {
 
 // stand gives back all seats. Controller.mu is held.
 func (h *Hold) stand() {
-	for _, p := range h.group.places {
-		for which, s := range p.seats {
-			if seat := h.seats[p.key.place][which]; s != nil && seat != nil {
-				s.Give(seat)
-			}
+	for i := range h.seats {
+		if s := h.seats[i].At(); s != nil {
+			s.Give(&h.seats[i])
 		}
 	}
-	h.seats = [3][2]*limits.Seat{}
+	h.seats = nil
+}
+
+// leave gives back the seat among some, if there is one. Controller.mu is held.
+func (h *Hold) leave(s *seats) {
+	for i := range h.seats {
+		if h.seats[i].At() == s.Seats {
+			s.Give(&h.seats[i])
+		}
+	}
+}
+
+// freeSeat returns a seat to sit on. Controller.mu is held.
+func (h *Hold) freeSeat() *limits.Seat {
+	for i := range h.seats {
+		if h.seats[i].At() == nil {
+			return &h.seats[i]
+		}
+	}
+	more := make([]limits.Seat, len(h.seats)+1)
+	for i := range h.seats {
+		h.seats[i].At().Move(&h.seats[i], &more[i])
+	}
+	h.seats = more
+	last := &more[len(more)-1]
+	last.Owner = h
+	return last
 }
 
 // asked is a session that was sent a ping.
