@@ -45,10 +45,10 @@ func (b *Chromium) Tab(t testing.TB, origin string, also ...string) *Tab {
 	return newTab(t, b.ctx, origin, also, chromedp.WithNewBrowserContext())
 }
 
-// Another opens another tab with the same cookies.
-func (tab *Tab) Another() *Tab {
-	tab.t.Helper()
-	return newTab(tab.t, tab.ctx, tab.origin.String(), tab.also)
+// Another opens another tab with the same cookies, for a test that ends before the tab's.
+func (tab *Tab) Another(t testing.TB) *Tab {
+	t.Helper()
+	return newTab(t, tab.ctx, tab.origin.String(), tab.also)
 }
 
 func newTab(t testing.TB, parent context.Context, origin string, also []string, options ...chromedp.ContextOption) *Tab {
@@ -251,7 +251,8 @@ func (tab *Tab) Before(script string) {
 // SetCookie sets a cookie of the origin.
 func (tab *Tab) SetCookie(name, value string) {
 	tab.t.Helper()
-	Call(tab, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: tab.origin.String() + "/"})
+	secure := tab.origin.Scheme == "https"
+	Call(tab, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: tab.origin.String() + "/", Path: "/", Secure: &secure})
 }
 
 // Size makes the window as large as this, in pixels.

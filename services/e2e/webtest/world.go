@@ -35,15 +35,28 @@ type World struct {
 	// Backend is the address of a backend that sends back what it gets.
 	Backend string
 
+	named   Names
 	backend *httptest.Server
 	session *websocket.Conn
 	names   *strings.Replacer // puts names into the patterns of routes
 }
 
+// Names are what the things of a world are called.
+type Names struct{ API, Context, Description, Tag, Application string }
+
+// Plain are names as users give them.
+var Plain = Names{API: "Echo", Context: "/echo", Description: "Sends back what it gets.", Tag: "echo", Application: "Buoys"}
+
+// Long are as long as names may be, and cannot be broken between words.
+var Long = Names{
+	API: strings.Repeat("W", 100), Context: strings.Repeat("/"+strings.Repeat("w", 64), 4), Description: strings.Repeat("D", 1000),
+	Tag: strings.Repeat("t", 30), Application: strings.Repeat("M", 100),
+}
+
 // NewWorld fills a Tidegate for a test.
 func NewWorld(t testing.TB, s *Tidegate) *World {
 	t.Helper()
-	w, err := Fill(t.Context(), s)
+	w, err := Fill(t.Context(), s, Plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,10 +65,10 @@ func NewWorld(t testing.TB, s *Tidegate) *World {
 }
 
 // Fill fills a Tidegate for more than one test. Close ends what that needs.
-func Fill(ctx context.Context, s *Tidegate) (*World, error) {
+func Fill(ctx context.Context, s *Tidegate, named Names) (*World, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	w := &World{Tidegate: s, backend: httptest.NewServer(http.HandlerFunc(echo))}
+	w := &World{Tidegate: s, named: named, backend: httptest.NewServer(http.HandlerFunc(echo))}
 	w.Backend = "ws" + strings.TrimPrefix(w.backend.URL, "http")
 	ctx, err := s.signIn(ctx, "admin", s.Password)
 	if err == nil {
@@ -139,7 +152,7 @@ func (w *World) fill(ctx context.Context) error {
 	sessions := gatewayv1.NewSessionServiceClient(w.Conn)
 	dial := func(token string) (*websocket.Conn, error) {
 		transport := &http.Transport{TLSClientConfig: w.tls.Clone()}
-		conn, _, err := websocket.Dial(ctx, w.WSS+"/echo/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
+		conn, _, err := websocket.Dial(ctx, w.WSS+w.named.Context+"/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
 			HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 		})
 		return conn, err
@@ -158,15 +171,16 @@ func (w *World) fill(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	var live, record string
+	ofVersion := `version = "` + w.Offered + `"`
 	f.until("the live session is listed", func() bool {
-		list := call(f, sessions.ListSessions, &gatewayv1.ListSessionsRequest{Parent: "gateways/-"}).GetSessions()
+		list := call(f, sessions.ListSessions, &gatewayv1.ListSessionsRequest{Parent: "gateways/-", Filter: ofVersion}).GetSessions()
 		if len(list) == 1 {
 			live = list[0].GetName() // gateways/{gateway}/sessions/{session}
 		}
 		return live != ""
 	})
 	f.until("the session is recorded", func() bool {
-		list := call(f, usagev1.NewUsageServiceClient(w.Conn).ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: `refused = "false"`}).GetSessionRecords()
+		list := call(f, usagev1.NewUsageServiceClient(w.Conn).ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: ofVersion + ` AND refused = "false"`}).GetSessionRecords()
 		if len(list) > 0 {
 			record = list[0].GetName()
 		}
@@ -190,15 +204,17 @@ func (w *World) fill(ctx context.Context) error {
 // versions adds an API with two versions, of which one is published.
 func (w *World) versions(f *filler) {
 	catalog := catalogv1.NewCatalogServiceClient(w.Conn)
-	api := call(f, catalog.CreateApi, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Echo", Context: "/echo", Description: "Sends back what it gets."}})
+	api := call(f, catalog.CreateApi, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: w.named.API, Context: w.named.Context, Description: w.named.Description}})
 	plans := call(f, catalog.ListPlans, &catalogv1.ListPlansRequest{Filter: `display_name = "Gold"`}).GetPlans()
 	if f.err == nil && len(plans) == 0 {
 		f.err = errors.New("there is no plan Gold")
+	}
+	if f.err != nil {
 		return
 	}
 	for _, version := range []string{"1", "2"} {
 		v := call(f, catalog.CreateVersion, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-			Version: version, Plans: []string{plans[0].GetName()}, Description: "Text and bytes.", Tags: []string{"echo"},
+			Version: version, Plans: []string{plans[0].GetName()}, Description: w.named.Description, Tags: []string{w.named.Tag},
 			Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: w.Backend}}}},
 		}})
 		w.Unpublished, w.Offered = w.Offered, v.GetName()
@@ -211,7 +227,7 @@ func (w *World) versions(f *filler) {
 func (w *World) application(f *filler) (token string, names []string) {
 	applications, catalog := subscriptionv1.NewApplicationServiceClient(w.Conn), catalogv1.NewCatalogServiceClient(w.Conn)
 	plans := call(f, catalog.GetVersion, &catalogv1.GetVersionRequest{Name: w.Offered}).GetPlans()
-	a := call(f, applications.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: "Buoys"}})
+	a := call(f, applications.CreateApplication, &subscriptionv1.CreateApplicationRequest{Application: &subscriptionv1.Application{DisplayName: w.named.Application}})
 	if f.err != nil {
 		return "", nil
 	}

@@ -49,7 +49,7 @@ func start(data string) error {
 	if err != nil {
 		return err
 	}
-	if shared.world, err = webtest.Fill(context.Background(), server); err != nil {
+	if shared.world, err = webtest.Fill(context.Background(), server, webtest.Plain); err != nil {
 		return err
 	}
 	portal, err := url.Parse(server.Portal)
@@ -91,4 +91,18 @@ func world(t *testing.T) *webtest.World {
 		t.Fatal(shared.err)
 	}
 	return shared.world
+}
+
+// node returns the folder of what is installed from npm, or skips the test.
+func node(t *testing.T) string {
+	t.Helper()
+	modules := filepath.Join("..", "..", "..", "..", "e2e", "testdata", "node", "node_modules")
+	if _, err := os.Stat(filepath.Join(modules, "axe-core")); err != nil {
+		const why = "no packages of npm: run npm ci in services/e2e/testdata/node"
+		if os.Getenv("TIDEGATE_REQUIRE_NODE") == "1" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	return modules
 }
