@@ -165,11 +165,9 @@ func (s *Tidegate) Dial(t testing.TB, to string, headers ...string) (conn *webso
 	for i := 0; i+1 < len(headers); i += 2 {
 		h.Add(headers[i], headers[i+1])
 	}
-	transport := &http.Transport{TLSClientConfig: s.tls.Clone()}
-	t.Cleanup(transport.CloseIdleConnections)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, to, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: h}) //nolint:bodyclose // Dial has read the body
+	conn, resp, err := websocket.Dial(ctx, to, &websocket.DialOptions{HTTPClient: s.HTTP(t), HTTPHeader: h}) //nolint:bodyclose // Dial has read the body
 	if resp == nil {
 		t.Fatalf("dial %s: %v", to, err)
 	}
@@ -178,6 +176,14 @@ func (s *Tidegate) Dial(t testing.TB, to string, headers ...string) (conn *webso
 	}
 	t.Cleanup(func() { _ = conn.CloseNow() })
 	return conn, resp.StatusCode
+}
+
+// HTTP returns a client that trusts the server, for a test.
+func (s *Tidegate) HTTP(t testing.TB) *http.Client {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: s.tls.Clone()}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // UserPassword is the password of those whom User adds.

@@ -8,10 +8,14 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidegatehq/tidegate/services/e2e/browser"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 )
+
+// patience is how long a program may take. Only failures use it up.
+const patience = 30 * time.Second
 
 // shared is what all tests use. The first that needs it starts it, TestMain ends it.
 var shared struct {

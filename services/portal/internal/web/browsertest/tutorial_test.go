@@ -1,6 +1,9 @@
 package browsertest
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,15 +103,22 @@ func wscat(t *testing.T, set, line string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", set+"\n"+line+" -x hello -w 1\n")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", set+"\n"+line+" -x hello -w 60 2>&1\n")
 	cmd.Env = append(os.Environ(), "PATH="+programs+string(os.PathListSeparator)+os.Getenv("PATH"))
-	stdin, err := cmd.StdinPipe() // at its end wscat goes at once
-	if err != nil {
+	stdin, err1 := cmd.StdinPipe() // at its end wscat goes
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
-	defer stdin.Close()
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "hello") {
-		t.Errorf("%s\n%s\nsays %q, %v, want hello", set, line, out, err)
+	said := ""
+	for out := bufio.NewScanner(stdout); !strings.Contains(said, "hello") && out.Scan(); {
+		said += out.Text() + "\n"
 	}
+	if !strings.Contains(said, "hello") {
+		t.Errorf("%s\n%s\nsays %q, want hello", set, line, said)
+	}
+	_ = stdin.Close()
+	_ = cmd.Wait() // it was interrupted
 }
