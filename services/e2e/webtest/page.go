@@ -70,6 +70,24 @@ func (p *Page) Links() map[string]string {
 	return links
 }
 
+// Loads returns the addresses that a browser asks for with the page.
+func (p *Page) Loads() []string {
+	var all []string
+	for _, n := range p.all(func(*html.Node) bool { return true }) {
+		switch n.Data {
+		case "link", "use":
+			all = append(all, attr(n, "href"))
+		default:
+			for _, name := range []string{"src", "srcset", "poster", "data", "background"} {
+				if has(n, name) {
+					all = append(all, attr(n, name))
+				}
+			}
+		}
+	}
+	return all
+}
+
 // Attributes returns the values of an attribute, wherever it is.
 func (p *Page) Attributes(name string) []string {
 	var values []string

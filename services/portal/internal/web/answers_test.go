@@ -67,8 +67,11 @@ func (a *answers) Invoke(_ context.Context, method string, args, reply any, _ ..
 			continue
 		}
 		list, n := m.Mutable(f).List(), a.rows
-		if named != nil {
+		switch {
+		case named != nil:
 			n = len(named)
+		case f.Message().Name() == "OAuthClient":
+			n = min(n, 2) // one for each stage
 		}
 		for row := range n {
 			one := list.AppendMutable().Message()
@@ -269,13 +272,17 @@ func visit(t testing.TB, a *answers) *visitor {
 	return v
 }
 
-// do sends a request and returns the answer as a page.
-func (v *visitor) do(method, path string, form url.Values) *webtest.Page {
+// do sends a request, with headers as names and values in turn, and returns the answer as
+// a page.
+func (v *visitor) do(method, path string, form url.Values, headers ...string) *webtest.Page {
 	v.t.Helper()
 	r := httptest.NewRequestWithContext(v.t.Context(), method, "https://portal.test"+path, strings.NewReader(form.Encode()))
 	r.Header.Set("Accept", "text/html")
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
 	}
 	for name, value := range v.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})

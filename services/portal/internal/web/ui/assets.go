@@ -22,8 +22,9 @@ type assets struct {
 	handlers map[string]http.Handler // by path
 }
 
-// assetList has the assets by the name in their path. htmx is from the folder that the
-// script refresh writes.
+// assetList has the files of assets by the name in their path, several of them one after
+// the other. htmx is from the folder that the script refresh writes; its extension comes
+// with it, as every page needs both.
 func assetList() map[string]string {
 	return map[string]string{
 		"app.css":      "assets/app.css",
@@ -31,8 +32,7 @@ func assetList() map[string]string {
 		"console.js":   "assets/console.js",
 		"icons.svg":    "assets/icons.svg",
 		"logo.svg":     "assets/logo.svg",
-		"htmx.js":      "htmx/htmx.min.js",
-		"htmx-csp.js":  "htmx/hx-csp.min.js",
+		"htmx.js":      "htmx/htmx.min.js htmx/hx-csp.min.js",
 		"htmx-LICENSE": "htmx/LICENSE",
 	}
 }
@@ -42,7 +42,7 @@ func assetsPath() string {
 	all := sha256.New()
 	list := assetList()
 	for _, name := range sortedKeys(list) {
-		text, err := assetFiles.ReadFile(list[name])
+		text, err := assetText(list[name])
 		if err != nil {
 			panic(err)
 		}
@@ -55,13 +55,26 @@ func newAssets() (*assets, error) {
 	a := &assets{handlers: map[string]http.Handler{}}
 	base := assetsPath()
 	for name, file := range assetList() {
+		text, err := assetText(file)
+		if err != nil {
+			return nil, err
+		}
+		a.handlers[base+name] = static.New(mediaType(name), static.Forever, text)
+	}
+	return a, nil
+}
+
+// assetText is what an asset has: its files.
+func assetText(files string) ([]byte, error) {
+	var all [][]byte
+	for file := range strings.FieldsSeq(files) {
 		text, err := assetFiles.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		a.handlers[base+name] = static.New(mediaType(name), static.Forever, bytes.TrimSpace(text))
+		all = append(all, bytes.TrimSpace(text))
 	}
-	return a, nil
+	return bytes.Join(all, []byte("\n")), nil
 }
 
 // mediaType is that of an asset.
