@@ -22,15 +22,15 @@ const (
 	fullPage     = 50       // rows
 )
 
-// words answers texts such as users write: names of two or three words, sentences of
-// descriptions, no two the same.
+// words answers texts such as users write: names of two or three words, descriptions of
+// 100, no two the same.
 func words(field protoreflect.FieldDescriptor, row int) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(field.FullName()))
 	r := rand.New(rand.NewPCG(h.Sum64(), uint64(row))) //nolint:gosec // nothing is secret
 	n := 2 + r.IntN(2)
 	if strings.Contains(string(field.Name()), "description") {
-		n = 18
+		n = 100
 	}
 	var text []string
 	for range n {

@@ -73,7 +73,7 @@ func (p *pages) planOptions(ctx context.Context) ([]ui.Option, error) {
 	}
 	var all []ui.Option
 	for _, plan := range list.GetPlans() {
-		all = append(all, ui.Option{Value: plan.GetName(), Text: plan.GetDisplayName(), Hint: plan.GetDescription()})
+		all = append(all, ui.Option{Value: plan.GetName(), Text: plan.GetDisplayName(), Hint: ui.Brief(plan.GetDescription())})
 	}
 	return all, nil
 }

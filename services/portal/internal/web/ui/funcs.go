@@ -21,6 +21,7 @@ func functions() template.FuncMap {
 		"icon":   func(name string) template.HTML { return icon(base, name) },
 		"number": func(n any) (string, error) { v, err := whole(n); return Number(v), err },
 		"short":  Short,
+		"brief":  Brief,
 		"date":   Date,
 		"iso":    func(t *timestamppb.Timestamp) string { return t.AsTime().UTC().Format(time.RFC3339) },
 		"parts":  Parts,
@@ -99,6 +100,21 @@ func Date(t *timestamppb.Timestamp) string {
 		return "never"
 	}
 	return t.AsTime().UTC().Format("2 Jan 2006, 15:04")
+}
+
+// Brief cuts a text to what a row of a list has room for, at the end of a word where there
+// is one.
+func Brief(text string) string {
+	const most = 160 // characters
+	letters := []rune(text)
+	if len(letters) <= most {
+		return text
+	}
+	cut := string(letters[:most])
+	if end := strings.LastIndexAny(cut, " \n"); end > len(cut)/2 {
+		cut = cut[:end]
+	}
+	return strings.TrimRight(cut, " \n") + "…"
 }
 
 // Plural writes how many there are of something: 1 live session, 2 live sessions. Without

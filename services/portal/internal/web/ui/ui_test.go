@@ -129,6 +129,19 @@ func TestChart(t *testing.T) {
 }
 
 // TestNumbers writes numbers as they are read.
+// TestBrief cuts a text at a word, and none in the middle of a letter.
+func TestBrief(t *testing.T) {
+	long := strings.Repeat("ä", 200)
+	for text, want := range map[string]string{
+		"": "", "short": "short", long[:320]: long[:320], long: long[:320] + "…",
+		strings.Repeat("word ", 40): strings.TrimSpace(strings.Repeat("word ", 32)) + "…",
+	} {
+		if got := Brief(text); got != want {
+			t.Errorf("Brief(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	var got bytes.Buffer
 	for _, n := range []int64{0, 999, 1000, 1_920_000, 38_400_000, 604_000, 999_950} {
