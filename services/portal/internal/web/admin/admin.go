@@ -1,5 +1,5 @@
-// Package admin has the pages of administrators: the gateways and services, users, live
-// sessions, session records and the audit log.
+// Package admin has the pages of administrators: the gateways and services, users, plans,
+// applications, quotas, live sessions, session records and the audit log.
 package admin
 
 import (
@@ -21,6 +21,8 @@ func Routes(s *ui.Services) []ui.Route {
 		p.overview(),
 		p.users(), p.newUser(), p.user(), p.editUser(), p.setPassword(),
 		p.approve(), p.restore(), p.unlock(), p.suspend(), p.deleteUser(), p.endSignIn(),
+		p.plans(), p.newPlan(), p.plan(), p.editPlan(), p.deletePlan(), p.newLimit(), p.editLimit(), p.removeLimit(),
+		p.applications(), p.applicationPlan(), p.quotas(), p.quota(),
 		p.sessions(), p.closeSession(), p.records(), p.record(), p.changes(), p.change(),
 	}
 }
@@ -32,7 +34,7 @@ func roles() []ui.Role { return []ui.Role{ui.Admin} }
 func head(tab, title, sub string) ui.Head {
 	h := ui.Head{Title: title, Sub: sub, TabsOf: "Admin"}
 	for _, t := range []ui.Tab{
-		{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Sessions", To: sessionsPath},
+		{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Plans", To: plansPath}, {Text: "Applications", To: applicationsPath}, {Text: "Quotas", To: quotasPath}, {Text: "Sessions", To: sessionsPath},
 		{Text: "Records", To: recordsPath}, {Text: "Changes", To: changesPath},
 	} {
 		t.Current = t.Text == tab

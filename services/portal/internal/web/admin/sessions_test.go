@@ -23,8 +23,9 @@ import (
 // patience is how long anything may take. Only failures use it up.
 const patience = time.Minute
 
-// published is a version at the gateway that everybody may connect to.
-func published(t *testing.T, s *webtest.Tidegate, name string) *catalogv1.Version {
+// published is a version at the gateway that everybody may connect to, maybe with a plan of
+// all its traffic.
+func published(t *testing.T, s *webtest.Tidegate, name string, trafficPlan ...string) *catalogv1.Version {
 	t.Helper()
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
@@ -45,7 +46,7 @@ func published(t *testing.T, s *webtest.Tidegate, name string) *catalogv1.Versio
 		t.Fatal(err)
 	}
 	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1", Security: []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}},
+		Version: "1", TrafficPlan: strings.Join(trafficPlan, ""), Security: []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}},
 		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws" + strings.TrimPrefix(backend.URL, "http")}}}},
 	}})
 	if err != nil {

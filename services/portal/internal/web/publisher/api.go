@@ -88,7 +88,7 @@ func (p *pages) apiSettings() ui.Route {
 		fields := apiFields(api, list.GetVersions())
 		form, path := ui.NewForm(r, fields...), apiPath(api.GetName())
 		if r.Submitted() && form.Complete() {
-			err := p.saveAPI(r, api, form, changed(form, fields, "api."))
+			err := p.saveAPI(r, api, form, form.Changed(fields, "api."))
 			if err == nil {
 				return ui.Done(path+"/settings", "%s is saved.", form.Get("display_name")), nil
 			}
@@ -96,7 +96,7 @@ func (p *pages) apiSettings() ui.Route {
 				return nil, err
 			}
 			if form.Conflict {
-				form.Compare(api.GetEtag(), stored(fields))
+				form.Compare(api.GetEtag(), ui.Stored(fields))
 			}
 		}
 		h := apiHead(api, "Settings")

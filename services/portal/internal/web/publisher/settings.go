@@ -1,8 +1,6 @@
 package publisher
 
 import (
-	"net/url"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -47,7 +45,7 @@ func (f versionForm) page(p *pages) ui.Route {
 			next := &catalogv1.Version{Name: v.Version.GetName(), Etag: form.Get("etag")}
 			f.set(form, v.Version, next)
 			if form.Good() {
-				err = p.save(r, next, changed(form, fields, "version."))
+				err = p.save(r, next, form.Changed(fields, "version."))
 				if err == nil {
 					return ui.Done(v.Base+"/"+f.path, "%s is saved. It holds for new sessions; live ones go on as they began.", v.name()), nil
 				}
@@ -56,7 +54,7 @@ func (f versionForm) page(p *pages) ui.Route {
 				}
 			}
 			if form.Conflict {
-				form.Compare(v.Version.GetEtag(), stored(fields))
+				form.Compare(v.Version.GetEtag(), ui.Stored(fields))
 			}
 		}
 		h := v.head(f.tab)
@@ -79,62 +77,23 @@ func (v *version) mayChange(r *ui.Request) bool {
 	return r.Viewer.May(ui.Admin) || v.API.GetOwner() == r.Viewer.Name
 }
 
-// changed are the paths, below prefix, of the entries that differ from what is stored.
-func changed(form *ui.Form, fields []ui.Field, prefix string) []string {
-	var paths []string
-	for i := range fields {
-		was := &fields[i]
-		if len(was.Paths) == 0 {
-			continue
-		}
-		is, path := form.Field(was.Name), strings.TrimPrefix(was.Paths[0], prefix)
-		if (is.Value != was.Value || !slices.Equal(is.Values, was.Values)) && !slices.Contains(paths, path) {
-			paths = append(paths, path)
-		}
-	}
-	return paths
-}
-
-// stored are the entries as they are stored.
-func stored(fields []ui.Field) url.Values {
-	values := url.Values{}
-	for _, field := range fields {
-		switch field.Kind {
-		case "hidden":
-		case "choices":
-			values[field.Name] = field.Values
-		default:
-			values.Set(field.Name, field.Value)
-		}
-	}
-	return values
-}
-
-// leave empties an entry that belongs to another choice than is made now, where it is only
-// left over from what is stored. What was typed is for the service to refuse.
-func leave(form *ui.Form, name, was string) {
-	if form.Get(name) == was {
-		form.Set(name, "")
-	}
-}
-
 // settings are what is particular to a version, and how gateways hold its sessions.
 func settings() versionForm {
 	return versionForm{tab: "Settings", path: "settings", heading: "Settings", fields: settingsFields, set: func(form *ui.Form, was, v *catalogv1.Version) {
 		v.Description, v.Tags = form.Get("description"), form.Lines("tags")
 		v.MaxMessageBytes, v.MaxSessionAge = form.Bytes("max_message"), form.Span("max_age")
-		v.Pings = catalogv1.Version_Pings(choice(form, "pings", "PINGS_", catalogv1.Version_Pings_value))
+		v.Pings = catalogv1.Version_Pings(form.Enum("pings", "PINGS_", catalogv1.Version_Pings_value))
 		v.BackendOptions = &catalogv1.BackendOptions{
-			Host:   catalogv1.BackendOptions_Host(choice(form, "host", "HOST_", catalogv1.BackendOptions_Host_value)),
-			Origin: catalogv1.BackendOptions_Origin(choice(form, "origin", "ORIGIN_", catalogv1.BackendOptions_Origin_value)),
+			Host:   catalogv1.BackendOptions_Host(form.Enum("host", "HOST_", catalogv1.BackendOptions_Host_value)),
+			Origin: catalogv1.BackendOptions_Origin(form.Enum("origin", "ORIGIN_", catalogv1.BackendOptions_Origin_value)),
 		}
 		if v.BackendOptions.Host != catalogv1.BackendOptions_HOST_FIXED {
-			leave(form, "fixed_host", was.GetBackendOptions().GetFixedHost())
+			form.Leave("fixed_host", was.GetBackendOptions().GetFixedHost())
 		}
 		v.BackendOptions.FixedHost = form.Get("fixed_host")
-		v.ErrorFrames = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_Template(choice(form, "error_frames", "TEMPLATE_", catalogv1.ErrorFrames_Template_value))}
+		v.ErrorFrames = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_Template(form.Enum("error_frames", "TEMPLATE_", catalogv1.ErrorFrames_Template_value))}
 		if v.ErrorFrames.Template != catalogv1.ErrorFrames_TEMPLATE_TEXT {
-			leave(form, "error_text", was.GetErrorFrames().GetText())
+			form.Leave("error_text", was.GetErrorFrames().GetText())
 		}
 		v.ErrorFrames.Text = form.Get("error_text")
 	}}
@@ -154,44 +113,22 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 		{Name: "tags", Label: "Tags", Kind: "textarea", Value: strings.Join(v.GetTags(), "\n"), Hint: "Words to find the version by: one on a line, at most 20.", Paths: []string{"version.tags"}},
 		{Name: "max_message", Label: "Greatest message", Max: 20, Value: size, Placeholder: "64 KiB", Hint: "Empty for that of the gateway. The smallest that a plan, the version or the gateway says holds.", Paths: []string{"version.max_message_bytes"}},
 		{Name: "max_age", Label: "Greatest age of a session", Max: 20, Value: age, Placeholder: "12 h", Hint: "1 s to 30 d, then the gateway closes it with 1012. Empty for none.", Paths: []string{"version.max_session_age"}},
-		{Name: "pings", Label: "Pings of the gateway", Kind: "select", Value: chosen(v.GetPings(), "PINGS_", "BOTH"), Options: []ui.Option{
+		{Name: "pings", Label: "Pings of the gateway", Kind: "select", Value: ui.EnumEntry(v.GetPings(), "PINGS_", "BOTH"), Options: []ui.Option{
 			{Value: "", Text: "To clients and backends"}, {Value: "CLIENTS", Text: "To clients"}, {Value: "BACKENDS", Text: "To backends"}, {Value: "OFF", Text: "To nobody"},
 		}, Hint: "Who is sent none is not idle for sending nothing.", Paths: []string{"version.pings"}},
-		{Name: "host", Label: "Host that backends get", Kind: "select", Value: chosen(v.GetBackendOptions().GetHost(), "HOST_", "ENDPOINT"), Options: []ui.Option{
+		{Name: "host", Label: "Host that backends get", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetHost(), "HOST_", "ENDPOINT"), Options: []ui.Option{
 			{Value: "", Text: "That of the endpoint"}, {Value: "CLIENT", Text: "The one that the client asked for"}, {Value: "FIXED", Text: "A fixed one"},
 		}, Paths: []string{"version.backend_options.host"}},
 		{Name: "fixed_host", Label: "Fixed host", Code: true, Max: 255, Value: v.GetBackendOptions().GetFixedHost(), Placeholder: "app.example.com:8443", Hint: "Only for a fixed one.", Paths: []string{"version.backend_options.fixed_host", "version.backend_options"}},
-		{Name: "origin", Label: "Origin that backends get", Kind: "select", Value: chosen(v.GetBackendOptions().GetOrigin(), "ORIGIN_", "CLIENT"), Options: []ui.Option{
+		{Name: "origin", Label: "Origin that backends get", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetOrigin(), "ORIGIN_", "CLIENT"), Options: []ui.Option{
 			{Value: "", Text: "What the client sent"}, {Value: "NONE", Text: "None"}, {Value: "ENDPOINT", Text: "The backend's own"},
 		}, Paths: []string{"version.backend_options.origin"}},
-		{Name: "error_frames", Label: "When a message is dropped, clients are told", Kind: "select", Value: chosen(v.GetErrorFrames().GetTemplate(), "TEMPLATE_", ""), Options: []ui.Option{
+		{Name: "error_frames", Label: "When a message is dropped, clients are told", Kind: "select", Value: ui.EnumEntry(v.GetErrorFrames().GetTemplate(), "TEMPLATE_", ""), Options: []ui.Option{
 			{Value: "", Text: "In JSON, where no sub-protocol was agreed"}, {Value: "JSON", Text: "In JSON, at most once a second"}, {Value: "WSO2", Text: "As WSO2 API Manager does"},
 			{Value: "TEXT", Text: "A text of one's own"}, {Value: "NONE", Text: "Nothing"},
 		}, Paths: []string{"version.error_frames.template"}},
 		{Name: "error_text", Label: "Text of one's own", Max: 1000, Value: v.GetErrorFrames().GetText(), Hint: "Only for a text of one's own.", Paths: []string{"version.error_frames.text", "version.error_frames"}},
 	}
-}
-
-// chosen is a value of an enum as options have it; empty for the one that holds by default.
-func chosen(value interface{ String() string }, prefix, byDefault string) string {
-	name := strings.TrimPrefix(value.String(), prefix)
-	if name == byDefault || name == "UNSPECIFIED" {
-		return ""
-	}
-	return name
-}
-
-// choice is the number of an enum's value that an entry names. What is none is said at the
-// entry.
-func choice(form *ui.Form, name, prefix string, values map[string]int32) int32 {
-	if form.Get(name) == "" {
-		return 0
-	}
-	n, ok := values[prefix+form.Get(name)]
-	if !ok {
-		form.Wrong(name, "must be one of the list")
-	}
-	return n
 }
 
 // security is who may come in to a version.

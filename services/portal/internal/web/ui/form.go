@@ -346,6 +346,74 @@ func (f *Field) texts(values []string) []string {
 	return out
 }
 
+// Has reports whether there is a field of a name.
+func (f *Form) Has(name string) bool {
+	return slices.ContainsFunc(f.Fields, func(field *Field) bool { return field.Name == name })
+}
+
+// Changed are the paths, below prefix, of the entries that differ from what is stored,
+// which fields have. An entry changes the first of its paths.
+func (f *Form) Changed(fields []Field, prefix string) []string {
+	var paths []string
+	for i := range fields {
+		was := &fields[i]
+		if len(was.Paths) == 0 {
+			continue
+		}
+		is, path := f.Field(was.Name), strings.TrimPrefix(was.Paths[0], prefix)
+		if (is.Value != was.Value || !slices.Equal(is.Values, was.Values)) && !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// Stored are the entries that fields have, for Compare.
+func Stored(fields []Field) url.Values {
+	values := url.Values{}
+	for _, field := range fields {
+		switch field.Kind {
+		case "hidden":
+		case "choices":
+			values[field.Name] = field.Values
+		default:
+			values.Set(field.Name, field.Value)
+		}
+	}
+	return values
+}
+
+// Leave empties an entry that belongs to another choice than is made now, where it is only
+// left over from what is stored. What was typed is for the service to refuse.
+func (f *Form) Leave(name, stored string) {
+	if f.Get(name) == stored {
+		f.Set(name, "")
+	}
+}
+
+// EnumEntry is a value of an enum as an entry has it: without the prefix, and empty for the
+// one that holds by default.
+func EnumEntry(value interface{ String() string }, prefix, byDefault string) string {
+	name := strings.TrimPrefix(value.String(), prefix)
+	if name == byDefault || name == "UNSPECIFIED" {
+		return ""
+	}
+	return name
+}
+
+// Enum is the number of an enum's value that an entry names, 0 for none. What is none is
+// said at the entry.
+func (f *Form) Enum(name, prefix string, values map[string]int32) int32 {
+	if f.Get(name) == "" {
+		return 0
+	}
+	n, ok := values[prefix+f.Get(name)]
+	if !ok {
+		f.Wrong(name, "must be one of the list")
+	}
+	return n
+}
+
 // Chosen reports whether an option is.
 func (f *Field) Chosen(value string) bool {
 	if f.Kind == "choices" {
