@@ -78,6 +78,27 @@ func (c *Chain) With(own ...*Limit) (*Chain, error) {
 	return with, nil
 }
 
+// WithOwn is With for the Own limits that are like these.
+func (c *Chain) WithOwn(now int64, like ...*Limit) (*Chain, error) {
+	if c == nil || len(like) != 2 || like[0].Observe || like[1].Observe || c.holding()+len(c.observing) > MostLimits-2 {
+		return c.With(Own(now, like...)...)
+	}
+	// What most connections have for themselves, a rate of messages and one of bytes, is in
+	// one piece, of which decisions look at the first three cache lines.
+	own := &struct {
+		chain  Chain
+		steps  [2]step
+		levels [2]level
+		limits [2]ownLimit
+	}{}
+	for i := range own.limits {
+		own.limits[i].init(now, like[i], &own.levels[i])
+		own.steps[i].init(&own.limits[i].limit)
+	}
+	own.chain = Chain{own: own.steps[:], common: c.common}
+	return &own.chain, nil
+}
+
 // Own returns the limits that the chain has for one connection.
 func (c *Chain) Own() []*Limit {
 	all := make([]*Limit, 0, len(c.own)+c.ownObserving)

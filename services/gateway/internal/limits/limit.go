@@ -117,28 +117,32 @@ func NewRate(t Terms, b *Bucket) (*Limit, error) {
 	return &Limit{Terms: &t, bucket: b}, t.check(Pause)
 }
 
+// ownLimit is a limit that one connection has for itself, with its bucket.
+type ownLimit struct {
+	limit  Limit
+	bucket Bucket
+}
+
 // Own returns limits with the terms and rates of these, each with a bucket of its own that
 // is full: those that one connection has for itself.
-func Own(now int64, like []*Limit) []*Limit {
-	own := make([]struct {
-		limit  Limit
-		bucket Bucket
-	}, len(like))
-	levels := make([]level, len(like))
+func Own(now int64, like ...*Limit) []*Limit {
+	own, levels := make([]ownLimit, len(like)), make([]level, len(like))
 	all := make([]*Limit, len(like))
 	for i, l := range like {
-		o, first := &own[i], &levels[i]
-		o.limit.Terms, o.limit.bucket = l.Terms, &o.bucket
-		l.bucket.mu.Lock()
-		rate, of := l.bucket.rate, l.bucket.level.Load()
-		first.token, first.depth = of.token, of.depth
-		l.bucket.mu.Unlock()
-		first.origin = now
-		o.bucket.rate = rate
-		o.bucket.level.Store(first)
-		all[i] = &o.limit
+		own[i].init(now, l, &levels[i])
+		all[i] = &own[i].limit
 	}
 	return all
+}
+
+func (o *ownLimit) init(now int64, like *Limit, full *level) {
+	b := like.bucket
+	b.mu.Lock()
+	o.bucket.rate, full.token, full.depth = b.rate, b.level.Load().token, b.level.Load().depth
+	b.mu.Unlock()
+	full.origin = now
+	o.bucket.level.Store(full)
+	o.limit.Terms, o.limit.bucket = like.Terms, &o.bucket
 }
 
 // NewQuotaLimit returns a limit on a quota. Other terms for the same quota are another

@@ -384,7 +384,7 @@ func sessions(t testing.TB, n int) (all []*Chain) {
 	}
 	others, own := chain(t, shared...), rates(Subscription)
 	for range n {
-		c, err := others.With(Own(0, own)...)
+		c, err := others.WithOwn(0, own...)
 		if err != nil {
 			t.Fatal(err)
 		}

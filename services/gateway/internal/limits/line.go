@@ -191,7 +191,7 @@ func (l *Limit) lined() *line {
 // addWaiting counts who waits, also where a step looks, and returns how many do at l.
 func (l *Limit) addWaiting(n int32) int32 {
 	if l.quota != nil {
-		l.quota.waiting.Add(n)
+		l.quota.addWaiting(n)
 	} else {
 		l.bucket.addWaiting(n)
 	}

@@ -28,6 +28,7 @@ var planted = []struct{ name, file, text, fault string }{
 	{"a direction that is not looked at", "limit.go", "if direction != Both && direction != d.Direction {", "if direction != Both && direction != d.Direction && unit == Bytes {"},
 	{"a newcomer that goes before those who wait", "line.go", "case w.chain != c || w.had&(1<<i) == 0:\n\t\treturn Wait, at", "case w.chain != c || w.had&(1<<i) == 0:\n\t\treturn answer, at"},
 	{"a quick newcomer that goes before those who wait", "step.go", "from := max(word, at)", "from := max(fullAt(word), at)"},
+	{"a quick newcomer that goes before those who wait for a quota", "step.go", " || !of.plain.Load()", ""},
 	{"a quick take of what a slice does not have", "step.go", "if left < n || left-n <= of.low.Load() ||", "if left-n <= of.low.Load() ||"},
 	{"a quick take that keeps a low mark to itself", "step.go", "if left < n || left-n <= of.low.Load() ||", "if left < n ||"},
 	{"a turn that takes all there is", "line.go", "room/int64(l.waiting.Load())", "room"},

@@ -35,25 +35,26 @@ const (
 // next. Its owner, the service that gives slices, is asked by the caller. Any number
 // of goroutines may use it.
 type Quota struct {
-	lack    atomic.Uint32
-	waiting atomic.Int32 // how many are in the lines of its limits
-	slice   atomic.Pointer[slice]
+	lack  atomic.Uint32
+	slice atomic.Pointer[slice]
 
 	needed func()         // see OnNeed
 	told   [2]atomic.Bool // it was called since Watch for the low mark, and for a demand
 	lacked atomic.Int64   // see Lacked
 
-	mu   sync.Mutex
-	next *slice // of a later window
+	mu      sync.Mutex
+	next    *slice // of a later window
+	waiting int32  // how many are in the lines of its limits
 }
 
-// slice is what a gateway may spend in a window.
+// slice is what a gateway may spend in a window. It is one cache line.
 type slice struct {
 	number int64
 	end    atomic.Int64
 	left   atomic.Int64 // negative: owed
 	low    atomic.Int64 // with no more left than this the owner is told
 	usedUp atomic.Bool  // the whole window's quota is spent
+	plain  atomic.Bool  // it is the present one, and nobody waits
 
 	opened int64                 // when it took the place of before
 	before atomic.Pointer[slice] // for decisions that began earlier
@@ -69,7 +70,9 @@ func newSlice(w Window, n int64) *slice {
 // NewQuota returns a quota in window w with an empty slice.
 func NewQuota(w Window) *Quota {
 	q := &Quota{}
-	q.slice.Store(newSlice(w, 0))
+	first := newSlice(w, 0)
+	first.plain.Store(true)
+	q.slice.Store(first)
 	return q
 }
 
@@ -255,7 +258,17 @@ func (q *Quota) open(s, next *slice, now int64) {
 	next.opened = now
 	next.before.Store(s)
 	s.before.Store(nil)
+	s.plain.Store(false)
+	next.plain.Store(q.waiting == 0)
 	q.slice.Store(next)
+}
+
+// addWaiting counts who is in the lines of the quota's limits.
+func (q *Quota) addWaiting(n int32) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting += n
+	q.slice.Load().plain.Store(q.waiting == 0)
 }
 
 // look tells whether n can be taken, and if not whether that is to wait for.

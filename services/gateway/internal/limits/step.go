@@ -6,17 +6,26 @@ import "sync/atomic"
 // the slice: between two decisions the kernel has had the caches, and what a decision costs
 // is lines of memory to be fetched.
 type step struct {
-	level     atomic.Pointer[level] // of a rate, as of late: another one may have taken its place
-	quota     *Quota                // nil: a rate
+	// One of the two, as of late: another one may have taken its place.
+	level atomic.Pointer[level]
+	slice atomic.Pointer[slice]
+
 	limit     *Limit
 	unit      Unit
 	direction Direction
 }
 
 func (s *step) init(l *Limit) {
-	s.quota, s.limit, s.unit, s.direction = l.quota, l, l.Unit, l.Direction
-	if l.quota == nil {
-		s.level.Store(l.bucket.level.Load())
+	s.limit, s.unit, s.direction = l, l.Unit, l.Direction
+	s.renew()
+}
+
+// renew takes the newest level or slice. Where it has that already nothing is written.
+func (s *step) renew() {
+	if q := s.limit.quota; q == nil {
+		s.level.Store(s.limit.bucket.level.Load())
+	} else if newest := q.slice.Load(); newest != s.slice.Load() {
+		s.slice.Store(newest)
 	}
 }
 
@@ -42,25 +51,25 @@ func claimAll(claims []claim, steps []step, now int64, d *Demand) bool {
 		if n == 0 || s.direction != Both && s.direction != d.Direction {
 			continue
 		}
-		if s.quota != nil {
-			of := s.quota.slice.Load()
-			left := of.left.Load()
-			if left < n || left-n <= of.low.Load() || now < of.opened || now >= of.end.Load() || s.quota.waiting.Load() != 0 {
+		if l := s.level.Load(); l != nil {
+			word, at, cost := l.word.Load(), l.ticks(now), l.cost(n)
+			from := max(word, at) // with waits, or replaced, later than any burst fills
+			if now-l.origin > lasts || from-at > l.depth-cost {
+				if word == replaced {
+					s.renew()
+				}
 				return false
 			}
-			x.word, x.from, x.to = &of.left, left, left-n
+			x.word, x.from, x.to = &l.word, word, from+cost
 			continue
 		}
-		l := s.level.Load()
-		word, at, cost := l.word.Load(), l.ticks(now), l.cost(n)
-		from := max(word, at) // with waits, or replaced, later than any burst fills
-		if now-l.origin > lasts || from-at > l.depth-cost {
-			if word == replaced {
-				s.level.Store(s.limit.bucket.level.Load())
-			}
+		of := s.slice.Load()
+		left := of.left.Load()
+		if left < n || left-n <= of.low.Load() || now < of.opened || now >= of.end.Load() || !of.plain.Load() {
+			s.renew()
 			return false
 		}
-		x.word, x.from, x.to = &l.word, word, from+cost
+		x.word, x.from, x.to = &of.left, left, left-n
 	}
 	return true
 }

@@ -35,11 +35,11 @@ func (r *Relay) admit(c *chunk, src *leg) {
 		}
 		if first.Verdict == limits.Go {
 			if c.count.Frames == 0 { // it is of the frame that has begun before
-				c.chain, c.at = in.under, in.underAt
+				c.chain, c.at = in.charged()
 				return
 			}
 			if c.chain, c.at = q.chain, now; c.midFrame {
-				in.under, in.underAt = q.chain, now
+				in.setCharged(q.chain, now)
 			}
 			in.passed(now)
 			return
@@ -62,8 +62,8 @@ func (r *Relay) endFrame(c *chunk, src *leg) {
 	c.out, c.count = c.out[:n], ending.Count{Payload: uint64(n)}
 	c.edge, c.gap, c.midFrame, c.midMessage = -1, -1, int64(n) < left, int64(n) < left
 	c.endOfWalk(n)
-	if c.chain, c.at = in.under, in.underAt; !c.midFrame {
-		in.under = nil
+	if c.chain, c.at = in.charged(); !c.midFrame {
+		in.setCharged(nil, 0)
 	}
 }
 
@@ -91,13 +91,13 @@ func (r *Relay) askWhole(c *chunk, src *leg, left, now int64) (d limits.Decision
 	switch {
 	case c.count.Messages == 0:
 		if begun > 0 {
-			q.chain.Charge(now, src.direction(), begun, in.waiter)
+			q.chain.Charge(now, src.direction(), begun, in.waiter())
 		}
 	case c.count.Messages == 1 && c.count.Frames > 1:
 		d.Verdict = limits.Split
 	default:
 		demand := limits.Demand{Direction: src.direction(), Messages: int64(c.count.Messages), Bytes: begun}
-		if !q.chain.Pass(now, &demand, in.waiter) {
+		if !q.chain.Pass(now, &demand, in.waiter()) {
 			d = src.ask(q.chain, now, &demand)
 		}
 	}
@@ -191,7 +191,7 @@ func (r *Relay) decideNext(c *chunk, src *leg, d *division, first *limits.Decisi
 	}
 	if h.Opcode == frame.Continuation {
 		if !in.dropping && c.chain != nil {
-			c.chain.Charge(c.at, src.direction(), h.Length, in.waiter)
+			c.chain.Charge(c.at, src.direction(), h.Length, in.waiter())
 		}
 	} else if answer := r.ask(c, src, first, 1, h.Length); answer.Verdict != limits.Go {
 		if !r.react(c, src, &answer) {
@@ -213,7 +213,7 @@ func (r *Relay) decideNext(c *chunk, src *leg, d *division, first *limits.Decisi
 		c.count.Messages++
 	}
 	in.passed(c.at)
-	in.under, in.underAt = c.chain, c.at
+	in.setCharged(c.chain, c.at)
 	return true
 }
 
@@ -249,7 +249,7 @@ func (r *Relay) react(c *chunk, src *leg, answer *limits.Decision) bool {
 func (r *Relay) drop(src *leg, answer *limits.Decision, now int64) bool {
 	r.tally.limit(answer.Limit).Dropped++
 	r.limited.note().add(r.start.frames.Template, answer.At)
-	in := r.limited.of(src).hinder()
+	in := r.limited.of(src).keep()
 	if now-in.dropsSince >= 1e9 {
 		in.dropsSince, in.drops = now, 0
 	}

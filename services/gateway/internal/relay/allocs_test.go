@@ -37,7 +37,7 @@ func TestDropAllocates(t *testing.T) {
 	in := bytes.Clone(b)
 	c := new(chunk)
 	if n := testing.AllocsPerRun(1000, func() {
-		q.client.hinder().drops = math.MinInt32
+		q.client.keep().drops = math.MinInt32
 		copy(in, b)
 		c.rest = in
 		if r.admit(c, src); c.end != nil || len(c.rest) > 0 {

@@ -177,7 +177,7 @@ func (l *leg) nextDeadline() int64 {
 	case l.in.lingerBy != 0 && l.in.state != readClosed:
 		at = l.in.lingerBy
 	case l.waits():
-		in := r.limited.of(l).hindered
+		in := r.limited.of(l).rare
 		if at = in.until; in.goneBy != 0 {
 			at = min(at, in.goneBy)
 		}

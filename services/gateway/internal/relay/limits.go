@@ -32,16 +32,18 @@ type limited struct {
 
 // intake is what limits do to what comes from a leg.
 type intake struct {
-	waiter   *limits.Waiter // nil: it never had to wait, and no limit is on observe
-	under    *limits.Chain  // that the frame which has begun was charged to; nil: to none
-	underAt  int64          // when
-	hindered *hindered      // nil: it never was
-	dropping bool           // the message that has begun is left out
-	rearm    bool           // the next message is bound by another greatest message
+	rare     *rare // nil: it has none of it
+	dropping bool  // the message that has begun is left out
+	rearm    bool  // the next message is bound by another greatest message
 }
 
-// hindered is what only a leg has that was paused, or of which something was dropped.
-type hindered struct {
+// rare is what only a leg has that a read left inside a frame, that had to wait, or of which
+// something was dropped or observed.
+type rare struct {
+	waiter  *limits.Waiter // nil: it never had to wait, and no limit is on observe
+	under   *limits.Chain  // that the frame which has begun was charged to; nil: to none
+	underAt int64          // when
+
 	limit   *limits.Limit // at which it is paused; nil: it is not
 	since   int64         // when something passed last while it is paused, or the pause began
 	until   int64         // end of the pause: then the session ends
@@ -52,21 +54,45 @@ type hindered struct {
 	dropsSince int64
 }
 
-// hinder returns what a hindered leg has.
-func (in *intake) hinder() *hindered {
-	if in.hindered == nil {
-		in.hindered = &hindered{}
+// keep returns what is rare of the leg, which is made where there is none.
+func (in *intake) keep() *rare {
+	if in.rare == nil {
+		in.rare = &rare{}
 	}
-	return in.hindered
+	return in.rare
 }
 
 // paused tells whether the leg is, see leg.paused.
-func (in *intake) paused() bool { return in.hindered != nil && in.hindered.limit != nil }
+func (in *intake) paused() bool { return in.rare != nil && in.rare.limit != nil }
+
+// waiter returns what the leg waits with, nil where it has none.
+func (in *intake) waiter() *limits.Waiter {
+	if in.rare == nil {
+		return nil
+	}
+	return in.rare.waiter
+}
+
+// charged returns what the frame that has begun was charged to, and when.
+func (in *intake) charged() (under *limits.Chain, at int64) {
+	if in.rare == nil {
+		return nil, 0
+	}
+	return in.rare.under, in.rare.underAt
+}
+
+// setCharged notes what a frame that has begun was charged to, and when.
+func (in *intake) setCharged(under *limits.Chain, at int64) {
+	if in.rare != nil || under != nil {
+		r := in.keep()
+		r.under, r.underAt = under, at
+	}
+}
 
 // passed notes that something of the leg passed.
 func (in *intake) passed(now int64) {
-	if in.hindered != nil {
-		in.hindered.since = now
+	if in.rare != nil {
+		in.rare.since = now
 	}
 }
 
@@ -92,7 +118,7 @@ func (q *limited) of(l *leg) *intake {
 // waits reports whether the leg is paused, in the line of a limit.
 func (l *leg) waits() bool {
 	q := l.relay.limited
-	return q != nil && q.of(l).waiter.Waits()
+	return q != nil && q.of(l).waiter().Waits()
 }
 
 // paused reports whether the leg waits, or waited and has not gone on yet: then it has not
@@ -149,18 +175,18 @@ func (r *Relay) setChain(c *limits.Chain) {
 
 // makeWaiter makes what the leg waits with. Most sessions never need it.
 func (l *leg) makeWaiter() *limits.Waiter {
-	in := l.relay.limited.of(l)
-	if in.waiter == nil {
-		in.waiter = &limits.Waiter{Owner: l, Hit: l.relay.hit}
+	r := l.relay.limited.of(l).keep()
+	if r.waiter == nil {
+		r.waiter = &limits.Waiter{Owner: l, Hit: l.relay.hit}
 	}
-	return in.waiter
+	return r.waiter
 }
 
 // ask asks a chain for what comes from the leg. Where that has to wait, it is in a line.
 func (l *leg) ask(c *limits.Chain, now int64, d *limits.Demand) limits.Decision {
-	in := l.relay.limited.of(l)
-	answer := c.Ask(now, *d, in.waiter)
-	if answer.Verdict == limits.Wait && in.waiter == nil {
+	w := l.relay.limited.of(l).waiter()
+	answer := c.Ask(now, *d, w)
+	if answer.Verdict == limits.Wait && w == nil {
 		answer = c.Ask(now, *d, l.makeWaiter())
 	}
 	return answer
@@ -212,7 +238,7 @@ func least[T int64 | time.Duration](a, b T) T {
 
 // pause notes that src waits in the line of a limit. Until its turn it is not read.
 func (r *Relay) pause(src *leg, d *limits.Decision, now int64) {
-	in, l := r.limited.of(src).hinder(), d.Limit
+	in, l := r.limited.of(src).keep(), d.Limit
 	first := in.limit == nil
 	if first {
 		in.since = now
@@ -242,7 +268,7 @@ func (r *Relay) checkGone(l *leg) {
 	if !gone {
 		return
 	}
-	in := r.limited.of(l).hindered
+	in := r.limited.of(l).rare
 	now := r.engine.now()
 	switch {
 	case err != nil: // the next tick closes the reader: here what it holds may be in use
@@ -255,7 +281,7 @@ func (r *Relay) checkGone(l *leg) {
 
 // checkPause ends a pause that takes too long.
 func (r *Relay) checkPause(l *leg, now int64) {
-	in := r.limited.of(l).hindered
+	in := r.limited.of(l).rare
 	switch {
 	case in.goneBy != 0 && now >= in.goneBy:
 		l.in.drain()
@@ -284,8 +310,8 @@ func (r *Relay) settle(l *leg) {
 	if q == nil {
 		return
 	}
-	if in := q.of(l); in.paused() && !in.waiter.Waits() {
-		in.waiter.End()
+	if in := q.of(l); in.paused() && !in.rare.waiter.Waits() {
+		in.rare.waiter.End()
 		now := r.engine.now()
 		r.endPause(l, now)
 		l.in.lastLife = now // its pongs were not read
@@ -295,7 +321,7 @@ func (r *Relay) settle(l *leg) {
 }
 
 func (r *Relay) endPause(l *leg, now int64) {
-	in := r.limited.of(l).hindered
+	in := r.limited.of(l).rare
 	in.limit, in.goneBy = nil, 0
 	r.tally.resume(l.party(), now)
 }
@@ -307,8 +333,8 @@ func (r *Relay) leaveLine(l *leg) {
 	if !in.paused() {
 		return
 	}
-	in.waiter.Leave()
-	r.engine.pacer.forget(in.hindered.limit)
+	in.rare.waiter.Leave()
+	r.engine.pacer.forget(in.rare.limit)
 	if l.in.held != nil {
 		r.engine.poller.Requeue(l)
 	}
@@ -348,8 +374,9 @@ func (r *Relay) giveBackRest(l *leg) {
 	if q == nil {
 		return
 	}
-	if in := q.of(l); in.under != nil && !in.dropping && l.in.frames.MidFrame() {
-		in.under.Return(in.underAt, r.engine.now(), limits.Demand{Direction: l.direction(), Bytes: l.in.frames.Left()})
-		in.under = nil
+	in := q.of(l)
+	if under, at := in.charged(); under != nil && !in.dropping && l.in.frames.MidFrame() {
+		under.Return(at, r.engine.now(), limits.Demand{Direction: l.direction(), Bytes: l.in.frames.Left()})
+		in.setCharged(nil, 0)
 	}
 }

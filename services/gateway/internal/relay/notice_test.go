@@ -161,7 +161,7 @@ func TestErrorFramesOfStalled(t *testing.T) {
 		go func() { wrote <- r.backend.floodData(stop) }()
 		r.until(t, "the client's leg is full", func() bool { return r.Relay.client.out.stalled != 0 })
 		from.send(textsOf(30)...)
-		r.until(t, "the messages are dropped", func() bool { return r.limited.client.hinder().drops == 30 })
+		r.until(t, "the messages are dropped", func() bool { return r.limited.client.keep().drops == 30 })
 		close(stop)
 		go func() { <-wrote; r.backend.send(ping("p"), text("the end")) }()
 		told := 0

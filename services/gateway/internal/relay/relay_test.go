@@ -401,8 +401,8 @@ func (r *rig) checkInvariants(t testing.TB) {
 		if out.stalled != 0 && out.state > closeQueued {
 			t.Errorf("the %s's writer is stalled and %d", l.party(), out.state)
 		}
-		if l.waits() && (in.held == nil || r.closing != nil || r.limited.of(l).hinder().limit == nil) {
-			t.Errorf("the %s's leg is paused, and holds bytes: %t, limit: %v, closing: %v", l.party(), in.held != nil, r.limited.of(l).hinder().limit, r.closing)
+		if l.waits() && (in.held == nil || r.closing != nil || r.limited.of(l).keep().limit == nil) {
+			t.Errorf("the %s's leg is paused, and holds bytes: %t, limit: %v, closing: %v", l.party(), in.held != nil, r.limited.of(l).keep().limit, r.closing)
 		}
 		if in.held != nil && !in.relays() {
 			t.Errorf("the %s's reader holds bytes and is %d", l.party(), in.state)

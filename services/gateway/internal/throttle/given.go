@@ -120,22 +120,21 @@ func (h *Hold) MaxAge() time.Duration {
 // that it shares. It returns those that others took the place of, and those that may have room.
 // Controller.mu is held.
 func (h *Hold) makeOwn(g *group) (replaced, serve []*limits.Limit) {
-	var before []*limits.Limit
-	if h.own != nil {
-		before = h.own.Own()
-	}
 	now := h.c.engine.Now()
-	var own []*limits.Limit
+	if h.own == nil {
+		if len(g.own) > 0 {
+			h.own, h.shared = must(g.messages.WithOwn(now, g.own...)), g.messages.Chain
+		}
+		return nil, nil
+	}
+	before := h.own.Own()
+	own := make([]*limits.Limit, 0, len(g.own))
 	stay := len(before) == len(g.own)
-	if len(before) == 0 {
-		own = limits.Own(now, g.own)
-	} else {
-		for _, like := range g.own {
-			limit, changed := goOn(like, before, now)
-			stay = stay && slices.Contains(before, limit)
-			if own = append(own, limit); changed != nil {
-				serve = append(serve, changed)
-			}
+	for _, like := range g.own {
+		limit, changed := goOn(like, before, now)
+		stay = stay && slices.Contains(before, limit)
+		if own = append(own, limit); changed != nil {
+			serve = append(serve, changed)
 		}
 	}
 	for _, old := range before {
@@ -170,7 +169,7 @@ func goOn(like *limits.Limit, before []*limits.Limit, now int64) (limit, changed
 		limit, _ = limits.NewRate(*like.Terms, old.Bucket())
 		return limit, changed
 	}
-	return limits.Own(now, []*limits.Limit{like})[0], nil
+	return limits.Own(now, like)[0], nil
 }
 
 // SetGrant says that the session's grant is another one: it may have other plans.
