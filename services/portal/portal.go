@@ -43,6 +43,12 @@ type Config struct {
 	// authority in; pages name it in what users copy. Empty where programs trust the
 	// authority already.
 	Authority string
+	// DialGateway, if set, connects the consoles of pages to the gateway of this process,
+	// which believes what they say about the user's address.
+	DialGateway func(context.Context) (net.Conn, error)
+	// GatewayCA is a PEM file with the authorities that the consoles of pages trust, beside
+	// the system's, when they connect to gateways; empty for the system's alone.
+	GatewayCA string
 	// Drain is how long requests may continue after a stop.
 	Drain time.Duration
 	// Catalog and Subscription are the services behind the portal.
@@ -90,6 +96,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSCert, prefix+"tls-cert", c.TLSCert, "PEM `file` of the certificate for HTTPS and gRPC")
 	fs.StringVar(&c.TLSKey, prefix+"tls-key", c.TLSKey, "PEM `file` of the certificate's key")
 	fs.BoolVar(&c.Plaintext, prefix+"plaintext", c.Plaintext, "serve HTTPS and gRPC without TLS, behind a proxy that adds it")
+	fs.StringVar(&c.GatewayCA, prefix+"gateway-wss-ca", c.GatewayCA,
+		"PEM `file` of authorities that the pages' console trusts, in addition to the system's, when it connects to gateways over wss; pages name it in what users copy")
 	fs.StringVar(&c.MasterKeyFile, prefix+"master-key-file", c.MasterKeyFile, "`file` with the installation's master key, which seals the cookies of the pages; required")
 	fs.DurationVar(&c.Drain, prefix+"drain", c.Drain, "how `long` requests may continue after a stop; 0 for not at all")
 	c.Catalog.Flags(fs, prefix)

@@ -2,11 +2,14 @@ package portal
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,10 +78,20 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		sessions:  sessions.New(services.gateways),
 		endpoints: sessions.NewEndpoints(services.gateways, services.catalog),
 	}
-	pages := web.PagesConfig{
-		Services: ui.NewServices(services.catalog, services.subscription, local.conn()), Key: key, FirstPassword: cfg.FirstPassword, Authority: cfg.Authority, Log: log,
+	roots, err := openRoots(ctx, &cfg)
+	if err != nil {
+		return err
 	}
-	pages.Console = console.New(console.Config{Services: pages.Services, Key: key, Authority: cfg.Authority, Log: log, Now: time.Now})
+	authority := cfg.Authority
+	if authority == "" && cfg.GatewayCA != "" {
+		authority = filepath.Base(cfg.GatewayCA) // where users have it is theirs to know
+	}
+	pages := web.PagesConfig{
+		Services: ui.NewServices(services.catalog, services.subscription, local.conn()), Key: key, FirstPassword: cfg.FirstPassword, Authority: authority, Log: log,
+	}
+	pages.Console = console.New(console.Config{
+		Services: pages.Services, Key: key, Dial: cfg.DialGateway, Roots: roots.Load, Authority: authority, Log: log, Now: time.Now,
+	})
 	handler, err := newHandler(ctx, services, local, pages, &cfg, log, reg)
 	if err != nil {
 		return err
@@ -97,6 +110,22 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	https := newHTTPS(handler, source, cfg.Drain, log)
 	return run.Group(ctx, keeper.Run, pages.Console.Run, operations.Run, public.Run, func(ctx context.Context) error { return https.serve(ctx, limit.Listener(lis)) })
+}
+
+// openRoots reads the authorities of the gateways' addresses, now and when a reload is asked
+// for.
+func openRoots(ctx context.Context, cfg *Config) (*atomic.Pointer[x509.CertPool], error) {
+	roots := &atomic.Pointer[x509.CertPool]{}
+	read := func() error {
+		pool, err := certs.RootsWith(cfg.GatewayCA)
+		if err != nil {
+			return fmt.Errorf("-%sgateway-wss-ca: %w", cfg.prefix, err)
+		}
+		roots.Store(pool)
+		return nil
+	}
+	run.OnReload(ctx, read)
+	return roots, read()
 }
 
 // openKey reads the master key, and returns it with its keeper. Only cookies are sealed

@@ -75,6 +75,8 @@ func newStack(cfg *Config, data *folder.Folder, open sockets, at Addresses, agai
 	cfg.subscription.GRPC.InternalListener = inside["subscription"]
 	cfg.gateway.GRPC.InternalListener = inside["gateway"]
 	cfg.gateway.Listen.Listener, cfg.gateway.Listen.TLSListener = open["ws"], open["wss"]
+	consoles := memnet.Listen("consoles")
+	cfg.gateway.Listen.Inside, cfg.portal.DialGateway = consoles, consoles.DialSocket
 	cfg.portal.Listener, cfg.portal.GRPCListener = open["https"], open["grpc"]
 	cfg.portal.FirstPassword = (&hint{
 		path: data.Path(adminPasswordFile), log: log,

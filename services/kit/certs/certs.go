@@ -222,3 +222,23 @@ func (c *serviceCredentials) ClientHandshake(ctx context.Context, _ string, conn
 func (c *serviceCredentials) Clone() credentials.TransportCredentials {
 	return &serviceCredentials{TransportCredentials: c.TransportCredentials.Clone(), source: c.source, service: c.service}
 }
+
+// RootsWith returns the system's authorities and those of a PEM file. Without a file it
+// returns nil, which means the system's.
+func RootsWith(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return roots, nil
+}

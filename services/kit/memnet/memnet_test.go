@@ -110,3 +110,41 @@ func TestAddr(t *testing.T) {
 		t.Errorf("Addr = %q, want memnet:y>x", got)
 	}
 }
+
+// TestSockets connects both ends with each other, until the listener is closed.
+func TestSockets(t *testing.T) {
+	lis := memnet.Listen("x")
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		conn, err := lis.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- conn
+	}()
+	client, err := lis.DialSocket(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := <-accepted
+	if _, ok := server.(*net.TCPConn); !ok || server.RemoteAddr().String() != client.LocalAddr().String() {
+		t.Errorf("accepted a %T from %v, want a socket from %v", server, server.RemoteAddr(), client.LocalAddr())
+	}
+	if _, err := client.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+	if got, err := io.ReadAll(server); string(got) != "hello" || err != nil {
+		t.Errorf("read %q, %v, want hello", got, err)
+	}
+	_ = server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := lis.DialSocket(ctx); err == nil {
+		t.Error("a dial that was cancelled succeeded")
+	}
+	_ = lis.Close()
+	if _, err := lis.DialSocket(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("dial after Close = %v, want net.ErrClosed", err)
+	}
+}

@@ -29,6 +29,9 @@ type Config struct {
 	Proxies           proxies.Config
 	// Listener and TLSListener, if set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
+	// Inside, if set, has plain connections of this process, which is believed about its
+	// clients as a trusted proxy is, whatever Proxies say.
+	Inside net.Listener
 
 	prefix string
 }

@@ -36,13 +36,14 @@ type Listener struct {
 	refused *refusal.Recorder
 	log     *slog.Logger
 
-	plain, secure net.Listener
-	source        *certs.Source // nil without TLS
-	tls           *tls.Config
-	gate          *gate
-	rate          *addressRate // nil: any
-	heads         *head.Pool
-	progress      atomic.Int64
+	plain, secure, inside net.Listener // nil: none
+
+	source   *certs.Source // nil without TLS
+	tls      *tls.Config
+	gate     *gate
+	rate     *addressRate // nil: any
+	heads    *head.Pool
+	progress atomic.Int64
 
 	mu      sync.Mutex
 	reading map[net.Conn]struct{} // connections whose head is being read
@@ -58,7 +59,7 @@ func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, 
 		return nil, err
 	}
 	l := &Listener{
-		cfg: cfg, handler: h, ready: ready, refused: refused, log: log,
+		cfg: cfg, handler: h, ready: ready, refused: refused, log: log, inside: cfg.Inside,
 		gate:  newGate(slotsOf(cfg), cfg.Spare, cfg.MaxPerAddress, time.Now),
 		rate:  newAddressRate(cfg.MaxRate),
 		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
@@ -141,7 +142,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer stop()
 
 	var accepting sync.WaitGroup
-	for _, ln := range []net.Listener{l.plain, l.secure} {
+	for _, ln := range []net.Listener{l.plain, l.secure, l.inside} {
 		if ln != nil {
 			accepting.Go(func() { l.accept(ctx, handshakes, ln) })
 		}
@@ -161,7 +162,7 @@ func (l *Listener) Close() {
 		return
 	}
 	l.closing = true
-	for _, ln := range []net.Listener{l.plain, l.secure} {
+	for _, ln := range []net.Listener{l.plain, l.secure, l.inside} {
 		if ln != nil {
 			_ = ln.Close()
 		}
@@ -199,7 +200,7 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 		if err == nil {
 			backoff.Reset()
 			accepting.Note(ctx, nil)
-			l.admit(ctx, handshakes, conn, ln == l.secure)
+			l.admit(ctx, handshakes, conn, ln)
 			continue
 		}
 		l.gate.giveUp()
@@ -214,25 +215,28 @@ func (l *Listener) accept(ctx, handshakes context.Context, ln net.Listener) {
 }
 
 // admit has a connection served, or closes it.
-func (l *Listener) admit(ctx, handshakes context.Context, conn net.Conn, secure bool) {
-	s := l.gate.admit(ctx, l.networkOf(conn))
+func (l *Listener) admit(ctx, handshakes context.Context, conn net.Conn, from net.Listener) {
+	r := &Request{Conn: conn, Secure: from == l.secure, Remote: proxies.AddrOf(conn.RemoteAddr()), proxies: &l.cfg.Proxies}
+	if from == l.inside {
+		r.proxies = &proxies.Config{Trusted: proxies.Networks{netip.PrefixFrom(r.Remote.Addr(), r.Remote.Addr().BitLen())}}
+	}
+	s := l.gate.admit(ctx, networkOf(r))
 	if s == nil {
 		_ = conn.Close()
 		return
 	}
 	l.progress.Add(1)
 	l.wg.Add(1)
-	go l.serve(handshakes, conn, secure, s)
+	go l.serve(handshakes, r, s)
 }
 
 // networkOf returns what a connection counts for: not valid if it is a trusted
 // proxy's, which stands for many clients.
-func (l *Listener) networkOf(conn net.Conn) netip.Prefix {
-	addr := proxies.AddrOf(conn.RemoteAddr()).Addr()
-	if l.cfg.Proxies.Trusts(addr) {
+func networkOf(r *Request) netip.Prefix {
+	if r.proxies.Trusts(r.Remote.Addr()) {
 		return netip.Prefix{}
 	}
-	return clientaddr.Network(addr)
+	return clientaddr.Network(r.Remote.Addr())
 }
 
 // spareTimeout is how long a connection in a spare slot has to send its head.

@@ -31,6 +31,8 @@ type Request struct {
 	Protocols []string    // sub-protocols offered, in the client's order
 	Buffered  []byte      // what was read after the head, at most head.MaxBuffered bytes
 	Deadline  time.Time   // of the whole handshake; the connection's too
+
+	proxies *proxies.Config // those that are believed about this connection
 }
 
 // maxTarget is the longest request target.

@@ -35,15 +35,16 @@ func growStack(n int) byte {
 }
 
 // serve sees a connection through its handshake, and gives back its slot.
-func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slot) {
+func (l *Listener) serve(ctx context.Context, r *Request, s *slot) {
 	growStack(s.gate.slots)
+	conn := r.Conn
 	defer func() {
 		l.recovered(conn, recover())
 		s.leave()
 		l.progress.Add(-1)
 		l.wg.Done()
 	}()
-	r := &Request{Conn: conn, Secure: secure, Remote: proxies.AddrOf(conn.RemoteAddr()), Deadline: l.deadline(s)}
+	r.Deadline = l.deadline(s)
 	if !l.beginRead(conn, r.Deadline) {
 		_ = conn.Close()
 		return
@@ -51,7 +52,7 @@ func (l *Listener) serve(ctx context.Context, conn net.Conn, secure bool, s *slo
 	h, refusal, err := l.read(r, s)
 	l.endRead(conn)
 	s.headRead()
-	r.Proxy = l.cfg.Proxies.Trusts(r.Remote.Addr())
+	r.Proxy = r.proxies.Trusts(r.Remote.Addr())
 	if err == nil && refusal == nil {
 		refusal = l.tooMany(r, s)
 	}
@@ -95,7 +96,7 @@ func (l *Listener) deadline(s *slot) time.Time {
 // attribute counts a connection for the client that is known by now. It returns false if
 // the client's address has its share. A trusted proxy is nobody's client.
 func (l *Listener) attribute(r *Request, s *slot) bool {
-	return l.cfg.Proxies.Trusts(r.Remote.Addr()) || s.attribute(clientaddr.Network(r.Remote.Addr()))
+	return r.proxies.Trusts(r.Remote.Addr()) || s.attribute(clientaddr.Network(r.Remote.Addr()))
 }
 
 // recovered confines a panic to its handshake: all sessions live on.
@@ -146,7 +147,7 @@ var errCrowded = errors.New("the client's address has too many connections")
 // relay, which reads the socket itself.
 func (l *Listener) readProxy(r *Request, s *slot) (net.Conn, error) {
 	accepted := r.Conn
-	conn, err := l.cfg.Proxies.ReadHeader(accepted)
+	conn, err := r.proxies.ReadHeader(accepted)
 	if err != nil {
 		l.log.Info("a trusted proxy's connection has no PROXY header", "proxy", r.Remote, "error", err)
 		return r.Conn, err
@@ -175,7 +176,7 @@ func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *pro
 	r.fillTarget(h)
 	r.Header = h.Header
 	var err error
-	if r.Way, err = l.cfg.Proxies.Chain(r.Remote, h.Header); err != nil {
+	if r.Way, err = r.proxies.Chain(r.Remote, h.Header); err != nil {
 		return malformed(err.Error())
 	}
 	r.Remote = r.Way.Client()

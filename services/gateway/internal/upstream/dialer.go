@@ -3,12 +3,10 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,9 +96,9 @@ func New(cfg Config) (*Dialer, error) {
 
 // Reload reads the file of authorities again, for the connections that follow.
 func (d *Dialer) Reload() error {
-	roots, err := rootsWith(d.cfg.CAFile)
+	roots, err := certs.RootsWith(d.cfg.CAFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("read certificate authorities of backends: %w", err)
 	}
 	secure := certs.Modern()
 	if d.cfg.OldTLS {
@@ -125,26 +123,6 @@ func oldSuites() []uint16 {
 
 // Own adds a listener of this process, which is never dialled; nil is none.
 func (d *Dialer) Own(listener net.Addr) { d.policy.addOwn(listener) }
-
-// rootsWith returns the system's authorities and those of a file. Without a file it
-// returns nil, which means the system's.
-func rootsWith(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate authorities of backends: %w", err)
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read certificate authorities of backends: %s holds no certificate", file)
-	}
-	return roots, nil
-}
 
 // Dials returns how many calls of Dial are under way.
 func (d *Dialer) Dials() int { return int(d.dials.Load()) }

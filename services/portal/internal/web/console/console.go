@@ -19,6 +19,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -43,8 +44,10 @@ type Config struct {
 	Services *ui.Services
 	// Key seals tickets.
 	Key *seal.Key
-	// Roots are those of the gateways' certificates; nil means those of the system.
-	Roots *x509.CertPool
+	// Dial, if set, connects to the gateway, whatever the address of a version.
+	Dial func(context.Context) (net.Conn, error)
+	// Roots returns those of the gateways' certificates; nil means those of the system.
+	Roots func() *x509.CertPool
 	// Authority is as in devportal.Routes.
 	Authority string
 	// Log gets what goes wrong.

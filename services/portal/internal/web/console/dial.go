@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -45,6 +46,8 @@ func (s *socket) dial(open *command) (*connection, event) {
 	}
 	if s.client != "" {
 		header.Set("X-Forwarded-For", s.client)
+		scheme, _, _ := strings.Cut(target, ":")
+		header.Set("X-Forwarded-Proto", scheme)
 	}
 	began := time.Now()
 	gateway, answer, err := s.connect(target, header)
@@ -142,6 +145,9 @@ func (s *socket) connect(target string, header http.Header) (*connection, *event
 
 // transport connects to the host of an address, with TLS where the address says so.
 func (s *socket) transport(ctx context.Context, target string) (net.Conn, error) {
+	if s.console.Dial != nil {
+		return s.console.Dial(ctx)
+	}
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, err
@@ -153,7 +159,7 @@ func (s *socket) transport(ctx context.Context, target string) (net.Conn, error)
 	address := net.JoinHostPort(u.Hostname(), port)
 	if u.Scheme == "wss" {
 		d := tls.Dialer{Config: certs.Modern()}
-		d.Config.RootCAs, d.Config.NextProtos = s.console.Roots, []string{"http/1.1"}
+		d.Config.RootCAs, d.Config.NextProtos = s.console.Roots(), []string{"http/1.1"}
 		return d.DialContext(ctx, "tcp", address)
 	}
 	var d net.Dialer
