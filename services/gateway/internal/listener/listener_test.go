@@ -23,6 +23,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -430,5 +431,37 @@ func TestOpenRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("Open(%+v) = %v, want %q in it", cfg, err, tt.want)
 		}
+	}
+}
+
+// TestInside believes this process about its clients, and others no more than before: not
+// even a proxy that would be believed with a PROXY header.
+func TestInside(t *testing.T) {
+	inside, got := memnet.Listen("inside"), make(catcher, 1)
+	l := serve(t, got, func(c *Config) {
+		c.Inside, c.Proxies.Protocol = inside, true
+		if err := c.Proxies.Trusted.Set("127.0.0.1"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	conn, err := inside.DialSocket(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, "GET /a HTTP/1.1\r\nX-Forwarded-For: 203.0.113.7\r\n"+sound+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	r := <-got
+	_ = r.Conn.Close()
+	if r.Remote.Addr().String() != "203.0.113.7" || len(r.Way.Addrs) != 2 || r.Secure {
+		t.Errorf("the client is %v by %v, want 203.0.113.7 by this process", r.Remote, r.Way.Addrs)
+	}
+	other := dialFrom(t, "127.0.0.1", l.Addr())
+	if _, err := io.WriteString(other, "GET /a HTTP/1.1\r\n"+sound+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(other); len(answer) > 0 {
+		t.Errorf("a proxy without a PROXY header is answered %q, %v", answer, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/semaphore"
@@ -11,6 +12,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
@@ -26,6 +28,7 @@ func (c *Console) Routes() []ui.Route {
 		c.show(),
 		ui.Page(pagePath+"/socket", nil, nil, c.socket),
 		ui.Action(pagePath+"/ticket", nil, c.renew),
+		c.record(),
 	}
 }
 
@@ -100,10 +103,53 @@ func (c *Console) keys(r *ui.Request, api *catalogv1.Api, v *catalogv1.Version) 
 			keys = append(keys, ui.Option{Value: s.GetApplication(), Text: s.GetApplicationDisplayName()})
 		}
 	}
+	if r.Viewer.May(ui.Subscriber) && v.GetSubscriptionless() && v.GetState() == catalogv1.Version_STATE_PUBLISHED {
+		list, err := c.Services.Applications.ListApplications(r.Context(), &subscriptionv1.ListApplicationsRequest{PageSize: mostKeys, Filter: `owner = "users/me"`})
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range list.GetApplications() {
+			if o := (ui.Option{Value: a.GetName(), Text: a.GetDisplayName()}); !slices.Contains(keys, o) {
+				keys = append(keys, o)
+			}
+		}
+	}
 	if api.GetOwner() == r.Viewer.Name || r.Viewer.May(ui.Admin) {
 		keys = append(keys, ui.Option{Value: "try-out", Text: "Try it out, as its owner"})
 	}
 	return append(keys, ui.Option{Value: "token", Text: "A token of my own"}), nil
+}
+
+// recordView has the record of a refusal, or says that there is none.
+type recordView struct {
+	Record *ui.RecordPage
+	Empty  ui.Empty
+}
+
+// record shows the record of a refusal that the console has shown. Gateways report them a
+// little later, and not every user may see each.
+func (c *Console) record() ui.Route {
+	t := ui.Parse[recordView](files, "templates/record.html")
+	return ui.Page(pagePath+"/records/{record}", nil, t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := c.version(r)
+		if err != nil {
+			return nil, err
+		}
+		back := strings.TrimSuffix(r.URL.Path, "/records/"+r.PathValue("record"))
+		head := ui.Head{Title: "Record " + r.PathValue("record"), Here: "Record", Crumbs: []ui.Link{{Text: "Console", To: back}}}
+		got, err := c.Services.Usage.GetSessionRecord(r.Context(), &usagev1.GetSessionRecordRequest{Name: "sessionRecords/" + r.PathValue("record")})
+		switch {
+		case err == nil && got.GetVersion() == v.GetName():
+			page, err := c.Services.RecordPage(r, got)
+			return t.Page(head, recordView{Record: &page}), err
+		case err == nil, fault.Is(err, codes.NotFound), fault.Is(err, codes.InvalidArgument), fault.Is(err, codes.PermissionDenied):
+			return t.Page(head, recordView{Empty: ui.Empty{
+				Title: "No record yet", Text: "The gateway reports what it refused within seconds: reload this page to look again. The publisher of the API sees all records of it, and the owner of an application those that its token led to.",
+				Action: &ui.Link{Text: "Back to the console", To: back},
+			}}), nil
+		}
+		return nil, err
+	})
 }
 
 // version reads the version that a request's path names.

@@ -2,12 +2,14 @@ package console
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,7 +22,9 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -48,6 +52,9 @@ func (s *services) GetUser(context.Context, *identityv1.GetUserRequest, ...grpc.
 	return &identityv1.User{}, nil
 }
 
+// user is the address of the page's browser.
+const user = "203.0.113.7"
+
 // world is a console before a gateway of the test.
 type world struct {
 	*services
@@ -55,6 +62,10 @@ type world struct {
 	portal *httptest.Server
 	stop   context.CancelFunc
 	done   chan error // what Run returned
+
+	console *Console
+	ahead   atomic.Int64 // how far the console's clock is, in seconds
+	roots   atomic.Pointer[x509.CertPool]
 }
 
 // newWorld starts a console. gateway serves what the console dials.
@@ -65,13 +76,17 @@ func newWorld(t *testing.T, gateway http.HandlerFunc) *world {
 	backend := httptest.NewServer(gateway)
 	t.Cleanup(backend.Close)
 	w := &world{t: t, services: &services{address: "ws" + strings.TrimPrefix(backend.URL, "http") + "/echo/1"}, done: make(chan error, 1)}
-	c := New(Config{Services: &ui.Services{Catalog: w.services, Users: w.services}, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	c := New(Config{Services: &ui.Services{Catalog: w.services, Users: w.services}, Key: seal.New(), Roots: w.roots.Load, Log: slog.New(slog.DiscardHandler), Now: func() time.Time {
+		return time.Now().Add(time.Duration(w.ahead.Load()) * time.Second)
+	}})
+	w.console = c
 	claims, err := json.Marshal(map[string]any{"sub": "users/ann", "sid": "one", "exp": time.Now().Add(time.Hour).Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	viewer := &ui.Viewer{Name: "users/ann", Token: "e30." + base64.RawURLEncoding.EncodeToString(claims) + ".none"}
 	w.portal = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(clientaddr.With(r.Context(), netip.MustParseAddr(user)))
 		req := &ui.Request{Request: r, Viewer: viewer}
 		answer, err := c.socket(req)
 		take, ok := answer.(ui.Takeover)
@@ -210,13 +225,13 @@ func TestConversation(t *testing.T) {
 		t.Fatalf("the first event = %+v, want opened with sub-protocol two", e)
 	}
 	head := <-heads
-	want := map[string]string{"X-Mine": "yes", "Origin": "https://app.example.com", "Authorization": "Bearer secret", "Sec-Websocket-Protocol": "one, two"}
+	want := map[string]string{"X-Forwarded-For": user, "X-Forwarded-Proto": "ws", "X-Mine": "yes", "Origin": "https://app.example.com", "Authorization": "Bearer secret", "Sec-Websocket-Protocol": "one, two"}
 	for name, value := range want {
-		if got := head.Header.Get(name); got != value {
+		if got := strings.Join(head.Header.Values(name), " and "); got != value {
 			t.Errorf("%s = %q at the gateway, want %q", name, got, value)
 		}
 	}
-	for _, name := range []string{"Cookie", "X-Forwarded-For", "X_Tidegate_User", "X-Named", "Forwarded", "Te"} {
+	for _, name := range []string{"Cookie", "X_Tidegate_User", "X-Named", "Forwarded", "Te"} {
 		if got := head.Header.Values(name); got != nil {
 			t.Errorf("%s = %q at the gateway, want none", name, got)
 		}
@@ -244,6 +259,61 @@ func TestConversation(t *testing.T) {
 	}
 	if err := <-closed; websocket.CloseStatus(err) != 3001 {
 		t.Errorf("the gateway got %v, want a close with 3001", err)
+	}
+}
+
+// TestAuthorities connects over TLS where the certificate's authority is trusted, which may
+// be from now on.
+func TestAuthorities(t *testing.T) {
+	gateway := httptest.NewUnstartedServer(accept(t, echo))
+	gateway.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	gateway.StartTLS()
+	w := newWorld(t, nil)
+	t.Cleanup(gateway.Close)
+	w.address = "wss" + strings.TrimPrefix(gateway.URL, "https")
+	if e := next(t, w.page(&command{Type: "open"})); e.Type != "failed" || !strings.Contains(e.Text, "certificate signed by unknown authority") {
+		t.Errorf("an authority that is not trusted: %+v", e)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(gateway.Certificate())
+	w.roots.Store(roots)
+	if e := next(t, w.page(&command{Type: "open"})); e.Type != "opened" {
+		t.Errorf("an authority that is trusted: %+v", e)
+	}
+}
+
+// TestRenewal: a socket outlives the token that it was opened with by tickets for those that
+// come after it in the sign-in, and not by another sign-in's.
+func TestRenewal(t *testing.T) {
+	w := newWorld(t, accept(t, echo))
+	page := w.page(&command{Type: "open"})
+	next(t, page) // opened
+	renew := func(signIn string, hours int) {
+		t.Helper()
+		ticket, err := w.console.ticket(access{Token: "next", SignIn: signIn, Expires: time.Now().Add(time.Duration(hours) * time.Hour).Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, page, &command{Type: "renew", Ticket: ticket})
+		send(t, page, &command{Type: "text", Text: "taken by now"})
+		if e := next(t, page, "taken"); e.Type != "text" {
+			t.Fatalf("after a ticket the event = %+v, want the echo", e)
+		}
+	}
+	for hour := 1; hour <= 2; hour++ {
+		w.ahead.Store(int64(hour)*3600 - 30)
+		if e := next(t, page); e.Type != "renew" {
+			t.Fatalf("30 s before the end of token %d the event = %+v, want renew", hour, e)
+		}
+		if hour == 1 {
+			renew("users/ann/one", 2)
+		}
+	}
+	renew("users/ann/another", 3)
+	send(t, page, &command{Type: "renew", Ticket: "none"})
+	w.ahead.Store(2 * 3600)
+	if e := next(t, page); e.Type != "closed" || e.Code != codeRefused {
+		t.Errorf("at the end of the token the event = %+v, want closed with %d", e, codeRefused)
 	}
 }
 

@@ -117,8 +117,10 @@
 		$("send").querySelector("button").disabled = !open;
 		$("ping").disabled = !open;
 	};
-	const problem = (text) => {
-		$("problem").textContent = text;
+	const problem = (text, ref) => {
+		$("said").textContent = text;
+		$("record").href = root.dataset.base + "/records/" + ref;
+		$("record").hidden = !ref;
 		$("problem").hidden = !text;
 		if (text) $("problem").focus();
 	};
@@ -154,7 +156,7 @@
 		refused(e) {
 			const text = "Refused with " + e.status + ". " + (words[e.status] || "") + (e.ref ? " Its record has the ref " + e.ref + "." : "");
 			log("warn", text + (e.body ? "\n" + e.body : ""));
-			problem(text);
+			problem(text, e.ref);
 		},
 		failed(e) {
 			log("warn", "Not connected: " + e.text);
