@@ -239,6 +239,7 @@ func open(method string) bool {
 		identityv1.SignInService_RefreshSignIn_FullMethodName,
 		identityv1.SignInService_SignOut_FullMethodName,
 		identityv1.UserService_SignUp_FullMethodName,
+		identityv1.UserService_GetSignUpPolicy_FullMethodName,
 		oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName:
 		return true
 	}

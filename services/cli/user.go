@@ -13,6 +13,7 @@ import (
 type userCmds struct {
 	Create   userCreateCmd   `cmd:"" help:"Add a user."`
 	SignUp   userSignUpCmd   `cmd:"" help:"Sign up as a new user, where the server lets anybody."`
+	Policy   userPolicyCmd   `cmd:"" name:"sign-up-policy" help:"Show whether anybody may sign up."`
 	Approve  userApproveCmd  `cmd:"" help:"Approve a user who has signed up. To refuse one, delete the user."`
 	List     userListCmd     `cmd:"" help:"List users."`
 	Get      userGetCmd      `cmd:"" help:"Show a user."`
@@ -119,6 +120,38 @@ func (c *userSignUpCmd) Run(ctx context.Context, s *shell) error {
 		s.note("Sign in with: tidegate login --username %s", p.GetUsername())
 	}
 	return s.printUser(p, "")
+}
+
+// userPolicyCmd shows whether anybody may sign up.
+type userPolicyCmd struct{}
+
+// Run asks the server.
+func (userPolicyCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	policy, err := cl.users.GetSignUpPolicy(ctx, &identityv1.GetSignUpPolicyRequest{})
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printWhole(policy)
+	}
+	return s.printFields([2]string{"Sign-up", policyWords(policy.GetPolicy())})
+}
+
+// policyWords says who may sign up.
+func policyWords(p identityv1.SignUpPolicy_Policy) string {
+	switch p {
+	case identityv1.SignUpPolicy_POLICY_OFF:
+		return "off: administrators add users"
+	case identityv1.SignUpPolicy_POLICY_OPEN:
+		return "open: anybody signs up, and is let in at once"
+	case identityv1.SignUpPolicy_POLICY_APPROVAL:
+		return "approval: anybody signs up, and is let in when an administrator approves"
+	}
+	return word(p, "POLICY_")
 }
 
 // userApproveCmd approves a user who has signed up.

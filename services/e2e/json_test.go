@@ -80,6 +80,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"user list", "users"},
 		{"user list --state pending --role creator --query b --order username", "users"},
 		{"user sign-up wren --display-name Wren --password-file " + password, "state"},
+		{"user sign-up-policy", "policy"},
 		{"user approve wren", "state"},
 		{"user get bob", "username"},
 		{"user roles bob --role publisher", "roles"},
