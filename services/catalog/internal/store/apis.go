@@ -69,11 +69,9 @@ func (a API) seenBy(v identity.Viewer) bool {
 
 const selectAPI = `
 	SELECT a.id, a.display_name, a.context, a.description, a.owner, a.default_version, a.default_version_paths,
-		EXISTS (SELECT 1 FROM version v WHERE v.id = a.default_version AND v.state = 'PUBLISHED'),
-		EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'PUBLISHED'),
-		EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state = 'CREATED'),
+		COALESCE(d.state, '') = 'PUBLISHED', a.published > 0, a.created > 0,
 		a.etag, a.created_at, a.updated_at
-	FROM api a `
+	FROM api a LEFT JOIN version d ON d.id = a.default_version `
 
 func scanAPI(row sqldb.Row) (API, error) {
 	var a API
@@ -132,14 +130,19 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, o Orde
 	l.whereEqual("a.owner", f.Owner)
 	l.whereContains(f.Query, "a.display_fold", "a.context_fold")
 	if !v.All {
-		l.where(`a.owner = ? OR EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id AND v.state IN ('PUBLISHED', ?))`, v.User, alsoSeen(v))
+		l.where(`a.owner = ? OR a.published > 0 OR CAST(? AS BOOLEAN) AND a.created > 0`, v.User, v.Publishes)
 	}
-	if f.State != nil || f.Tag != nil {
+	if f.State != nil && f.Tag == nil {
+		// Versions of others that are not published are not seen by all.
+		l.where(`a.published > 0 AND ? = 'PUBLISHED' OR a.created > 0 AND ? = 'CREATED' AND (CAST(? AS BOOLEAN) OR a.owner = ?)`,
+			*f.State, *f.State, v.All || v.Publishes, v.User)
+	}
+	if f.Tag != nil {
 		l.where(`EXISTS (SELECT 1 FROM version v WHERE v.api_id = a.id
 			AND (CAST(? AS BOOLEAN) OR a.owner = ? OR v.state IN ('PUBLISHED', ?))
 			AND (CAST(? AS TEXT) IS NULL OR v.state = ?)
-			AND (CAST(? AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = ?)))`,
-			v.All, v.User, alsoSeen(v), f.State, f.State, f.Tag, f.Tag)
+			AND EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = ?))`,
+			v.All, v.User, alsoSeen(v), f.State, f.State, *f.Tag)
 	}
 	column := map[By]string{ByTime: "a.created_at", ByName: "a.display_fold", ByContext: "a.context_fold"}[o.By]
 	return sqldb.List(ctx, s.db, scanAPI, func(a API) key { return key{a.ListPlace(o), o} }, key{after, o},
@@ -175,8 +178,8 @@ func (s *Store) CreateAPI(ctx context.Context, req requestid.Request, v identity
 		}
 		_, err = tx.ExecContext(ctx, `
 			INSERT INTO api (id, display_name, display_fold, display_skeleton, display_ascii, context, context_fold, description, owner, default_version,
-				default_version_paths, etag, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12, $13)`,
+				default_version_paths, published, created, etag, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, 0, 0, $11, $12, $13)`,
 			a.ID, a.DisplayName, name.Fold, name.Skeleton, name.ASCII, a.Context, foldContext(a.Context), a.Description, a.Owner,
 			a.DefaultVersionPaths, a.Etag, a.CreatedAt.UnixMicro(), a.UpdatedAt.UnixMicro())
 		return change.Record{Resource: a.Name().String(), After: a}, err
@@ -253,6 +256,12 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 			a.DefaultVersion, a.DefaultVersionPaths, a.Owner, tx.Time.UnixMicro(), id)
 		if err != nil {
 			return change.Record{}, err
+		}
+		for _, v := range routes {
+			v.DisplayName, v.Context = a.DisplayName, a.Context
+			if err := keepSearch(ctx, tx, v); err != nil {
+				return change.Record{}, err
+			}
 		}
 		if a, err = readAPI(ctx, tx, everything, id); err != nil {
 			return change.Record{}, err

@@ -134,6 +134,17 @@ func TestQuery(t *testing.T) {
 			return old, nil
 		})
 		must(t, err)
+		// So it is with the names of its API, in every version.
+		_, err = b.UpdateAPI(ctx, root, v.APIID, func(old API) (API, error) {
+			old.DisplayName, old.Context = "Marina", "/quay"
+			return old, nil
+		})
+		must(t, err)
+		for query, want := range map[string]int{"harbour": 0, "MARINA": 1, "/quay": 1, "boats": 1} {
+			if got := len(list(t, b.Versions(ctx, root, VersionFilter{Query: query}, Order{By: ByName}, ListPlace{}))); got != want {
+				t.Errorf("after the API has another name, query %q finds %d versions, want %d", query, got, want)
+			}
+		}
 		owner := "ann"
 		for query, want := range map[string]int{"ships": 0, "BOATS": 1, "": 2} {
 			if got := len(list(t, b.Versions(ctx, root, VersionFilter{Query: query, Owner: &owner}, Order{}, ListPlace{}))); got != want {
@@ -224,18 +235,18 @@ func fill(b *testing.B, s *Store) {
 			}
 			_, err = tx.ExecContext(b.Context(), `
 				INSERT INTO api (id, display_name, display_fold, display_skeleton, display_ascii, context, context_fold, description, owner,
-					default_version, default_version_paths, etag, created_at, updated_at)
-				VALUES ($1, $2, $3, $3, TRUE, $4, $4, '', $5, $1, FALSE, 1, $6, $6)`,
-				id, name, sqldb.Fold(name), "/c"+id, fmt.Sprintf("u%d", i%100), i+1)
+					default_version, default_version_paths, published, created, etag, created_at, updated_at)
+				VALUES ($1, $2, $3, $3, TRUE, $4, $4, '', $5, $1, FALSE, $6, $7, 1, $8, $8)`,
+				id, name, sqldb.Fold(name), "/c"+id, fmt.Sprintf("u%d", i%100), i%2, 1-i%2, i+1)
 			if err != nil {
 				return err
 			}
 			_, err = tx.ExecContext(b.Context(), `
-				INSERT INTO version (id, api_id, version, description, description_fold, tags, endpoints, security, plans, origins,
+				INSERT INTO version (id, api_id, version, description, display_fold, search, tags, endpoints, security, plans, origins,
 					max_session_age, backend_host, fixed_host, advertised_hosts, backend_origin, pings,
 					traffic_plan, subscriptionless, max_message_bytes, error_template, error_text, state, change_number, etag, created_at, updated_at)
-				VALUES ($1, $1, '1.0.0', 'First.', 'first.', '[]', $2, '[]', '[]', '[]', 0, '', '', '[]', '', '', '', FALSE, 0, '', '', $3, 0, 1, $4, $4)`,
-				id, sealed, v.State, i+1)
+				VALUES ($1, $1, '1.0.0', 'First.', $2, $3, '[]', $4, '[]', '[]', '[]', 0, '', '', '[]', '', '', '', FALSE, 0, '', '', $5, 0, 1, $6, $6)`,
+				id, sqldb.Fold(name), sqldb.Fold(name)+"\n/c"+id+"\nfirst.", sealed, v.State, i+1)
 			if err != nil {
 				return err
 			}

@@ -225,14 +225,17 @@ func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Vi
 	l.whereEqual("v.version", f.Version)
 	l.whereEqual("v.state", f.State)
 	l.whereEqual("a.owner", f.Owner)
-	l.whereContains(f.Query, "a.display_fold", "a.context_fold", "v.description_fold")
+	l.whereContains(f.Query, "v.search")
 	if f.Tag != nil {
 		l.where(`EXISTS (SELECT 1 FROM version_tag t WHERE t.version_id = v.id AND t.tag = ?)`, *f.Tag)
 	}
 	if !v.All {
 		l.where(`a.owner = ? OR v.state IN ('PUBLISHED', ?)`, v.User, alsoSeen(v))
 	}
-	column := map[By]string{ByTime: "v.created_at", ByName: "a.display_fold"}[o.By]
+	column := map[By]string{ByTime: "v.created_at", ByName: "v.display_fold"}[o.By]
+	if o.By == ByName && f.Owner != nil {
+		column = "a.display_fold" // which is the same, and does not lead away from the owner's
+	}
 	return sqldb.List(ctx, q, s.scanVersion, func(v Version) key { return key{v.ListPlace(o), o} }, key{after, o},
 		l.ordered(o, column, "v.id"), l.args...)
 }
@@ -307,15 +310,16 @@ func (s *Store) createVersion(ctx context.Context, req requestid.Request, viewer
 			INSERT INTO version (id, api_id, version, description, tags, endpoints, security, plans, origins,
 				max_session_age, backend_host, fixed_host, advertised_hosts, backend_origin, pings,
 				traffic_plan, subscriptionless, max_message_bytes, error_template, error_text, state, change_number,
-				etag, created_at, updated_at, description_fold)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 1, $22, $22, $23)`,
+				etag, created_at, updated_at, display_fold, search)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 1, $22, $22, '', '')`,
 			v.ID, v.APIID, v.Version, v.Description, text(&v.Tags), sealed,
 			text(&v.Security), text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge),
 			v.BackendHost, v.FixedHost, s.hostsOf(v), v.BackendOrigin, v.Pings,
-			v.TrafficPlan, v.Subscriptionless, v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), sqldb.Fold(v.Description))
+			v.TrafficPlan, v.Subscriptionless, v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro())
 		if err != nil {
 			return change.Record{}, err
 		}
+		v.DisplayName, v.Context = api.DisplayName, api.Context
 		if err := link(ctx, tx, v); err != nil {
 			return change.Record{}, err
 		}
@@ -410,16 +414,16 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 			UPDATE version SET description = $1, tags = $2, endpoints = $3, security = $4,
 				plans = $5, origins = $6, max_session_age = $7, backend_host = $8, fixed_host = $9,
 				advertised_hosts = $10, backend_origin = $11, pings = $12, traffic_plan = $13, subscriptionless = $14,
-				max_message_bytes = $15, error_template = $16, error_text = $17, state = $18, etag = etag + 1, updated_at = $19,
-				description_fold = $20
-			WHERE id = $21`,
+				max_message_bytes = $15, error_template = $16, error_text = $17, state = $18, etag = etag + 1, updated_at = $19
+			WHERE id = $20`,
 			v.Description, text(&v.Tags), sealed, text(&v.Security),
 			text(&v.Plans), text(&v.Origins), int64(v.MaxSessionAge), v.BackendHost, v.FixedHost,
 			s.hostsOf(v), v.BackendOrigin, v.Pings, v.TrafficPlan, v.Subscriptionless,
-			v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), sqldb.Fold(v.Description), v.ID)
+			v.MaxMessageBytes, v.ErrorTemplate, v.ErrorText, v.State, tx.Time.UnixMicro(), v.ID)
 		if err != nil {
 			return change.Record{}, err
 		}
+		v.DisplayName, v.Context = old.DisplayName, old.Context
 		if err := unlink(ctx, tx, v.ID); err != nil {
 			return change.Record{}, err
 		}
@@ -432,8 +436,39 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 	return v, err
 }
 
-// link adds the rows by which versions are found by tag and by plan.
+// keepSearch keeps in a version's row what lists are searched and ordered by, of which some
+// is its API's.
+func keepSearch(ctx context.Context, tx *change.Tx, v Version) error {
+	name := sqldb.Fold(v.DisplayName)
+	_, err := tx.ExecContext(ctx, `UPDATE version SET display_fold = $1, search = $2 WHERE id = $3`,
+		name, name+"\n"+foldContext(v.Context)+"\n"+sqldb.Fold(v.Description), v.ID)
+	if err != nil {
+		return fmt.Errorf("keep what version %q is found by: %w", v.ID, err)
+	}
+	return nil
+}
+
+// keepStates keeps in an API's row how many of its versions are in which state.
+func keepStates(ctx context.Context, tx *change.Tx, api string) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE api SET published = (SELECT count(*) FROM version v WHERE v.api_id = api.id AND v.state = 'PUBLISHED'),
+			created = (SELECT count(*) FROM version v WHERE v.api_id = api.id AND v.state = 'CREATED')
+		WHERE id = $1`, api)
+	if err != nil {
+		return fmt.Errorf("count the states of versions of %q: %w", api, err)
+	}
+	return nil
+}
+
+// link adds what versions are found by: their tags and plans, what is searched, and in
+// their API's row their state.
 func link(ctx context.Context, tx *change.Tx, v Version) error {
+	if err := keepSearch(ctx, tx, v); err != nil {
+		return err
+	}
+	if err := keepStates(ctx, tx, v.APIID); err != nil {
+		return err
+	}
 	for _, tag := range v.Tags {
 		_, err := tx.ExecContext(ctx, `INSERT INTO version_tag (version_id, tag) VALUES ($1, $2)`, v.ID, tag)
 		if err != nil {
@@ -449,7 +484,7 @@ func link(ctx context.Context, tx *change.Tx, v Version) error {
 	return nil
 }
 
-// unlink removes the rows that link adds.
+// unlink removes the rows that link adds for tags and plans.
 func unlink(ctx context.Context, tx *change.Tx, id string) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM version_tag WHERE version_id = $1`, id); err != nil {
 		return fmt.Errorf("clear tags: %w", err)
@@ -478,6 +513,9 @@ func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name 
 			return change.Record{}, fmt.Errorf("clear the default version: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM version WHERE id = $1`, v.ID); err != nil {
+			return change.Record{}, err
+		}
+		if err := keepStates(ctx, tx, v.APIID); err != nil {
 			return change.Record{}, err
 		}
 		return change.Record{Resource: name.String(), Before: v, Event: &backplanev1.RouteEvent{RemovedRoutes: []string{name.String()}}}, nil

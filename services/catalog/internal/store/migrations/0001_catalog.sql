@@ -36,6 +36,8 @@ CREATE TABLE api (
 	owner TEXT COLLATE "C" NOT NULL,
 	default_version TEXT COLLATE "C" NOT NULL,
 	default_version_paths BOOLEAN NOT NULL,
+	published BIGINT NOT NULL, -- how many of its versions are in this state
+	created BIGINT NOT NULL, -- and in this one
 	etag BIGINT NOT NULL,
 	created_at BIGINT NOT NULL,
 	updated_at BIGINT NOT NULL
@@ -48,8 +50,9 @@ CREATE TABLE version (
 	id TEXT COLLATE "C" PRIMARY KEY,
 	api_id TEXT COLLATE "C" NOT NULL REFERENCES api (id),
 	version TEXT COLLATE "C" NOT NULL,
+	display_fold TEXT COLLATE "C" NOT NULL, -- its API's
+	search TEXT COLLATE "C" NOT NULL, -- what it is found by
 	description TEXT COLLATE "C" NOT NULL,
-	description_fold TEXT COLLATE "C" NOT NULL,
 	tags TEXT COLLATE "C" NOT NULL,
 	endpoints BYTEA NOT NULL, -- sealed
 	security TEXT COLLATE "C" NOT NULL,
@@ -76,6 +79,7 @@ CREATE TABLE version (
 -- To users, versions that differ only in case are one.
 CREATE UNIQUE INDEX version_fold ON version (api_id, lower(version));
 CREATE INDEX version_created ON version (created_at, id);
+CREATE INDEX version_display ON version (display_fold, id);
 CREATE INDEX version_traffic_plan ON version (traffic_plan, id);
 CREATE INDEX version_api ON version (api_id, created_at, id);
 
