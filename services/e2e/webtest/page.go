@@ -283,3 +283,44 @@ func (p *Page) Copied(what string) string {
 	}
 	return strings.TrimSpace(text.String())
 }
+
+// Entry returns the name of the entry of a form with a label, and the value that a text has
+// there: in lists and ticks that of what is called so. Both are "" where there is none.
+func (p *Page) Entry(label, text string) (name, value string) {
+	called := func(n *html.Node) bool {
+		var own strings.Builder
+		for c := range n.ChildNodes() {
+			if c.Type == html.TextNode {
+				own.WriteString(c.Data)
+			}
+		}
+		return strings.Join(strings.Fields(own.String()), " ") == label
+	}
+	n := p.find(func(n *html.Node) bool { return (n.Data == "label" || n.Data == "legend") && called(n) })
+	if n == nil {
+		return "", ""
+	}
+	control := p.find(func(c *html.Node) bool { return isControl(c) && attr(n, "for") != "" && attr(c, "id") == attr(n, "for") })
+	if control == nil { // ticks are in the label, or with the legend in a fieldset
+		within := n
+		if n.Data == "legend" {
+			within = n.Parent
+		}
+		control = p.find(func(c *html.Node) bool {
+			for up := c.Parent; isControl(c) && up != nil; up = up.Parent {
+				if up == within {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	if control == nil {
+		return "", ""
+	}
+	name = attr(control, "name")
+	if kind := attr(control, "type"); control.Data == "select" || kind == "checkbox" || kind == "radio" {
+		return name, p.Option(name, text)
+	}
+	return name, text
+}
