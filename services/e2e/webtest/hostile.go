@@ -48,7 +48,7 @@ func (s *Tidegate) Hostile(t testing.TB) map[string]string {
 	var first *catalogv1.Version
 	var app *subscriptionv1.Application
 	for i, name := range names {
-		plan, err := catalog.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: name, Description: all, PriceLabel: name, Billing: catalogv1.Plan_BILLING_COMMERCIAL}})
+		plan, err := catalog.CreatePlan(ctx, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: name, Description: all, PriceLabel: name, Billing: catalogv1.Plan_BILLING_COMMERCIAL, Limits: sessionsOfMonth()}})
 		must(t, err)
 		api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/h" + string(rune('a'+i%26)) + string(rune('a'+i/26)), Description: all}})
 		must(t, err)
@@ -87,6 +87,13 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// sessionsOfMonth is the one limit of a plan: a quota of sessions that tests do not use up.
+func sessionsOfMonth() []*catalogv1.Limit {
+	return []*catalogv1.Limit{{Name: "sessions", Kind: &catalogv1.Limit_Quota{Quota: &catalogv1.Quota{
+		Unit: catalogv1.Unit_UNIT_SESSIONS, Amount: 1000000, Window: catalogv1.Quota_WINDOW_MONTH,
+	}}}}
+}
+
 // hostileUser adds a user.
 func (s *Tidegate) hostileUser(t testing.TB, ctx context.Context, name string) {
 	t.Helper()
@@ -121,11 +128,13 @@ func (s *Tidegate) hostileSessions(t testing.TB, ctx context.Context, app string
 	for deadline := time.Now().Add(patience); ; {
 		list, err := usage.ListSessionRecords(ctx, &usagev1.ListSessionRecordsRequest{})
 		must(t, err)
-		if len(list.GetSessionRecords()) >= 2 {
+		quotas, err := usagev1.NewQuotaServiceClient(s.Conn).ListQuotaUses(ctx, &usagev1.ListQuotaUsesRequest{})
+		must(t, err)
+		if len(list.GetSessionRecords()) >= 2 && len(quotas.GetQuotaUses()) > 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			must(t, errors.New("the records do not come"))
+			must(t, errors.New("the records, or what was used of a quota, do not come"))
 		}
 	}
 }

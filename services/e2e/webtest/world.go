@@ -24,11 +24,13 @@ import (
 )
 
 // World is a Tidegate in which there is one of each thing that pages show: an API with a
-// version that is published and one that is not, an application with all that one has, a
-// live session, the record of one that has ended, changes. All of it is the
+// version that is published and one that is not, a plan with a quota, an application with all
+// that one has, a live session, the record of one that has ended, changes. All of it is the
 // administrator's.
 type World struct {
 	*Tidegate
+	// Plan is that of all traffic of the published version.
+	Plan string
 	// Offered is the name of the published version, Unpublished that of the other, and
 	// Application that of the application.
 	Offered, Unpublished, Application string
@@ -42,15 +44,15 @@ type World struct {
 }
 
 // Names are what the things of a world are called.
-type Names struct{ API, Context, Description, Tag, Application string }
+type Names struct{ API, Context, Description, Tag, Application, Plan string }
 
 // Plain are names as users give them.
-var Plain = Names{API: "Echo", Context: "/echo", Description: "Sends back what it gets.", Tag: "echo", Application: "Buoys"}
+var Plain = Names{API: "Echo", Context: "/echo", Description: "Sends back what it gets.", Tag: "echo", Application: "Buoys", Plan: "Harbour"}
 
 // Long are as long as names may be, and cannot be broken between words.
 var Long = Names{
 	API: strings.Repeat("W", 100), Context: strings.Repeat("/"+strings.Repeat("w", 64), 4), Description: strings.Repeat("D", 1000),
-	Tag: strings.Repeat("t", 30), Application: strings.Repeat("M", 100),
+	Tag: strings.Repeat("t", 30), Application: strings.Repeat("M", 100), Plan: strings.Repeat("P", 100),
 }
 
 // NewWorld fills a Tidegate for a test.
@@ -186,6 +188,14 @@ func (w *World) fill(ctx context.Context) error {
 		}
 		return record != ""
 	})
+	var quota string
+	f.until("the quota is in use", func() bool {
+		uses := call(f, usagev1.NewQuotaServiceClient(w.Conn).ListQuotaUses, &usagev1.ListQuotaUsesRequest{Filter: ofVersion + ` AND window = "MONTH"`}).GetQuotaUses()
+		if len(uses) > 0 {
+			quota = id(uses[0].GetName()) + "?version=" + w.Offered
+		}
+		return quota != ""
+	})
 	changes := call(f, changev1.NewChangeServiceClient(w.Conn).ListChanges, &changev1.ListChangesRequest{Parent: "services/catalog", PageSize: 1}).GetChanges()
 	me := call(f, identityv1.NewUserServiceClient(w.Conn).GetUser, &identityv1.GetUserRequest{Name: "users/me"})
 	signIns := call(f, identityv1.NewSignInServiceClient(w.Conn).ListSignIns, &identityv1.ListSignInsRequest{Parent: me.GetName()}).GetSignIns()
@@ -197,7 +207,7 @@ func (w *World) fill(ctx context.Context) error {
 	}
 	gateway, session, _ := strings.Cut(strings.TrimPrefix(live, "gateways/"), "/sessions/")
 	w.names = strings.NewReplacer(append(names, "{$}", "", "{user}", id(me.GetName()), "{ref}", id(record), "{gateway}", gateway, "{session}", session,
-		"/sessions/{id}/", "/sessions/"+session+"/", "{id}", id(signIns[0].GetName()), "{service}", "catalog", "{number}", id(changes[0].GetName()))...)
+		"/sessions/{id}/", "/sessions/"+session+"/", "{id}", id(signIns[0].GetName()), "{service}", "catalog", "{plan}", id(w.Plan), "{limit}", "sessions", "{quota}", quota, "{number}", id(changes[0].GetName()))...)
 	return nil
 }
 
@@ -212,9 +222,11 @@ func (w *World) versions(f *filler) {
 	if f.err != nil {
 		return
 	}
+	plan := call(f, catalog.CreatePlan, &catalogv1.CreatePlanRequest{Plan: &catalogv1.Plan{DisplayName: w.named.Plan, Description: w.named.Description, Limits: sessionsOfMonth()}})
+	w.Plan = plan.GetName()
 	for _, version := range []string{"1", "2"} {
 		v := call(f, catalog.CreateVersion, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-			Version: version, Plans: []string{plans[0].GetName()}, Description: w.named.Description, Tags: []string{w.named.Tag},
+			Version: version, Plans: []string{plans[0].GetName()}, Description: w.named.Description, Tags: []string{w.named.Tag}, TrafficPlan: plan.GetName(),
 			Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: w.Backend}}}},
 		}})
 		w.Unpublished, w.Offered = w.Offered, v.GetName()

@@ -210,6 +210,8 @@ func nameOf(f protoreflect.FieldDescriptor, row int) string {
 	switch {
 	case f.FullName() == "tidegate.catalog.v1.Version.version":
 		return ""
+	case f.FullName() == "tidegate.catalog.v1.Limit.name": // which is in addresses
+		return id(row)
 	case f.FullName() == "tidegate.identity.v1.SignInResponse.access_token":
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":33000000000,"sid":"s"}`)) + ".e30"
 	case f.Name() == "name" && message != nil:

@@ -99,7 +99,7 @@ func (p *pages) applicationPlan() ui.Route {
 		}
 		options := []ui.Option{{Value: "", Text: "None", Hint: "only the plans of its subscriptions hold"}}
 		for _, plan := range plans.GetPlans() {
-			options = append(options, ui.Option{Value: plan.GetName(), Text: plan.GetDisplayName(), Hint: plan.GetDescription()})
+			options = append(options, ui.Option{Value: plan.GetName(), Text: plan.GetDisplayName(), Hint: ui.Brief(plan.GetDescription())})
 		}
 		fields := []ui.Field{
 			{Name: "plan", Label: "Plan", Kind: "radio", Options: options, Value: a.GetPlan(), Paths: []string{"application.plan"}},
