@@ -95,8 +95,24 @@ func (tab *Tab) ClickOn(element string) {
 	tab.press(element, 1)
 }
 
-// press clicks on an element in its middle, where it must be on top.
+// Aim returns what clicks on the first thing with these words, where it is now.
+func (tab *Tab) Aim(words string) func() {
+	tab.t.Helper()
+	x, y := tab.middle(named(words))
+	return func() { tab.do("click on "+words, chromedp.MouseClickXY(x, y)) }
+}
+
+// press clicks on an element so many times.
 func (tab *Tab) press(element string, times int) {
+	tab.t.Helper()
+	x, y := tab.middle(element)
+	for n := 1; n <= times; n++ {
+		tab.do("click on "+element, chromedp.MouseClickXY(x, y, chromedp.ClickCount(n)))
+	}
+}
+
+// middle scrolls to an element and returns where its middle is, where it must be on top.
+func (tab *Tab) middle(element string) (x, y float64) {
 	tab.t.Helper()
 	tab.Until(element)
 	at := Read[struct {
@@ -104,16 +120,14 @@ func (tab *Tab) press(element string, times int) {
 		Over string
 	}](tab, fmt.Sprintf(`(() => {
 		const e = %s;
-		e.scrollIntoView({ block: "center", behavior: "instant" });
+		e.scrollIntoView({ block: "nearest", behavior: "instant" });
 		const r = e.getClientRects()[0], x = r.x + r.width / 2, y = r.y + r.height / 2, top = document.elementFromPoint(x, y);
 		return { x, y, over: top && (e.contains(top) || top.contains(e)) ? "" : top ? top.outerHTML.slice(0, 200) : "nothing" };
 	})()`, element))
 	if at.Over != "" {
 		tab.t.Fatalf("%s cannot be clicked on, over it is %s", element, at.Over)
 	}
-	for n := 1; n <= times; n++ {
-		tab.do("click on "+element, chromedp.MouseClickXY(at.X, at.Y, chromedp.ClickCount(n)))
-	}
+	return at.X, at.Y
 }
 
 // named is an expression for what has these words on it, and entry for the entry of a form
