@@ -226,6 +226,12 @@ func Read[T any](tab *Tab, expression string) T {
 // Until waits until an expression is true in the page, over pages that come meanwhile.
 func (tab *Tab) Until(expression string) {
 	tab.t.Helper()
+	tab.until(expression, expression)
+}
+
+// until waits until an expression is true in the page, which a failure calls as what says.
+func (tab *Tab) until(what, expression string) {
+	tab.t.Helper()
 	ctx, cancel := tab.within()
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -242,7 +248,7 @@ func (tab *Tab) Until(expression string) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tab.t.Fatalf("after %v the page is not as %s (%v)", patience, expression, last)
+			tab.t.Fatalf("after %v the page has not: %s (%v)", patience, what, last)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 )
 
@@ -50,10 +51,17 @@ func (tab *Tab) Open(path string) {
 	tab.do("open "+path, chromedp.Navigate(to.String()))
 }
 
-// Back goes back by one page.
+// Back goes back by one page. Where that is the answer to a form that nothing keeps, the
+// browser shows a page of its own, which would send the form again.
 func (tab *Tab) Back() {
 	tab.t.Helper()
-	tab.next("back", func() { tab.do("back", chromedp.NavigateBack()) })
+	tab.next("back", func() {
+		ctx, cancel := tab.within()
+		defer cancel()
+		if err := chromedp.Do(ctx, chromedp.NavigateBack()); err != nil && !strings.Contains(err.Error(), "ERR_CACHE_MISS") {
+			tab.t.Fatalf("back: %v", err)
+		}
+	})
 }
 
 // Follow clicks on what has these words, and waits for the page that comes.
@@ -72,49 +80,49 @@ func (tab *Tab) next(what string, act func()) {
 	tab.t.Helper()
 	before := Read[float64](tab, "performance.timeOrigin")
 	act()
-	tab.Until(fmt.Sprintf(`performance.timeOrigin !== %v && document.readyState === "complete" /* after %s */`, before, strings.ReplaceAll(what, "*/", "")))
+	tab.until("another page after "+what, fmt.Sprintf(`performance.timeOrigin !== %v && document.readyState === "complete"`, before))
 }
 
 // Click clicks with the mouse on the first thing with these words: a link, a button, a
 // label. It waits until there is one.
 func (tab *Tab) Click(words string) {
 	tab.t.Helper()
-	tab.press(named(words), 1)
+	tab.press(words, named(words), 1)
 }
 
 // DoubleClick clicks twice, as fast as a mouse does.
 func (tab *Tab) DoubleClick(words string) {
 	tab.t.Helper()
-	tab.press(named(words), 2)
+	tab.press(words, named(words), 2)
 }
 
 // ClickOn clicks with the mouse on an element that an expression finds in the page, once
 // there is one. It is for what has no words.
 func (tab *Tab) ClickOn(element string) {
 	tab.t.Helper()
-	tab.press(element, 1)
+	tab.press(element, element, 1)
 }
 
 // Aim returns what clicks on the first thing with these words, where it is now.
 func (tab *Tab) Aim(words string) func() {
 	tab.t.Helper()
-	x, y := tab.middle(named(words))
+	x, y := tab.middle(words, named(words))
 	return func() { tab.do("click on "+words, chromedp.MouseClickXY(x, y)) }
 }
 
 // press clicks on an element so many times.
-func (tab *Tab) press(element string, times int) {
+func (tab *Tab) press(what, element string, times int) {
 	tab.t.Helper()
-	x, y := tab.middle(element)
+	x, y := tab.middle(what, element)
 	for n := 1; n <= times; n++ {
-		tab.do("click on "+element, chromedp.MouseClickXY(x, y, chromedp.ClickCount(n)))
+		tab.do("click on "+what, chromedp.MouseClickXY(x, y, chromedp.ClickCount(n)))
 	}
 }
 
 // middle scrolls to an element and returns where its middle is, where it must be on top.
-func (tab *Tab) middle(element string) (x, y float64) {
+func (tab *Tab) middle(what, element string) (x, y float64) {
 	tab.t.Helper()
-	tab.Until(element)
+	tab.until(what, element)
 	at := Read[struct {
 		X, Y float64
 		Over string
@@ -125,7 +133,7 @@ func (tab *Tab) middle(element string) (x, y float64) {
 		return { x, y, over: top && (e.contains(top) || top.contains(e)) ? "" : top ? top.outerHTML.slice(0, 200) : "nothing" };
 	})()`, element))
 	if at.Over != "" {
-		tab.t.Fatalf("%s cannot be clicked on, over it is %s", element, at.Over)
+		tab.t.Fatalf("%s cannot be clicked on, over it is %s", what, at.Over)
 	}
 	return at.X, at.Y
 }
@@ -136,14 +144,21 @@ func named(words string) string { return fmt.Sprintf(`(%s)(%s)[0]`, find, quoted
 
 func entry(label string) string { return fmt.Sprintf(`(%s)(%s, "entry")[0]`, find, quoted(label)) }
 
-// Fill types a text into the entry with a label, in place of what is in it.
+// Fill puts a text into the entry with a label, in place of what is in it, as pasting does.
+// Keys one by one, as Type sends them, would take most of the time of tests.
 func (tab *Tab) Fill(label, text string) {
 	tab.t.Helper()
-	tab.press(entry(label), 1)
-	tab.do("fill in "+label, chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent("\b"))
-	tab.Type(text)
+	tab.press(label, entry(label), 1)
+	if tab.Entry(label) != "" {
+		tab.do("select "+label, chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	}
+	if text == "" {
+		tab.Type("\b")
+	} else {
+		Call(tab, input.InsertText, input.InsertTextParams{Text: text})
+	}
 	if got := tab.Entry(label); got != text {
-		tab.t.Fatalf("%s has %q after %q was typed", label, got, text)
+		tab.t.Fatalf("%s has %q after %q was put into it", label, got, text)
 	}
 }
 
@@ -157,7 +172,7 @@ func (tab *Tab) Type(keys string) {
 func (tab *Tab) Choose(label, text string) {
 	tab.t.Helper()
 	element := entry(label)
-	tab.Until(element)
+	tab.until(label, element)
 	tab.do("choose "+text, chromedp.Focus(chromedp.JSPath(element)))
 	tab.Type(text)
 	if got := Read[string](tab, element+".selectedOptions[0].textContent.trim()"); got != text {

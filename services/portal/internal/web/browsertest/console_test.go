@@ -74,7 +74,7 @@ func TestConsole(t *testing.T) {
 	tab.Click("Connect")
 	tab.Until(`document.getElementById("c-problem").checkVisibility() && document.activeElement.id === "c-problem"`)
 	problem := browser.Read[string](tab, `document.getElementById("c-problem").textContent`)
-	ref := regexp.MustCompile(`^Refused with 401\. The gateway does not take the token: .* Its record has the ref (\w+)\.$`).FindStringSubmatch(problem)
+	ref := regexp.MustCompile(`^Refused with 401\. The gateway does not take the token: .* Its record has the ref (\w+)\.`).FindStringSubmatch(problem)
 	if ref == nil {
 		t.Fatalf("the refusal says %q", problem)
 	}

@@ -2,10 +2,11 @@ package browsertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ var shared struct {
 	once     sync.Once
 	err      error
 	world    *webtest.World
+	hasty    *webtest.Tidegate // whose tokens end so soon that every request refreshes them
 	chromium *browser.Chromium
 }
 
@@ -47,33 +49,45 @@ func TestMain(m *testing.M) {
 // begin starts what is shared, once.
 var begin func()
 
-// start starts the server and the browser that trusts it.
+// start starts the servers and the browser that trusts them.
 func start(data string) error {
-	server, err := webtest.Launch(data)
-	if err != nil {
+	var err1, err2 error
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		shared.hasty, err1 = webtest.Launch(filepath.Join(data, "hasty"), "-subscription.user-token-lifetime", "30s")
+	})
+	tasks.Go(func() {
+		var server *webtest.Tidegate
+		if server, err2 = webtest.Launch(filepath.Join(data, "data")); err2 == nil {
+			shared.world, err2 = webtest.Fill(context.Background(), server, webtest.Plain)
+		}
+	})
+	tasks.Wait()
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	if shared.world, err = webtest.Fill(context.Background(), server, webtest.Plain); err != nil {
-		return err
-	}
-	portal, err := url.Parse(server.Portal)
-	if err != nil {
-		return err
-	}
-	shared.chromium, err = browser.Start(context.Background(), portal.Host)
+	var err error
+	shared.chromium, err = browser.Start(context.Background(), host(shared.world.Portal), host(shared.hasty.Portal))
 	return err
 }
+
+// host is the host and port of a URL.
+func host(portal string) string { return strings.TrimPrefix(portal, "https://") }
 
 // stop ends what was started.
 func stop() error {
 	if shared.chromium != nil {
 		shared.chromium.Stop()
 	}
-	if shared.world == nil {
-		return nil
+	var all []error
+	if shared.world != nil {
+		shared.world.Close()
+		all = append(all, shared.world.Stop())
 	}
-	shared.world.Close()
-	return shared.world.Stop()
+	if shared.hasty != nil {
+		all = append(all, shared.hasty.Stop())
+	}
+	return errors.Join(all...)
 }
 
 // newTab opens a tab in which nobody has signed in, and returns it with the server that all

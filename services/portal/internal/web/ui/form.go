@@ -258,6 +258,9 @@ func Names(err error, path string) bool {
 
 // Said is why a call failed, for a page that has no entry for the field that it is about.
 func Said(err error) string {
+	if status.Code(err) == codes.Aborted {
+		return "somebody else has changed it meanwhile. This page has what is there now"
+	}
 	var texts []string
 	for _, v := range violations(err) {
 		texts = append(texts, v.GetDescription())
