@@ -300,7 +300,9 @@ func (p *Page) Entry(label, text string) (name, value string) {
 	if n == nil {
 		return "", ""
 	}
-	control := p.find(func(c *html.Node) bool { return isControl(c) && attr(n, "for") != "" && attr(c, "id") == attr(n, "for") })
+	control := p.find(func(c *html.Node) bool {
+		return isControl(c) && attr(n, "for") != "" && attr(c, "id") == attr(n, "for")
+	})
 	if control == nil { // ticks are in the label, or with the legend in a fieldset
 		within := n
 		if n.Data == "legend" {

@@ -41,6 +41,7 @@ type World struct {
 	backend *httptest.Server
 	session *websocket.Conn
 	names   *strings.Replacer // puts names into the patterns of routes
+	rest    *strings.Replacer // puts the other names there, nil where there are none
 }
 
 // Names are what the things of a world are called.
@@ -147,50 +148,11 @@ func (f *filler) until(what string, is func() bool) {
 func (w *World) fill(ctx context.Context) error {
 	f := &filler{ctx: ctx}
 	w.versions(f)
-	token, names := w.application(f)
-	if f.err != nil {
-		return f.err
-	}
-	sessions := gatewayv1.NewSessionServiceClient(w.Conn)
-	dial := func(token string) (*websocket.Conn, error) {
-		transport := &http.Transport{TLSClientConfig: w.tls.Clone()}
-		conn, _, err := websocket.Dial(ctx, w.WSS+w.named.Context+"/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
-			HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
-		})
-		return conn, err
-	}
-	ended, err := dial(token)
-	if err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	if err := ended.Close(4321, "enough"); err != nil {
-		return fmt.Errorf("close: %w", err)
-	}
-	if _, err := dial("none"); err == nil {
-		return errors.New("a token that is none is taken")
-	}
-	if w.session, err = dial(token); err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	var live, record string
-	ofVersion := `version = "` + w.Offered + `"`
-	f.until("the live session is listed", func() bool {
-		list := call(f, sessions.ListSessions, &gatewayv1.ListSessionsRequest{Parent: "gateways/-", Filter: ofVersion}).GetSessions()
-		if len(list) == 1 {
-			live = list[0].GetName() // gateways/{gateway}/sessions/{session}
-		}
-		return live != ""
-	})
-	f.until("the session is recorded", func() bool {
-		list := call(f, usagev1.NewUsageServiceClient(w.Conn).ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: ofVersion + ` AND refused = "false"`}).GetSessionRecords()
-		if len(list) > 0 {
-			record = list[0].GetName()
-		}
-		return record != ""
-	})
+	names := w.use(f)
+	ofVersion := `version = "` + w.Offered + `" AND window = "MONTH"`
 	var quota string
 	f.until("the quota is in use", func() bool {
-		uses := call(f, usagev1.NewQuotaServiceClient(w.Conn).ListQuotaUses, &usagev1.ListQuotaUsesRequest{Filter: ofVersion + ` AND window = "MONTH"`}).GetQuotaUses()
+		uses := call(f, usagev1.NewQuotaServiceClient(w.Conn).ListQuotaUses, &usagev1.ListQuotaUsesRequest{Filter: ofVersion}).GetQuotaUses()
 		if len(uses) > 0 {
 			quota = id(uses[0].GetName()) + "?version=" + w.Offered
 		}
@@ -205,10 +167,84 @@ func (w *World) fill(ctx context.Context) error {
 	if len(changes) == 0 || len(signIns) == 0 {
 		return errors.New("there is no change or no sign-in")
 	}
-	gateway, session, _ := strings.Cut(strings.TrimPrefix(live, "gateways/"), "/sessions/")
-	w.names = strings.NewReplacer(append(names, "{$}", "", "{user}", id(me.GetName()), "{ref}", id(record), "{gateway}", gateway, "{session}", session,
-		"/sessions/{id}/", "/sessions/"+session+"/", "{id}", id(signIns[0].GetName()), "{service}", "catalog", "{plan}", id(w.Plan), "{limit}", "sessions", "{quota}", quota, "{number}", id(changes[0].GetName()))...)
+	w.names = strings.NewReplacer(append(names, "{$}", "", "{user}", id(me.GetName()), "{id}", id(signIns[0].GetName()), "{service}", "catalog",
+		"{plan}", id(w.Plan), "{limit}", "sessions", "{quota}", quota, "{number}", id(changes[0].GetName()))...)
 	return nil
+}
+
+// use adds an application, whose sessions have ended, been refused and live, and returns what
+// stands for their names in patterns.
+func (w *World) use(f *filler) []string {
+	token, names := w.application(f)
+	if f.err != nil {
+		return nil
+	}
+	dial := func(token string) (*websocket.Conn, error) {
+		transport := &http.Transport{TLSClientConfig: w.tls.Clone()}
+		conn, _, err := websocket.Dial(f.ctx, w.WSS+w.named.Context+"/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
+			HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+		})
+		return conn, err
+	}
+	ended, err := dial(token)
+	if err == nil {
+		err = ended.Close(4321, "enough")
+	}
+	if err == nil {
+		w.session, err = dial(token)
+	}
+	if err != nil {
+		f.err = fmt.Errorf("connect: %w", err)
+		return nil
+	}
+	if _, err := dial("none"); err == nil {
+		f.err = errors.New("a token that is none is taken")
+	}
+	var live, record string
+	mine := `application = "` + w.Application + `"`
+	f.until("the live session is listed", func() bool {
+		list := call(f, gatewayv1.NewSessionServiceClient(w.Conn).ListSessions, &gatewayv1.ListSessionsRequest{Parent: "gateways/-", Filter: mine}).GetSessions()
+		if len(list) == 1 {
+			live = list[0].GetName() // gateways/{gateway}/sessions/{session}
+		}
+		return live != ""
+	})
+	f.until("the session is recorded", func() bool {
+		list := call(f, usagev1.NewUsageServiceClient(w.Conn).ListSessionRecords, &usagev1.ListSessionRecordsRequest{Filter: mine + ` AND refused = "false"`}).GetSessionRecords()
+		if len(list) > 0 {
+			record = list[0].GetName()
+		}
+		return record != ""
+	})
+	gateway, session, _ := strings.Cut(strings.TrimPrefix(live, "gateways/"), "/sessions/")
+	return append(names, "{ref}", id(record), "{record}", id(record), "{gateway}", gateway, "{session}", session, "/sessions/{id}/", "/sessions/"+session+"/")
+}
+
+// Give gives the API to a user.
+func (w *World) Give(t testing.TB, username string) {
+	t.Helper()
+	api, _, _ := strings.Cut(w.Offered, "/versions/")
+	_, err := catalogv1.NewCatalogServiceClient(w.Conn).TransferOwnership(w.As(t, "admin", w.Password), &catalogv1.TransferOwnershipRequest{Name: api, Owner: username})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ApplicationOf returns the world as one of those whom User has added has it: with an
+// application of that user's own, and its sessions.
+func (w *World) ApplicationOf(t testing.TB, username string) *World {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(w.As(t, username, UserPassword), patience)
+	defer cancel()
+	f, of := &filler{ctx: ctx}, *w
+	names := of.use(f)
+	if f.err != nil {
+		t.Fatal(f.err)
+	}
+	t.Cleanup(func() { _ = of.session.CloseNow() })
+	of.names = strings.NewReplacer(names...)
+	of.rest = w.names
+	return &of
 }
 
 // versions adds an API with two versions, of which one is published.
@@ -263,11 +299,15 @@ func (w *World) application(f *filler) (token string, names []string) {
 // Path is a route's address with what the world has in it.
 func (w *World) Path(pattern string) string {
 	version := w.Unpublished
-	if strings.HasPrefix(pattern, "/devportal/") || strings.Contains(pattern, "{subscription}") || strings.Contains(pattern, "/sessions/") {
+	if strings.HasPrefix(pattern, "/devportal/") || strings.Contains(pattern, "{subscription}") || strings.Contains(pattern, "/sessions/") || strings.Contains(pattern, "{ref}") {
 		version = w.Offered
 	}
 	api, _, _ := strings.Cut(strings.TrimPrefix(version, "apis/"), "/")
-	return w.names.Replace(strings.NewReplacer("{api}", api, "{version}", id(version)).Replace(pattern))
+	path := w.names.Replace(strings.NewReplacer("{api}", api, "{version}", id(version)).Replace(pattern))
+	if w.rest != nil {
+		path = w.rest.Replace(path)
+	}
+	return path
 }
 
 // id is the last part of a resource name, as pages have it in their addresses.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jba/templatecheck"
 
-	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -50,35 +49,47 @@ func compressed(t *testing.T, text string) int {
 	return out.Len()
 }
 
-// TestEveryPageForEveryRole walks the table of pages: each is there for its roles, refused
-// to others, and leads those who have not signed in to the page where they can. What every
-// page must have is looked for in each.
+// TestEveryPageForEveryRole walks the table of pages: each is there for its roles, of what
+// is theirs, refused to others, and leads those who have not signed in to the page where they
+// can. What every page must have is looked for in each.
 func TestEveryPageForEveryRole(t *testing.T) {
-	w := webtest.NewWorld(t, webtest.Start(t))
-	people := map[identityv1.User_Role]*webtest.Browser{
-		ui.Admin: w.User(t, "ada", ui.Admin), ui.Creator: w.User(t, "cleo", ui.Creator),
-		ui.Publisher: w.User(t, "pia", ui.Publisher), ui.Subscriber: w.User(t, "sue", ui.Subscriber),
-	}
+	w := webtest.NewWorld(t, webtest.Start(t, "-subscription.sign-up", "open"))
 	for _, route := range web.Routes() {
-		if !strings.Contains(route.Method, http.MethodGet) {
+		if !strings.Contains(route.Method, http.MethodGet) || route.Public {
 			continue
 		}
-		path := w.Path(route.Pattern)
-		if p := w.Browser(t).Open(path); !route.Public && p.URL.Path != "/signin" {
-			t.Errorf("%s without a sign-in leads to %s, want /signin", path, p.URL)
+		if p := w.Browser(t).Open(w.Path(route.Pattern)); p.URL.Path != "/signin" {
+			t.Errorf("%s without a sign-in leads to %s, want /signin", route.Pattern, p.URL)
 		}
-		for role, b := range people {
-			p := b.Open(path)
-			want := http.StatusOK
-			if !route.Public && len(route.Roles) > 0 && role != ui.Admin && !slices.Contains(route.Roles, role) {
-				want = http.StatusForbidden
-			}
-			// An unpublished version is not for all publishers' and creators' eyes.
-			if p.Status != want && (want != http.StatusOK || p.Status != http.StatusNotFound) {
-				t.Errorf("%s for %s = %d, want %d:\n%s", path, ui.RoleName(role), p.Status, want, p.Text())
-			}
-			checkPage(t, b, p)
+	}
+	ada := w.User(t, "ada", ui.Admin)
+	walk(t, w, ui.Admin, ada)
+	sue := w.User(t, "sue", ui.Subscriber)
+	walk(t, w.ApplicationOf(t, "sue"), ui.Subscriber, sue)
+	for username, role := range map[string]ui.Role{"cleo": ui.Creator, "pia": ui.Publisher} {
+		b := w.User(t, username, role)
+		w.Give(t, username)
+		walk(t, w, role, b)
+	}
+}
+
+// walk opens each page as somebody with a role, whose everything in the world is that such
+// users can have.
+func walk(t *testing.T, w *webtest.World, role ui.Role, b *webtest.Browser) {
+	t.Helper()
+	for _, route := range web.Routes() {
+		if !strings.Contains(route.Method, http.MethodGet) || route.Template == nil && len(route.Roles) == 0 {
+			continue
 		}
+		want := http.StatusOK
+		if !route.Public && len(route.Roles) > 0 && role != ui.Admin && !slices.Contains(route.Roles, role) {
+			want = http.StatusForbidden
+		}
+		p := b.Open(w.Path(route.Pattern))
+		if p.Status != want {
+			t.Errorf("%s for %s = %d, want %d:\n%s", p.URL.Path, ui.RoleName(role), p.Status, want, p.Text())
+		}
+		checkPage(t, b, p)
 	}
 }
 

@@ -42,7 +42,7 @@ func belowAPI(api *catalogv1.Api, title, here string) ui.Head {
 	return ui.Head{Title: title, Here: here, Crumbs: crumbs(ui.Link{Text: api.GetDisplayName(), To: apiPath(api.GetName())})}
 }
 
-// owns reports whether the viewer may change an API.
+// owns reports whether an API is the viewer's, or the viewer may do all with it.
 func owns(r *ui.Request, api *catalogv1.Api) bool {
 	return r.Viewer.May(ui.Admin) || api.GetOwner() == r.Viewer.Name
 }
@@ -71,6 +71,8 @@ func (p *pages) api() ui.Route {
 type apiSettingsView struct {
 	settingsView
 	Path string
+	// MayGive says whether the viewer may give the API to another user.
+	MayGive bool
 }
 
 // apiSettings shows and changes what there is of an API.
@@ -101,7 +103,7 @@ func (p *pages) apiSettings() ui.Route {
 		}
 		h := apiHead(api, "Settings")
 		h.Status = form.Status()
-		return t.Page(h, apiSettingsView{settingsView{Form: form, Heading: "Settings", To: path + "/settings", MayChange: owns(r, api)}, path}), nil
+		return t.Page(h, apiSettingsView{settingsView{Form: form, Heading: "Settings", To: path + "/settings", MayChange: r.Viewer.May(ui.Creator) && owns(r, api)}, path, owns(r, api)}), nil
 	})
 }
 

@@ -155,7 +155,7 @@ func apiSettingsPage(t *testing.T, s *webtest.Tidegate) {
 	publish(t, s, "arno", nil)
 	refused(t, late.Submit("Save", "display_name", "Tides of arno"), "display_name", "Tides of arno")
 	other := s.User(t, "alma", ui.Creator, ui.Publisher)
-	want(t, other.Open(api+"/settings"), http.StatusOK, "Only the owner of the API, or an administrator, can change this.")
+	want(t, other.Open(api+"/settings"), http.StatusOK, "Only the owner of the API with the role creator, or an administrator, can change this.")
 	if other.Page.Links()["Transfer"] != "" || other.Page.Links()["Delete"] != "" {
 		t.Error("who may not is offered to transfer and delete")
 	}
