@@ -160,8 +160,9 @@ func silent(t testing.TB) string {
 var resource = regexp.MustCompile(`/[^/]*[0-9][^/]*`)
 
 // Crawl opens all that links lead to from the pages at these paths, of pages that differ
-// only in what they are about two, with and without a query, and returns the paths.
-func (b *Browser) Crawl(from ...string) []string {
+// only in what they are about at most so many, with and without a query, and returns the
+// paths.
+func (b *Browser) Crawl(most int, from ...string) []string {
 	b.t.Helper()
 	var paths []string
 	seen := map[string][]string{} // paths by what they have in common
@@ -173,7 +174,7 @@ func (b *Browser) Crawl(from ...string) []string {
 		if query != "" {
 			kind += "?"
 		}
-		if len(seen[kind]) == 2 || slices.Contains(seen[kind], path) || page == "/docs" || strings.HasPrefix(page, "/assets/") {
+		if len(seen[kind]) == most || slices.Contains(seen[kind], path) || page == "/docs" || strings.HasPrefix(page, "/assets/") {
 			continue
 		}
 		seen[kind] = append(seen[kind], path)

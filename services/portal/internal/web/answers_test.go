@@ -259,7 +259,17 @@ type visitor struct {
 // visit serves the pages from answers to somebody who has signed in.
 func visit(t testing.TB, a *answers) *visitor {
 	t.Helper()
-	services, key, log := ui.NewServices(a, a, a), seal.New(), slog.New(slog.DiscardHandler)
+	v := visitPages(t, ui.NewServices(a, a, a), slog.New(slog.DiscardHandler))
+	if p := v.do(http.MethodPost, "/signin", url.Values{"username": {"ann"}, "password": {"p"}}); p.Status != http.StatusSeeOther {
+		t.Fatalf("signing in = %d:\n%s", p.Status, p.Text())
+	}
+	return v
+}
+
+// visitPages serves pages over services to somebody who has not signed in.
+func visitPages(t testing.TB, services *ui.Services, log *slog.Logger) *visitor {
+	t.Helper()
+	key := seal.New()
 	pages, err := web.NewPages(web.PagesConfig{
 		Services: services, Key: key, Log: log, Authority: "ca.pem",
 		Console: console.New(console.Config{Services: services, Key: key, Log: log, Now: time.Now}),
@@ -267,17 +277,28 @@ func visit(t testing.TB, a *answers) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &visitor{t: t, pages: pages, cookies: map[string]string{}}
-	if p := v.do(http.MethodPost, "/signin", url.Values{"username": {"ann"}, "password": {"p"}}); p.Status != http.StatusSeeOther {
-		t.Fatalf("signing in = %d:\n%s", p.Status, p.Text())
-	}
-	return v
+	return &visitor{t: t, pages: pages, cookies: map[string]string{}}
 }
 
 // do sends a request, with headers as names and values in turn, and returns the answer as
 // a page.
 func (v *visitor) do(method, path string, form url.Values, headers ...string) *webtest.Page {
 	v.t.Helper()
+	resp, to := v.serve(method, path, form, headers...) //nolint:bodyclose // it is a recorder's
+	for _, c := range resp.Cookies() {
+		if v.cookies[c.Name] = c.Value; c.MaxAge < 0 {
+			delete(v.cookies, c.Name)
+		}
+	}
+	p, err := webtest.ParsePage(resp, to)
+	if err != nil {
+		v.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return p
+}
+
+// serve has the pages answer a request.
+func (v *visitor) serve(method, path string, form url.Values, headers ...string) (*http.Response, *url.URL) {
 	r := httptest.NewRequestWithContext(v.t.Context(), method, "https://portal.test"+path, strings.NewReader(form.Encode()))
 	r.Header.Set("Accept", "text/html")
 	if method == http.MethodPost {
@@ -291,17 +312,7 @@ func (v *visitor) do(method, path string, form url.Values, headers ...string) *w
 	}
 	w := httptest.NewRecorder()
 	v.pages.ServeHTTP(w, r)
-	resp := w.Result()
-	for _, c := range resp.Cookies() {
-		if v.cookies[c.Name] = c.Value; c.MaxAge < 0 {
-			delete(v.cookies, c.Name)
-		}
-	}
-	p, err := webtest.ParsePage(resp, r.URL)
-	if err != nil {
-		v.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return p
+	return w.Result(), r.URL
 }
 
 // open shows a page.

@@ -186,7 +186,7 @@ func TestPayloadsInServices(t *testing.T) {
 		maps.DeleteFunc(texts, func(_, text string) bool { return p.Shows(text) })
 		return p
 	}
-	for _, path := range b.Crawl("/publisher", "/devportal", "/admin", "/account", "/admin/records") {
+	for _, path := range b.Crawl(2, "/publisher", "/devportal", "/admin", "/account", "/admin/records") {
 		for _, action := range check(path).Forms() {
 			check(action)
 		}
@@ -195,7 +195,8 @@ func TestPayloadsInServices(t *testing.T) {
 		t.Errorf("no page shows %s: %s", what, text)
 	}
 	for _, route := range routesOf(http.MethodGet) {
-		if !found[route.Pattern] && !route.Public {
+		// A script of the console makes the link to a refusal's record.
+		if !found[route.Pattern] && !route.Public && !strings.Contains(route.Pattern, "/console/") {
 			t.Errorf("nothing leads to %s", route.Pattern)
 		}
 	}

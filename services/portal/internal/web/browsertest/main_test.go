@@ -24,6 +24,7 @@ var shared struct {
 	err      error
 	world    *webtest.World
 	hasty    *webtest.Tidegate // whose tokens end so soon that every request refreshes them
+	hostile  *webtest.Tidegate // in which users have stored attacks
 	chromium *browser.Chromium
 }
 
@@ -51,11 +52,12 @@ var begin func()
 
 // start starts the servers and the browser that trusts them.
 func start(data string) error {
-	var err1, err2 error
+	var err1, err2, err3 error
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
 		shared.hasty, err1 = webtest.Launch(filepath.Join(data, "hasty"), "-subscription.user-token-lifetime", "30s")
 	})
+	tasks.Go(func() { shared.hostile, err3 = webtest.Launch(filepath.Join(data, "hostile")) })
 	tasks.Go(func() {
 		var server *webtest.Tidegate
 		if server, err2 = webtest.Launch(filepath.Join(data, "data")); err2 == nil {
@@ -63,11 +65,11 @@ func start(data string) error {
 		}
 	})
 	tasks.Wait()
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	var err error
-	shared.chromium, err = browser.Start(context.Background(), host(shared.world.Portal), host(shared.hasty.Portal))
+	shared.chromium, err = browser.Start(context.Background(), host(shared.world.Portal), host(shared.hasty.Portal), host(shared.hostile.Portal))
 	return err
 }
 
@@ -84,8 +86,10 @@ func stop() error {
 		shared.world.Close()
 		all = append(all, shared.world.Stop())
 	}
-	if shared.hasty != nil {
-		all = append(all, shared.hasty.Stop())
+	for _, s := range []*webtest.Tidegate{shared.hasty, shared.hostile} {
+		if s != nil {
+			all = append(all, s.Stop())
+		}
 	}
 	return errors.Join(all...)
 }
