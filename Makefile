@@ -73,6 +73,10 @@ bench: ## Measure the gateway against other proxies, or with ARGS="-against DIR"
 	@go build -o $(BIN)/bench ./services/bench/cmd/bench
 	@$(BIN)/bench $(ARGS)
 
+.PHONY: pictures
+pictures: ## Take the pictures of docs/pictures anew, with Chromium
+	UPDATE_PICTURES=1 TIDEGATE_REQUIRE_BROWSER=1 go test -count=1 ./services/e2e/pictures
+
 .PHONY: check
 check: gen-check lint ## All that CI checks
 	RACE=1 $(MAKE) test

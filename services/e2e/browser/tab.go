@@ -284,3 +284,15 @@ func (tab *Tab) Asked() []string {
 	defer tab.mu.Unlock()
 	return slices.Clone(tab.asked)
 }
+
+// Picture returns what the window shows, as PNG.
+func (tab *Tab) Picture() []byte {
+	tab.t.Helper()
+	ctx, cancel := tab.within()
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		tab.t.Fatalf("take a picture: %v", err)
+	}
+	return picture
+}
