@@ -119,6 +119,8 @@ func (s *stack) start(ctx context.Context, gateways int) error {
 			"-dial-loopback", "-max-handshake-rate", "0", "-grpc", "", "-grpc-internal", internal, "-ops", "", "-drain", "1s",
 		}})
 	}
+	// They end in their order, by stop: a gateway whose services end with it waits for them.
+	ctx = context.WithoutCancel(ctx)
 	for _, svc := range services {
 		p, err := start(ctx, s.logFile(svc.name), filepath.Join(filepath.Dir(s.dir), svc.name), svc.args...)
 		if err != nil {

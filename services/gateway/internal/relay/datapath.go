@@ -346,7 +346,7 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 // wrote notes, where that is asked for later, whether what was written ends inside a
 // message.
 func (l *leg) wrote(midMessage bool) {
-	if q := l.relay.limited; q != nil && l == &l.relay.client {
+	if q := l.relay.limited; q != nil && q.midMessage != midMessage && l == &l.relay.client {
 		q.midMessage = midMessage
 	}
 }
