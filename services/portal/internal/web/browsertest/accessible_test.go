@@ -16,14 +16,22 @@ import (
 )
 
 // TestAccessible has axe look at every page in both themes, and looks whether a page is
-// wider than the window of a phone.
+// wider than the window, of a phone or a large one. In the dark, names are as long as they
+// may be.
 func TestAccessible(t *testing.T) {
 	t.Parallel()
 	script := axe(t)
-	for _, theme := range []string{"light", "dark"} {
+	for theme, named := range map[string]webtest.Names{"light": webtest.Plain, "dark": webtest.Long} {
 		t.Run(theme, func(t *testing.T) {
 			t.Parallel()
 			tab, w := newTab(t)
+			if named != webtest.Plain {
+				var err error
+				if w, err = webtest.Fill(t.Context(), w.Tidegate, named); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(w.Close)
+			}
 			tab.SetCookie("__Host-tidegate-theme", theme)
 			tab.Before(script)
 			for _, path := range []string{"/signin", "/signup", "/nothing"} {
@@ -34,22 +42,6 @@ func TestAccessible(t *testing.T) {
 				examine(t, tab, theme, path)
 			}
 		})
-	}
-}
-
-// TestLongNames looks whether pages are too wide with names as long as they may be.
-func TestLongNames(t *testing.T) {
-	t.Parallel()
-	tab, plain := newTab(t)
-	w, err := webtest.Fill(t.Context(), plain.Tidegate, webtest.Long)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.Close)
-	tab.SignIn("admin", w.Password)
-	for path := range pages(w) {
-		tab.Open(path)
-		fits(t, tab, path)
 	}
 }
 
@@ -98,14 +90,6 @@ func examine(t *testing.T, tab *browser.Tab, theme, path string) {
 	if shown := browser.Read[[]string](tab, `[...document.querySelectorAll("[hidden]")].filter((e) => e.checkVisibility()).map((e) => e.outerHTML)`); len(shown) > 0 {
 		t.Errorf("%s shows what is hidden: %q", path, shown)
 	}
-	if theme == "light" { // themes are as wide as each other
-		fits(t, tab, path)
-	}
-}
-
-// fits looks whether the page is wider than the windows of phones, or than a large one.
-func fits(t *testing.T, tab *browser.Tab, path string) {
-	t.Helper()
 	for _, width := range []int64{390, 360, 1280} {
 		tab.Size(width, 800)
 		if wide := browser.Read[string](tab, fmt.Sprintf(`(() => {
