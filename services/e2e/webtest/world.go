@@ -197,6 +197,7 @@ func (w *World) use(f *filler) []string {
 		f.err = fmt.Errorf("connect: %w", err)
 		return nil
 	}
+	w.session.CloseRead(context.Background()) // answers the gateway's pings until Close
 	if _, err := dial("none"); err == nil {
 		f.err = errors.New("a token that is none is taken")
 	}
