@@ -156,10 +156,7 @@ func (c *Console) record() ui.Route {
 func (c *Console) version(r *ui.Request) (*catalogv1.Version, error) {
 	name := "apis/" + r.PathValue("api") + "/versions/" + r.PathValue("version")
 	v, err := c.Services.Catalog.GetVersion(r.Context(), &catalogv1.GetVersionRequest{Name: name})
-	if fault.Is(err, codes.InvalidArgument) {
-		return nil, fault.NotFound("what this address names was not found")
-	}
-	return v, err
+	return v, ui.Absent(err)
 }
 
 // renew answers with a ticket for a sign-in that was refreshed.

@@ -5,12 +5,9 @@ import (
 	"net/url"
 
 	"github.com/google/uuid"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
-	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -140,7 +137,7 @@ type application struct {
 func (p *pages) application(r *ui.Request) (*application, error) {
 	a, err := p.Applications.GetApplication(r.Context(), &subscriptionv1.GetApplicationRequest{Name: "applications/" + r.PathValue("application")})
 	if err != nil {
-		return nil, absent(err)
+		return nil, ui.Absent(err)
 	}
 	return &application{a, applicationPath(a.GetName())}, nil
 }
@@ -207,7 +204,7 @@ func (p *pages) deleteApplication() ui.Route {
 			}
 			return ui.Done("/devportal/applications", "%s is deleted.", a.GetDisplayName()), nil
 		}
-		sessions, err := p.sessions(r, "application", a.GetName())
+		sessions, err := p.AllLiveSessions(r, `application = "`+a.GetName()+`"`)
 		if err != nil {
 			return nil, err
 		}
@@ -217,21 +214,4 @@ func (p *pages) deleteApplication() ui.Route {
 			Fields: []*ui.Field{{Name: "etag", Kind: "hidden", Value: a.GetEtag()}},
 		}}), nil
 	})
-}
-
-// sessions counts the live sessions of an application or subscription, or returns -1
-// where a gateway does not answer.
-func (p *pages) sessions(r *ui.Request, of, name string) (int64, error) {
-	resp, err := p.Sessions.CountSessions(r.Context(), &gatewayv1.CountSessionsRequest{
-		Parent: "gateways/-", GroupBy: of, Filter: of + ` = "` + name + `"`, ReturnPartialSuccess: true,
-	})
-	switch {
-	case fault.Is(err, codes.Unavailable), fault.Is(err, codes.DeadlineExceeded):
-		return -1, nil
-	case err != nil:
-		return 0, err
-	case len(resp.GetUnreachable()) > 0:
-		return -1, nil
-	}
-	return resp.GetTotal(), nil
 }

@@ -129,6 +129,17 @@ func applicationPages(t *testing.T, w *world) {
 			t.Fatalf("records without %s:\n%s", ref, b.Page.Text())
 		}
 	}
+	if p := b.Click(ref); p.URL.Path != app+"/records/"+ref || !p.Has("4010") || !p.Has("somebody closed it") {
+		t.Errorf("the ref leads to %s\n%s", p.URL, p.Text())
+	}
+	for _, path := range []string{app + "/records/none", app + "/records/A B"} {
+		if p := b.Tab().Open(path); p.Status != http.StatusNotFound {
+			t.Errorf("%s = %d, want 404", path, p.Status)
+		}
+	}
+	if p := others.Open(app + "/records/" + ref); p.Status != http.StatusNotFound {
+		t.Errorf("another user's record = %d", p.Status)
+	}
 
 	b.Open(app)
 	if p := b.Click("Unsubscribe from Heights 1.0.0"); !p.Has("live sessions") {

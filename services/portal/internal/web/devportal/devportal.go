@@ -6,8 +6,6 @@ import (
 	"embed"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -32,7 +30,7 @@ func Routes(s *ui.Services, authority string) []ui.Route {
 		p.applications(), p.newApplication(), p.subscribed(), p.settings(), p.deleteApplication(),
 		p.changePlan(), p.unsubscribe(),
 		p.keys(), p.newSecret(), p.deleteSecret(), p.deleteClient(),
-		p.usage(), p.liveSessions(), p.closeSession(), p.records(),
+		p.usage(), p.liveSessions(), p.closeSession(), p.records(), p.record(),
 	}
 }
 
@@ -65,11 +63,11 @@ func (p *pages) offer(r *ui.Request) (*offer, error) {
 	name := "apis/" + r.PathValue("api")
 	api, err := p.Catalog.GetApi(r.Context(), &catalogv1.GetApiRequest{Name: name})
 	if err != nil {
-		return nil, absent(err)
+		return nil, ui.Absent(err)
 	}
 	v, err := p.Catalog.GetVersion(r.Context(), &catalogv1.GetVersionRequest{Name: name + "/versions/" + r.PathValue("version")})
 	if err != nil {
-		return nil, absent(err)
+		return nil, ui.Absent(err)
 	}
 	if v.GetState() != catalogv1.Version_STATE_PUBLISHED {
 		return nil, fault.NotFound("this version is not published")
@@ -99,15 +97,6 @@ func (p *pages) plans(ctx context.Context, names []string) ([]*catalogv1.Plan, e
 	}
 	got, err := p.Catalog.BatchGetPlans(ctx, &catalogv1.BatchGetPlansRequest{Names: names, AllowMissing: true})
 	return got.GetPlans(), err
-}
-
-// absent says of a name that cannot be one that nothing has it: names here come from the
-// address of a page.
-func absent(err error) error {
-	if fault.Is(err, codes.InvalidArgument) {
-		return fault.NotFound("what this address names was not found")
-	}
-	return err
 }
 
 // apiOf is the API of a version's name.

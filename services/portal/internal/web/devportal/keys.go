@@ -160,7 +160,7 @@ func (p *pages) deleteSecret() ui.Route {
 			Name: a.GetName() + "/oauthClients/" + r.PathValue("client") + "/secrets/" + r.PathValue("secret"),
 		})
 		if err != nil {
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		}
 		if r.Submitted() {
 			if _, err := p.Applications.DeleteOAuthClientSecret(r.Context(), &subscriptionv1.DeleteOAuthClientSecretRequest{Name: s.GetName()}); err != nil {
@@ -211,7 +211,7 @@ func (p *pages) deleteClient() ui.Route {
 		// its own where it is the only one.
 		sessions := int64(-1)
 		if len(list.GetOauthClients()) == 1 {
-			if sessions, err = p.sessions(r, "application", a.GetName()); err != nil {
+			if sessions, err = p.AllLiveSessions(r, `application = "`+a.GetName()+`"`); err != nil {
 				return nil, err
 			}
 		}

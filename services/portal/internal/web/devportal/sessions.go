@@ -2,7 +2,6 @@ package devportal
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -98,7 +97,7 @@ func (p *pages) closeSession() ui.Route {
 		s, err := p.Sessions.GetSession(r.Context(), &gatewayv1.GetSessionRequest{Name: "gateways/-/sessions/" + r.PathValue("session")})
 		switch {
 		case err != nil:
-			return nil, absent(err)
+			return nil, ui.Absent(err)
 		case s.GetApplication() != a.GetName():
 			return nil, fault.NotFound("the application has no such session")
 		}
@@ -125,14 +124,10 @@ type recordsView struct {
 	Empty ui.Empty
 }
 
-// recordRow is a record.
+// recordRow is a record, with the address of its page.
 type recordRow struct {
-	*usagev1.SessionRecord
-	Ref string
-	// Why says how it ended, Code how the client saw it.
-	Why, Code string
-	// Lasted is how long the session was, and empty for a handshake.
-	Lasted string
+	ui.Record
+	Path string
 }
 
 // records lists why an application's sessions have ended and handshakes were refused.
@@ -154,18 +149,38 @@ func (p *pages) records() ui.Route {
 			Empty: ui.Empty{Title: "No record yet", Text: "When a session of this application ends, or a handshake is refused, the reason is here, under the ref that the client was shown."},
 		}
 		for _, record := range list.GetSessionRecords() {
-			row := recordRow{SessionRecord: record, Ref: ui.ID(record.GetName()), Why: ui.EndWords(record.GetEndReason())}
-			switch {
-			case record.GetStatus() != 0:
-				row.Code = strconv.FormatUint(uint64(record.GetStatus()), 10) + " " + record.GetCode()
-			case record.GetCloseCodeToClient() != 0:
-				row.Code = strconv.FormatUint(uint64(record.GetCloseCodeToClient()), 10)
-			}
-			if record.GetStartTime() != nil {
-				row.Lasted = ui.Age(record.GetEndTime().AsTime().Sub(record.GetStartTime().AsTime()))
-			}
-			v.Rows = append(v.Rows, row)
+			v.Rows = append(v.Rows, recordRow{ui.NewRecord(record), a.Base + "/records/" + ui.ID(record.GetName())})
 		}
 		return t.Page(a.head("Records"), v), nil
+	})
+}
+
+// recordView is one record.
+type recordView struct{ Record ui.RecordPage }
+
+// record shows why a session of an application ended, or a handshake was refused.
+func (p *pages) record() ui.Route {
+	t := ui.Parse[recordView](files, "templates/record.html")
+	return ui.Page("/devportal/applications/{application}/records/{ref}", developers(), t, func(r *ui.Request) (ui.Answer, error) {
+		a, err := p.application(r)
+		if err != nil {
+			return nil, err
+		}
+		got, err := p.Usage.GetSessionRecord(r.Context(), &usagev1.GetSessionRecordRequest{Name: "sessionRecords/" + r.PathValue("ref")})
+		switch {
+		case err != nil:
+			return nil, ui.Absent(err)
+		case got.GetApplication() != a.GetName():
+			return nil, fault.NotFound("the application has no record with this ref")
+		}
+		page, err := p.RecordPage(r, got)
+		if err != nil {
+			return nil, err
+		}
+		page.OfApplication = a.Base + "/records"
+		h := a.below(page.Ref, page.Ref)
+		h.Crumbs = append(h.Crumbs, ui.Link{Text: "Records", To: a.Base + "/records"})
+		h.Badges = []ui.Badge{{Kind: "tag", Text: page.Word}}
+		return t.Page(h, recordView{page}), nil
 	})
 }

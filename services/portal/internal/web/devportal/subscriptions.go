@@ -121,7 +121,7 @@ func (p *pages) subscription(r *ui.Request, a *application) (*subscriptionv1.Sub
 	s, err := p.Subscriptions.GetSubscription(r.Context(), &subscriptionv1.GetSubscriptionRequest{Name: "subscriptions/" + r.PathValue("subscription")})
 	switch {
 	case err != nil:
-		return nil, absent(err)
+		return nil, ui.Absent(err)
 	case s.GetApplication() != a.GetName():
 		return nil, fault.NotFound("the application has no such subscription")
 	}
@@ -235,7 +235,7 @@ func (p *pages) unsubscribe() ui.Route {
 			}
 			return ui.Done(a.Base, "%s is no longer subscribed to %s.", a.GetDisplayName(), title), nil
 		}
-		sessions, err := p.sessions(r, "subscription", s.GetName())
+		sessions, err := p.AllLiveSessions(r, `subscription = "`+s.GetName()+`"`)
 		if err != nil {
 			return nil, err
 		}

@@ -72,7 +72,7 @@ func (p *pages) usage() ui.Route {
 		if err := p.quotas(r, filter, &v); err != nil {
 			return nil, err
 		}
-		if v.Sessions, err = p.sessions(r, "application", a.GetName()); err != nil {
+		if v.Sessions, err = p.AllLiveSessions(r, `application = "`+a.GetName()+`"`); err != nil {
 			return nil, err
 		}
 		return t.Page(a.head("Usage"), v), nil
