@@ -76,11 +76,11 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 
 // versionListCmd lists versions.
 type versionListCmd struct {
-	API   string `arg:"" name:"api" optional:"" help:"The API. Default: all."`
-	State string `enum:"created,published," default:"" placeholder:"STATE" help:"Show only versions in this state: created or published."`
-	Tag   string `placeholder:"WORD" help:"Show only versions with this tag."`
-	Query string `placeholder:"TEXT" help:"Show only versions with this in their description, or in the name or context of their API."`
-	Order string `enum:"oldest,newest,api,api-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, api (by its name) or api-desc. Default: oldest."`
+	APIs  []string `arg:"" name:"api" optional:"" help:"The APIs, at most 100. Default: all."`
+	State string   `enum:"created,published," default:"" placeholder:"STATE" help:"Show only versions in this state: created or published."`
+	Tag   string   `placeholder:"WORD" help:"Show only versions with this tag."`
+	Query string   `placeholder:"TEXT" help:"Show only versions with this in their description, or in the name or context of their API."`
+	Order string   `enum:"oldest,newest,api,api-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, api (by its name) or api-desc. Default: oldest."`
 }
 
 // Run lists the versions.
@@ -89,13 +89,13 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	parentName := "apis/-"
-	if c.API != "" {
-		api, err := cl.api(ctx, c.API)
+	req := &catalogv1.ListVersionsRequest{Parent: "apis/-", Query: c.Query, OrderBy: orderBy(c.Order)}
+	for _, name := range c.APIs {
+		api, err := cl.api(ctx, name)
 		if err != nil {
 			return err
 		}
-		parentName = api.GetName()
+		req.Apis = append(req.Apis, api.GetName())
 	}
 	var state, tag string
 	if c.State != "" {
@@ -104,9 +104,8 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	if c.Tag != "" {
 		tag = filter("tags", c.Tag)
 	}
-	versions, err := cl.listVersions(ctx, &catalogv1.ListVersionsRequest{
-		Parent: parentName, Filter: join(state, tag), Query: c.Query, OrderBy: orderBy(c.Order),
-	})
+	req.Filter = join(state, tag)
+	versions, err := cl.listVersions(ctx, req)
 	if err != nil && !absent(err) {
 		return err
 	}

@@ -173,7 +173,17 @@ func (a *API) ListVersions(ctx context.Context, req *catalogv1.ListVersionsReque
 		if _, err := a.store.API(ctx, v, parent.API); err != nil {
 			return nil, err
 		}
-		filter.API = &parent.API
+		if len(req.GetApis()) > 0 {
+			return nil, fault.Invalid("apis", "is for the parent apis/- only")
+		}
+		filter.APIs = []string{parent.API}
+	}
+	for _, name := range req.GetApis() {
+		api, err := resourcename.ParseAPI("apis", name)
+		if err != nil {
+			return nil, err
+		}
+		filter.APIs = append(filter.APIs, api.API)
 	}
 	order := orderOf(req.GetOrderBy())
 	versions, next, err := page.Collect(p, a.store.Versions(ctx, v, filter, order, p.After),

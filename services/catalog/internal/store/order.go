@@ -83,6 +83,21 @@ func (l *listing) whereEqual(column string, value *string) {
 	}
 }
 
+// whereOneOf adds that a column has one of some values, if there are any.
+func (l *listing) whereOneOf(column string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	var args []any
+	for _, value := range values {
+		args = append(args, value)
+	}
+	for len(args) > 1 && len(args)%batchRows != 0 {
+		args = append(args, args[0]) // few queries for any number
+	}
+	l.where(column+" IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...)
+}
+
 // whereContains adds that one of the columns, which are without case, contains a text, if
 // that is not empty.
 func (l *listing) whereContains(text string, columns ...string) {

@@ -201,8 +201,8 @@ func (s *Store) readVersions(ctx context.Context, tx *change.Tx, api string) ([]
 
 // VersionFilter restricts Versions; nil does not.
 type VersionFilter struct {
-	// API is the id of the API whose versions are listed.
-	API     *string
+	// APIs are the ids of the APIs whose versions are listed.
+	APIs    []string
 	Version *string
 	State   *string
 	// Tag is one that the version has.
@@ -221,7 +221,7 @@ func (s *Store) Versions(ctx context.Context, v identity.Viewer, f VersionFilter
 
 func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Viewer, f VersionFilter, o Order, after ListPlace) iter.Seq2[Version, error] {
 	l := listing{text: selectVersion + `WHERE TRUE`}
-	l.whereEqual("v.api_id", f.API)
+	l.whereOneOf("v.api_id", f.APIs)
 	l.whereEqual("v.version", f.Version)
 	l.whereEqual("v.state", f.State)
 	l.whereEqual("a.owner", f.Owner)

@@ -162,7 +162,7 @@ func TestVersions(t *testing.T) {
 				b.tick()
 			}
 		}
-		api, tag, state, version := bobs.ID, "odd", Published, "2"
+		api, tag, state, version := []string{bobs.ID}, "odd", Published, "2"
 		for _, c := range []struct {
 			who    identity.Viewer
 			filter VersionFilter
@@ -170,8 +170,9 @@ func TestVersions(t *testing.T) {
 		}{
 			{root, VersionFilter{}, []string{"bob-0", "ann-0", "bob-1", "ann-1", "bob-2", "ann-2", "bob-3", "ann-3"}},
 			{ann, VersionFilter{}, []string{"bob-0", "ann-0", "ann-1", "ann-2", "ann-3"}},
-			{ann, VersionFilter{API: &api}, []string{"bob-0"}},
-			{root, VersionFilter{API: &api, Tag: &tag}, []string{"bob-1", "bob-3"}},
+			{ann, VersionFilter{APIs: api}, []string{"bob-0"}},
+			{ann, VersionFilter{APIs: []string{bobs.ID, anns.ID, "none"}, Tag: &tag}, []string{"ann-1", "ann-3"}},
+			{root, VersionFilter{APIs: api, Tag: &tag}, []string{"bob-1", "bob-3"}},
 			{root, VersionFilter{State: &state}, []string{"bob-0", "ann-0"}},
 			{bob, VersionFilter{Version: &version}, []string{"bob-2"}},
 		} {

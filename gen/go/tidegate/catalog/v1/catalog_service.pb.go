@@ -806,8 +806,8 @@ type ListVersionsRequest struct {
 	// Versions per page: 0 means 50, more than 1000 means 1000, a negative number
 	// is refused (AIP-158).
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// next_page_token of the previous page, or empty for the first. The parent,
-	// the filter, the query and the order must be the same. At most 1024 characters.
+	// next_page_token of the previous page, or empty for the first. The parent, the
+	// APIs, the filter, the query and the order must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, each field once,
 	// on version, state (such as "PUBLISHED"), tags (one of the version's
@@ -820,7 +820,10 @@ type ListVersionsRequest struct {
 	Query string `protobuf:"bytes,5,opt,name=query,proto3" json:"query,omitempty"`
 	// The order (AIP-132): create_time, or api, which is the API's display name and then
 	// create_time, each with " desc" for the reverse. Empty means create_time, oldest first.
-	OrderBy       string `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	OrderBy string `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Restricts the list to versions of these APIs, apis/{api}, at most 100, each once; empty
+	// for all. Only with the parent apis/-. An API that the caller may not see has none.
+	Apis          []string `protobuf:"bytes,7,rep,name=apis,proto3" json:"apis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -895,6 +898,13 @@ func (x *ListVersionsRequest) GetOrderBy() string {
 		return x.OrderBy
 	}
 	return ""
+}
+
+func (x *ListVersionsRequest) GetApis() []string {
+	if x != nil {
+		return x.Apis
+	}
+	return nil
 }
 
 // ListVersionsResponse is a page of versions.
@@ -1820,7 +1830,7 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"\x05names\x18\x02 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\x18\x01\"\x06r\x04\x90\xea0\x01R\x05names\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\"T\n" +
 	"\x18BatchGetVersionsResponse\x128\n" +
-	"\bversions\x18\x01 \x03(\v2\x1c.tidegate.catalog.v1.VersionR\bversions\"\x95\x02\n" +
+	"\bversions\x18\x01 \x03(\v2\x1c.tidegate.catalog.v1.VersionR\bversions\"\xbd\x02\n" +
 	"\x13ListVersionsRequest\x12$\n" +
 	"\x06parent\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x88\xea0\x01R\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12'\n" +
@@ -1828,7 +1838,8 @@ const file_tidegate_catalog_v1_catalog_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12 \n" +
 	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\x1d\n" +
 	"\x05query\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05query\x12Q\n" +
-	"\border_by\x18\x06 \x01(\tB6\xbaH3\xd8\x01\x01r.R\vcreate_timeR\x10create_time descR\x03apiR\bapi descR\aorderBy\"x\n" +
+	"\border_by\x18\x06 \x01(\tB6\xbaH3\xd8\x01\x01r.R\vcreate_timeR\x10create_time descR\x03apiR\bapi descR\aorderBy\x12&\n" +
+	"\x04apis\x18\a \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x88\xea0\x01R\x04apis\"x\n" +
 	"\x14ListVersionsResponse\x128\n" +
 	"\bversions\x18\x01 \x03(\v2\x1c.tidegate.catalog.v1.VersionR\bversions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x96\x01\n" +

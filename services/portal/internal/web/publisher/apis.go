@@ -75,11 +75,12 @@ func (p *pages) fillIn(r *ui.Request, rows []apiRow) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	byName := map[string]*apiRow{}
+	byName, apis := map[string]*apiRow{}, []string(nil)
 	for i := range rows {
 		byName[rows[i].API.GetName()] = &rows[i]
+		apis = append(apis, rows[i].API.GetName())
 	}
-	list, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", Filter: mine, PageSize: mostVersions})
+	list, err := p.Catalog.ListVersions(r.Context(), &catalogv1.ListVersionsRequest{Parent: "apis/-", Apis: apis, PageSize: mostVersions})
 	if err != nil {
 		return err
 	}
@@ -87,9 +88,6 @@ func (p *pages) fillIn(r *ui.Request, rows []apiRow) error {
 	for _, one := range list.GetVersions() {
 		api, _, _ := strings.Cut(one.GetName(), "/versions/")
 		row := byName[api]
-		if row == nil {
-			continue
-		}
 		row.States = append(row.States, versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
 		if names = append(names, one.GetName()); len(asked) < mostOfDay {
 			asked = append(asked, one.GetName())

@@ -758,8 +758,8 @@ export declare type ListVersionsRequest = Message<"tidegate.catalog.v1.ListVersi
   pageSize: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The parent,
-   * the filter, the query and the order must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The parent, the
+   * APIs, the filter, the query and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 3;
    */
@@ -791,6 +791,14 @@ export declare type ListVersionsRequest = Message<"tidegate.catalog.v1.ListVersi
    * @generated from field: string order_by = 6;
    */
   orderBy: string;
+
+  /**
+   * Restricts the list to versions of these APIs, apis/{api}, at most 100, each once; empty
+   * for all. Only with the parent apis/-. An API that the caller may not see has none.
+   *
+   * @generated from field: repeated string apis = 7;
+   */
+  apis: string[];
 };
 
 /**
@@ -815,8 +823,8 @@ export declare type ListVersionsRequestJson = {
   pageSize?: number;
 
   /**
-   * next_page_token of the previous page, or empty for the first. The parent,
-   * the filter, the query and the order must be the same. At most 1024 characters.
+   * next_page_token of the previous page, or empty for the first. The parent, the
+   * APIs, the filter, the query and the order must be the same. At most 1024 characters.
    *
    * @generated from field: string page_token = 3;
    */
@@ -848,6 +856,14 @@ export declare type ListVersionsRequestJson = {
    * @generated from field: string order_by = 6;
    */
   orderBy?: string;
+
+  /**
+   * Restricts the list to versions of these APIs, apis/{api}, at most 100, each once; empty
+   * for all. Only with the parent apis/-. An API that the caller may not see has none.
+   *
+   * @generated from field: repeated string apis = 7;
+   */
+  apis?: string[];
 };
 
 /**
