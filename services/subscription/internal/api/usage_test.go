@@ -48,7 +48,7 @@ func sessionRecord(ref, app, sub, version string, end time.Time) *usagev1.Sessio
 		EndedBy: usagev1.SessionRecord_PARTY_GATEWAY, EndReason: usagev1.EndReason_END_REASON_REVOKED,
 		CloseCodeFromClient: 1000, CloseCodeToClient: 4001, CloseCodeToBackend: 1001,
 		Inbound: traffic(1), Outbound: traffic(2), LastInboundTime: timestamppb.New(end.Add(-time.Second)), Truncated: true, RouteChangeNumber: 7, Detail: "token revoked", Plan: gold,
-		Limits: []*usagev1.LimitUsage{{Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: gold, Limit: "messages-rate", DroppedMessages: 7}},
+		Limits:        []*usagev1.LimitUsage{{Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: gold, Limit: "messages-rate", DroppedMessages: 7}},
 		DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: gold, Limit: "messages-rate", Detail: "7 of 7 used"},
 	}
 }
