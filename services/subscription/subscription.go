@@ -92,15 +92,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	hello := &backplanev1.Hello{Instance: cfg.Instance, Kind: "subscription", Build: run.Version()}
 	watch := catalogwatch.New(backplanev1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
-	srv, operations, err := servers(ctx, cfg, db, api.Parts{
+	srv, operations := servers(ctx, cfg, db, api.Parts{
 		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, PasswordRules: rules, Catalog: watch,
 		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime, Alive: cfg.MaxSignIns},
 		Lockout: store.Lockout{Each: cfg.SignInFailures, Name: cfg.SignInFailuresPerName, Pause: cfg.SignInFailurePause},
 		SignUps: signUpPolicies[cfg.SignUp], Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
-	if err != nil {
-		return err
-	}
 	purge := func(ctx context.Context) error { return purge(ctx, st, security, log) }
 	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
 	return run.Group(ctx, security.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
@@ -139,11 +136,11 @@ func openKeys(ctx context.Context, cfg Config, st *store.Store, master *seal.Key
 }
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.
-func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server, error) {
+func servers(ctx context.Context, cfg Config, db *sqldb.DB, parts api.Parts, verifier *identity.Verifier, log *slog.Logger) (*grpcserver.Server, *ops.Server) {
 	srv := grpcserver.New(cfg.GRPC, log, grpcserver.Auth{Verifier: verifier, Rules: api.Rules(), Security: parts.Security}, validate.Option(), grpcserver.WithMetrics(cfg.Metrics), grpcserver.WithClassify(sqldb.Fault))
 	api.Register(parts, srv.Public(), srv.Internal())
 	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
-	return srv, ops.New(cfg.Ops, log, cfg.Metrics, ready), nil
+	return srv, ops.New(cfg.Ops, log, cfg.Metrics, ready)
 }
 
 // purgeEvery is how often expired rows are deleted.
