@@ -48,7 +48,7 @@ type consoleView struct {
 
 // show shows the console of a version.
 func (c *Console) show() ui.Route {
-	t := ui.Parse[consoleView](files, "templates/console.html")
+	t, programs := ui.Parse[consoleView](files, "templates/console.html"), snippet.Parse()
 	return ui.Page(pagePath, nil, t, func(r *ui.Request) (ui.Answer, error) {
 		v, err := c.version(r)
 		if err != nil {
@@ -61,7 +61,7 @@ func (c *Console) show() ui.Route {
 		view := consoleView{
 			Base: r.URL.EscapedPath(), Address: gatewayOf(v), Published: v.GetState() == catalogv1.Version_STATE_PUBLISHED,
 			Sandbox: len(v.GetEndpoints().GetSandbox()) > 0, Needs: true,
-			Snippets: snippet.Of(v, "https://"+r.Host+"/oauth2/token", c.Authority),
+			Snippets: programs.Of(v, "https://"+r.Host+"/oauth2/token", c.Authority),
 		}
 		for _, s := range v.GetSecurity() {
 			view.Needs = view.Needs && s.GetNone() == nil

@@ -28,7 +28,7 @@ type planRow struct {
 
 // version shows a published version.
 func (p *pages) version() ui.Route {
-	t := ui.Parse[versionView](files, "templates/version.html")
+	t, programs := ui.Parse[versionView](files, "templates/version.html"), snippet.Parse()
 	return ui.Page("/devportal/apis/{api}/versions/{version}", readers(), t, func(r *ui.Request) (ui.Answer, error) {
 		o, err := p.offer(r)
 		if err != nil {
@@ -36,7 +36,7 @@ func (p *pages) version() ui.Route {
 		}
 		v := versionView{
 			offer: o, Addresses: addressCopies(o.Version), Security: securityWords(o.Version), Lines: p.wscat(o.Version),
-			Snippets:    snippet.Of(o.Version, tokenEndpoint(r).Value, p.authority),
+			Snippets:    programs.Of(o.Version, tokenEndpoint(r).Value, p.authority),
 			MayGenerate: r.Viewer.May(developers()...) && !o.Open(),
 		}
 		for _, plan := range o.Plans {

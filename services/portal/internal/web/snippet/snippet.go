@@ -52,10 +52,19 @@ type data struct {
 	Header, Query string
 }
 
+// Templates are those of the programs, parsed.
+type Templates struct{ *template.Template }
+
+// Parse parses the programs. It panics on a file that is no template, which tests find.
+func Parse() Templates {
+	t := template.New("").Funcs(template.FuncMap{"quoted": quoted, "word": quote.Word})
+	return Templates{template.Must(t.ParseFS(files, "programs/*"))}
+}
+
 // Of returns the programs for a version, or none where it has no address. tokens is the URL
 // of the token endpoint; authority is the file with the certificate of the gateways'
 // authority, empty where programs trust it already.
-func Of(v *catalogv1.Version, tokens, authority string) View {
+func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	d := data{Address: Best(v.GetAddresses()), Tokens: tokens}
 	if d.Address == "" {
 		return View{}
@@ -82,7 +91,7 @@ func Of(v *catalogv1.Version, tokens, authority string) View {
 		{"tidegate.bash", "in-tidegate", "A shell, with tidegate connect", "the script with tidegate"},
 	} {
 		if p.id != "in-browser" || view.Pages {
-			view.Programs = append(view.Programs, Program{p.title, ui.Copy{ID: p.id, What: p.what, Value: render(p.file, d), Wrap: true}})
+			view.Programs = append(view.Programs, Program{p.title, ui.Copy{ID: p.id, What: p.what, Value: t.render(p.file, d), Wrap: true}})
 		}
 	}
 	var settings []string
@@ -99,11 +108,9 @@ func Of(v *catalogv1.Version, tokens, authority string) View {
 
 // render makes the text of a program. It panics on a file that is no template of data:
 // tests render all.
-func render(file string, d data) string {
-	t := template.New(file).Funcs(template.FuncMap{"quoted": quoted, "word": quote.Word})
-	t = template.Must(t.ParseFS(files, "programs/"+file, "programs/shell.sh"))
+func (t Templates) render(file string, d data) string {
 	var out bytes.Buffer
-	if err := t.Execute(&out, d); err != nil {
+	if err := t.ExecuteTemplate(&out, file, d); err != nil {
 		panic(err)
 	}
 	return strings.TrimSpace(out.String())

@@ -16,6 +16,7 @@ func TestPlaces(t *testing.T) {
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name}}}
 	}
 	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "key"}}}
+	programs := snippet.Parse()
 	none := &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
 	oauth2 := func(places ...*catalogv1.CredentialPlace) *catalogv1.SecurityScheme {
 		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places}}}
@@ -33,7 +34,7 @@ func TestPlaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := &catalogv1.Version{Addresses: []string{"ws://gateway.test/a'b/1", "wss://gateway.test/a'b/1"}, Security: c.security}
-			view := snippet.Of(v, "https://portal.test/oauth2/token", "/etc/ca file.pem")
+			view := programs.Of(v, "https://portal.test/oauth2/token", "/etc/ca file.pem")
 			if view.Pages != c.pages || len(view.Programs) != map[bool]int{true: 6, false: 5}[c.pages] {
 				t.Errorf("pages = %t with %d programs", view.Pages, len(view.Programs))
 			}
@@ -56,10 +57,10 @@ func TestPlaces(t *testing.T) {
 			}
 		})
 	}
-	if view := snippet.Of(&catalogv1.Version{}, "", ""); len(view.Programs) > 0 {
+	if view := programs.Of(&catalogv1.Version{}, "", ""); len(view.Programs) > 0 {
 		t.Errorf("without an address there are %d programs", len(view.Programs))
 	}
-	local := snippet.Of(&catalogv1.Version{Addresses: []string{"ws://localhost:1/a"}, Security: []*catalogv1.SecurityScheme{none}}, "", "/ca.pem")
+	local := programs.Of(&catalogv1.Version{Addresses: []string{"ws://localhost:1/a"}, Security: []*catalogv1.SecurityScheme{none}}, "", "/ca.pem")
 	if local.Settings.Value != "" {
 		t.Errorf("programs without a token and without TLS need %q", local.Settings.Value)
 	}
