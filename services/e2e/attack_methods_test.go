@@ -77,11 +77,12 @@ func short(m protoreflect.MethodDescriptor) string {
 }
 
 // attackBodies are the requests of methods that take more than the name of an
-// object, in JSON. $api, $version, $plan and $application are the names of objects; a
-// request with one that is not a plan is about that object.
+// object, in JSON. $api, $version, $plan, $application and $subscription are the names of
+// objects; a request with one that is not a plan is about that object.
 func attackBodies() map[string]string {
 	return map[string]string{
 		"ApplicationService.BatchGetApplications":    `{"names": ["$application"]}`,
+		"SubscriptionService.BatchGetSubscriptions":  `{"names": ["$subscription"]}`,
 		"CatalogService.BatchGetApis":                `{"names": ["$api"]}`,
 		"CatalogService.BatchGetPlans":               `{"names": ["$plan"]}`,
 		"CatalogService.BatchGetVersions":            `{"names": ["$version"]}`,
@@ -133,7 +134,7 @@ func newAttack(t *testing.T, full string, m protoreflect.MethodDescriptor, of ob
 	a := &attack{name: short(m), full: full, rule: allRules()[full], method: m, request: dynamicpb.NewMessage(m.Input())}
 	text := attackBodies()[a.name]
 	for _, placeholder := range regexp.MustCompile(`\$[a-z]+`).FindAllString(text, -1) {
-		pattern := map[string]string{"$api": "apis/*", "$application": "applications/*", "$version": "apis/*/versions/*", "$plan": "plans/*"}[placeholder]
+		pattern := map[string]string{"$api": "apis/*", "$application": "applications/*", "$version": "apis/*/versions/*", "$plan": "plans/*", "$subscription": "subscriptions/*"}[placeholder]
 		a.about = a.about || placeholder != "$plan"
 		text = strings.ReplaceAll(text, placeholder, of[pattern])
 	}

@@ -176,6 +176,7 @@ func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
 				t.Errorf("ListSubscriptions(%s) = %v, %v, want %d", filter, list, err, want)
 			}
 		}
+		w.batchOfSubscriptions(sub)
 		_, err := w.subs.GetSubscription(w.guest, &subscriptionv1.GetSubscriptionRequest{Name: sub.GetName()})
 		refused(t, "GetSubscription(stranger)", err, codes.NotFound, sub.GetName()+" not found")
 		_, err = w.subs.DeleteSubscription(w.bob, &subscriptionv1.DeleteSubscriptionRequest{Name: sub.GetName()})
@@ -198,6 +199,45 @@ func TestSubscriptionsAreSeenByBothSides(t *testing.T) {
 			t.Errorf("newest change = %v", c)
 		}
 	})
+}
+
+// batchOfSubscriptions reads a subscription of Ann's application to Bob's version and one of
+// Bob's, both at once.
+func (w *world) batchOfSubscriptions(anns *subscriptionv1.Subscription) {
+	w.t.Helper()
+	bobs := w.subscribe(w.bob, w.application(w.bob, "Other").GetName(), v1)
+	both := []string{bobs.GetName(), anns.GetName()}
+	for _, tt := range []struct {
+		name string
+		as   context.Context
+		want []*subscriptionv1.Subscription
+	}{
+		{"an administrator", w.root, []*subscriptionv1.Subscription{bobs, anns}},
+		{"the version's owner", w.bob, []*subscriptionv1.Subscription{bobs, anns}},
+		{"an application's owner", w.ann, []*subscriptionv1.Subscription{anns}},
+		{"a stranger", w.guest, nil},
+	} {
+		batch, err := w.subs.BatchGetSubscriptions(tt.as, &subscriptionv1.BatchGetSubscriptionsRequest{Names: both, AllowMissing: true})
+		if diff := cmp.Diff(tt.want, batch.GetSubscriptions(), protocmp.Transform()); err != nil || diff != "" {
+			w.t.Errorf("BatchGetSubscriptions(allow_missing) as %s: %v (-want +got):\n%s", tt.name, err, diff)
+		}
+	}
+	batch, err := w.subs.BatchGetSubscriptions(w.bob, &subscriptionv1.BatchGetSubscriptionsRequest{Names: both})
+	if err != nil || len(batch.GetSubscriptions()) != len(both) {
+		w.t.Errorf("BatchGetSubscriptions() = %v, %v, want both", batch, err)
+	}
+	_, err = w.subs.BatchGetSubscriptions(w.ann, &subscriptionv1.BatchGetSubscriptionsRequest{Names: both})
+	refused(w.t, "BatchGetSubscriptions(another's)", err, codes.NotFound, bobs.GetName()+" not found")
+	for text, names := range map[string][]string{
+		"names: must contain at least 1 item(s)":         nil,
+		"names: must not have the same value twice":      {anns.GetName(), anns.GetName()},
+		"names[0]: must be subscriptions/{subscription}": {"x"},
+	} {
+		_, err = w.subs.BatchGetSubscriptions(w.ann, &subscriptionv1.BatchGetSubscriptionsRequest{Names: names})
+		refused(w.t, "BatchGetSubscriptions(bad names)", err, codes.InvalidArgument, text)
+	}
+	_, err = w.subs.DeleteSubscription(w.bob, &subscriptionv1.DeleteSubscriptionRequest{Name: bobs.GetName()})
+	w.must(err)
 }
 
 // TestRolesComeAfterSight has a user without the role subscriber: what belongs to

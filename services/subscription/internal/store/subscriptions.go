@@ -161,6 +161,18 @@ func readSubscription(ctx context.Context, q sqldb.Querier, v identity.Viewer, i
 	return sub, nil
 }
 
+// SubscriptionsNamed returns those of the subscriptions with these ids whose application or
+// version v may see, in any order.
+func (s *Store) SubscriptionsNamed(ctx context.Context, v identity.Viewer, ids []string) ([]Subscription, error) {
+	var w conditions
+	w.oneOf("s.id", ids)
+	if owner := v.Owner(); owner != nil {
+		viewer := w.param(*owner)
+		w.add("(a.owner = ", viewer, " OR v.owner = ", viewer, ")")
+	}
+	return sqldb.All(ctx, s.db, scanSubscription, selectSubscription+w.where(), w.args...)
+}
+
 // SubscriptionFilter restricts Subscriptions; a nil field restricts nothing.
 type SubscriptionFilter struct {
 	// Application is the id of an application.

@@ -130,6 +130,109 @@ func (x *GetSubscriptionRequest) GetName() string {
 	return ""
 }
 
+// BatchGetSubscriptionsRequest names subscriptions.
+type BatchGetSubscriptionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names, 1 to 1000, each once.
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// Whether to leave out what is not there, or not for the caller to see. Without it that
+	// is NOT_FOUND.
+	AllowMissing  bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetSubscriptionsRequest) Reset() {
+	*x = BatchGetSubscriptionsRequest{}
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetSubscriptionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetSubscriptionsRequest) ProtoMessage() {}
+
+func (x *BatchGetSubscriptionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetSubscriptionsRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetSubscriptionsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BatchGetSubscriptionsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *BatchGetSubscriptionsRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// BatchGetSubscriptionsResponse has subscriptions, in the order of their names in the
+// request.
+type BatchGetSubscriptionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscriptions.
+	Subscriptions []*Subscription `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetSubscriptionsResponse) Reset() {
+	*x = BatchGetSubscriptionsResponse{}
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetSubscriptionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetSubscriptionsResponse) ProtoMessage() {}
+
+func (x *BatchGetSubscriptionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetSubscriptionsResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetSubscriptionsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BatchGetSubscriptionsResponse) GetSubscriptions() []*Subscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
 // ListSubscriptionsRequest asks for a page of subscriptions.
 type ListSubscriptionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -149,7 +252,7 @@ type ListSubscriptionsRequest struct {
 
 func (x *ListSubscriptionsRequest) Reset() {
 	*x = ListSubscriptionsRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +264,7 @@ func (x *ListSubscriptionsRequest) String() string {
 func (*ListSubscriptionsRequest) ProtoMessage() {}
 
 func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[2]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +277,7 @@ func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListSubscriptionsRequest) GetPageSize() int32 {
@@ -211,7 +314,7 @@ type ListSubscriptionsResponse struct {
 
 func (x *ListSubscriptionsResponse) Reset() {
 	*x = ListSubscriptionsResponse{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -223,7 +326,7 @@ func (x *ListSubscriptionsResponse) String() string {
 func (*ListSubscriptionsResponse) ProtoMessage() {}
 
 func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[3]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -236,7 +339,7 @@ func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
@@ -268,7 +371,7 @@ type UpdateSubscriptionRequest struct {
 
 func (x *UpdateSubscriptionRequest) Reset() {
 	*x = UpdateSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -280,7 +383,7 @@ func (x *UpdateSubscriptionRequest) String() string {
 func (*UpdateSubscriptionRequest) ProtoMessage() {}
 
 func (x *UpdateSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[4]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -293,7 +396,7 @@ func (x *UpdateSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UpdateSubscriptionRequest) GetSubscription() *Subscription {
@@ -323,7 +426,7 @@ type DeleteSubscriptionRequest struct {
 
 func (x *DeleteSubscriptionRequest) Reset() {
 	*x = DeleteSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +438,7 @@ func (x *DeleteSubscriptionRequest) String() string {
 func (*DeleteSubscriptionRequest) ProtoMessage() {}
 
 func (x *DeleteSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[5]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +451,7 @@ func (x *DeleteSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteSubscriptionRequest) GetName() string {
@@ -378,7 +481,7 @@ type BlockSubscriptionRequest struct {
 
 func (x *BlockSubscriptionRequest) Reset() {
 	*x = BlockSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +493,7 @@ func (x *BlockSubscriptionRequest) String() string {
 func (*BlockSubscriptionRequest) ProtoMessage() {}
 
 func (x *BlockSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[6]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +506,7 @@ func (x *BlockSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*BlockSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BlockSubscriptionRequest) GetName() string {
@@ -433,7 +536,7 @@ type RestoreSubscriptionRequest struct {
 
 func (x *RestoreSubscriptionRequest) Reset() {
 	*x = RestoreSubscriptionRequest{}
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +548,7 @@ func (x *RestoreSubscriptionRequest) String() string {
 func (*RestoreSubscriptionRequest) ProtoMessage() {}
 
 func (x *RestoreSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[7]
+	mi := &file_tidegate_subscription_v1_subscription_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +561,7 @@ func (x *RestoreSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*RestoreSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RestoreSubscriptionRequest) GetName() string {
@@ -485,7 +588,12 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x13\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01\xe2\x8c\xcf\xd7\b\x02\b\x01R\trequestId\":\n" +
 	"\x16GetSubscriptionRequest\x12 \n" +
-	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\"\x82\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\"s\n" +
+	"\x1cBatchGetSubscriptionsRequest\x12.\n" +
+	"\x05names\x18\x01 \x03(\tB\x18\xe0A\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\x18\x01\"\x06r\x04\xc0\xea0\x01R\x05names\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\"m\n" +
+	"\x1dBatchGetSubscriptionsResponse\x12L\n" +
+	"\rsubscriptions\x18\x01 \x03(\v2&.tidegate.subscription.v1.SubscriptionR\rsubscriptions\"\x82\x01\n" +
 	"\x18ListSubscriptionsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
@@ -506,10 +614,12 @@ const file_tidegate_subscription_v1_subscription_service_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"[\n" +
 	"\x1aRestoreSubscriptionRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\xc0\xea0\x01R\x04name\x12\x1b\n" +
-	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\xdd\b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag2\x8c\n" +
+	"\n" +
 	"\x13SubscriptionService\x12\x9a\x01\n" +
 	"\x12CreateSubscription\x123.tidegate.subscription.v1.CreateSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"'\x82\xd3\xe4\x93\x02!:\fsubscription\"\x11/v1/subscriptions\x12\x8f\x01\n" +
-	"\x0fGetSubscription\x120.tidegate.subscription.v1.GetSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=subscriptions/*}\x12\x97\x01\n" +
+	"\x0fGetSubscription\x120.tidegate.subscription.v1.GetSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=subscriptions/*}\x12\xac\x01\n" +
+	"\x15BatchGetSubscriptions\x126.tidegate.subscription.v1.BatchGetSubscriptionsRequest\x1a7.tidegate.subscription.v1.BatchGetSubscriptionsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/subscriptions:batchGet\x12\x97\x01\n" +
 	"\x11ListSubscriptions\x122.tidegate.subscription.v1.ListSubscriptionsRequest\x1a3.tidegate.subscription.v1.ListSubscriptionsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/subscriptions\x12\xb0\x01\n" +
 	"\x12UpdateSubscription\x123.tidegate.subscription.v1.UpdateSubscriptionRequest\x1a&.tidegate.subscription.v1.Subscription\"=\x82\xd3\xe4\x93\x027:\fsubscription2'/v1/{subscription.name=subscriptions/*}\x12\x85\x01\n" +
 	"\x12DeleteSubscription\x123.tidegate.subscription.v1.DeleteSubscriptionRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=subscriptions/*}\x12\x9c\x01\n" +
@@ -529,44 +639,49 @@ func file_tidegate_subscription_v1_subscription_service_proto_rawDescGZIP() []by
 	return file_tidegate_subscription_v1_subscription_service_proto_rawDescData
 }
 
-var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tidegate_subscription_v1_subscription_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tidegate_subscription_v1_subscription_service_proto_goTypes = []any{
-	(*CreateSubscriptionRequest)(nil),  // 0: tidegate.subscription.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),     // 1: tidegate.subscription.v1.GetSubscriptionRequest
-	(*ListSubscriptionsRequest)(nil),   // 2: tidegate.subscription.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil),  // 3: tidegate.subscription.v1.ListSubscriptionsResponse
-	(*UpdateSubscriptionRequest)(nil),  // 4: tidegate.subscription.v1.UpdateSubscriptionRequest
-	(*DeleteSubscriptionRequest)(nil),  // 5: tidegate.subscription.v1.DeleteSubscriptionRequest
-	(*BlockSubscriptionRequest)(nil),   // 6: tidegate.subscription.v1.BlockSubscriptionRequest
-	(*RestoreSubscriptionRequest)(nil), // 7: tidegate.subscription.v1.RestoreSubscriptionRequest
-	(*Subscription)(nil),               // 8: tidegate.subscription.v1.Subscription
-	(*fieldmaskpb.FieldMask)(nil),      // 9: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),              // 10: google.protobuf.Empty
+	(*CreateSubscriptionRequest)(nil),     // 0: tidegate.subscription.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),        // 1: tidegate.subscription.v1.GetSubscriptionRequest
+	(*BatchGetSubscriptionsRequest)(nil),  // 2: tidegate.subscription.v1.BatchGetSubscriptionsRequest
+	(*BatchGetSubscriptionsResponse)(nil), // 3: tidegate.subscription.v1.BatchGetSubscriptionsResponse
+	(*ListSubscriptionsRequest)(nil),      // 4: tidegate.subscription.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),     // 5: tidegate.subscription.v1.ListSubscriptionsResponse
+	(*UpdateSubscriptionRequest)(nil),     // 6: tidegate.subscription.v1.UpdateSubscriptionRequest
+	(*DeleteSubscriptionRequest)(nil),     // 7: tidegate.subscription.v1.DeleteSubscriptionRequest
+	(*BlockSubscriptionRequest)(nil),      // 8: tidegate.subscription.v1.BlockSubscriptionRequest
+	(*RestoreSubscriptionRequest)(nil),    // 9: tidegate.subscription.v1.RestoreSubscriptionRequest
+	(*Subscription)(nil),                  // 10: tidegate.subscription.v1.Subscription
+	(*fieldmaskpb.FieldMask)(nil),         // 11: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),                 // 12: google.protobuf.Empty
 }
 var file_tidegate_subscription_v1_subscription_service_proto_depIdxs = []int32{
-	8,  // 0: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	8,  // 1: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
-	8,  // 2: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
-	9,  // 3: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 4: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
-	1,  // 5: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
-	2,  // 6: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
-	4,  // 7: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
-	5,  // 8: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
-	6,  // 9: tidegate.subscription.v1.SubscriptionService.BlockSubscription:input_type -> tidegate.subscription.v1.BlockSubscriptionRequest
-	7,  // 10: tidegate.subscription.v1.SubscriptionService.RestoreSubscription:input_type -> tidegate.subscription.v1.RestoreSubscriptionRequest
-	8,  // 11: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	8,  // 12: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
-	3,  // 13: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
-	8,  // 14: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
-	10, // 15: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
-	8,  // 16: tidegate.subscription.v1.SubscriptionService.BlockSubscription:output_type -> tidegate.subscription.v1.Subscription
-	8,  // 17: tidegate.subscription.v1.SubscriptionService.RestoreSubscription:output_type -> tidegate.subscription.v1.Subscription
-	11, // [11:18] is the sub-list for method output_type
-	4,  // [4:11] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	10, // 0: tidegate.subscription.v1.CreateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	10, // 1: tidegate.subscription.v1.BatchGetSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
+	10, // 2: tidegate.subscription.v1.ListSubscriptionsResponse.subscriptions:type_name -> tidegate.subscription.v1.Subscription
+	10, // 3: tidegate.subscription.v1.UpdateSubscriptionRequest.subscription:type_name -> tidegate.subscription.v1.Subscription
+	11, // 4: tidegate.subscription.v1.UpdateSubscriptionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 5: tidegate.subscription.v1.SubscriptionService.CreateSubscription:input_type -> tidegate.subscription.v1.CreateSubscriptionRequest
+	1,  // 6: tidegate.subscription.v1.SubscriptionService.GetSubscription:input_type -> tidegate.subscription.v1.GetSubscriptionRequest
+	2,  // 7: tidegate.subscription.v1.SubscriptionService.BatchGetSubscriptions:input_type -> tidegate.subscription.v1.BatchGetSubscriptionsRequest
+	4,  // 8: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:input_type -> tidegate.subscription.v1.ListSubscriptionsRequest
+	6,  // 9: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:input_type -> tidegate.subscription.v1.UpdateSubscriptionRequest
+	7,  // 10: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:input_type -> tidegate.subscription.v1.DeleteSubscriptionRequest
+	8,  // 11: tidegate.subscription.v1.SubscriptionService.BlockSubscription:input_type -> tidegate.subscription.v1.BlockSubscriptionRequest
+	9,  // 12: tidegate.subscription.v1.SubscriptionService.RestoreSubscription:input_type -> tidegate.subscription.v1.RestoreSubscriptionRequest
+	10, // 13: tidegate.subscription.v1.SubscriptionService.CreateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	10, // 14: tidegate.subscription.v1.SubscriptionService.GetSubscription:output_type -> tidegate.subscription.v1.Subscription
+	3,  // 15: tidegate.subscription.v1.SubscriptionService.BatchGetSubscriptions:output_type -> tidegate.subscription.v1.BatchGetSubscriptionsResponse
+	5,  // 16: tidegate.subscription.v1.SubscriptionService.ListSubscriptions:output_type -> tidegate.subscription.v1.ListSubscriptionsResponse
+	10, // 17: tidegate.subscription.v1.SubscriptionService.UpdateSubscription:output_type -> tidegate.subscription.v1.Subscription
+	12, // 18: tidegate.subscription.v1.SubscriptionService.DeleteSubscription:output_type -> google.protobuf.Empty
+	10, // 19: tidegate.subscription.v1.SubscriptionService.BlockSubscription:output_type -> tidegate.subscription.v1.Subscription
+	10, // 20: tidegate.subscription.v1.SubscriptionService.RestoreSubscription:output_type -> tidegate.subscription.v1.Subscription
+	13, // [13:21] is the sub-list for method output_type
+	5,  // [5:13] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_subscription_v1_subscription_service_proto_init() }
@@ -581,7 +696,7 @@ func file_tidegate_subscription_v1_subscription_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_subscription_v1_subscription_service_proto_rawDesc), len(file_tidegate_subscription_v1_subscription_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

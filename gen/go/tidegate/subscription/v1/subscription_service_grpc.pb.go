@@ -20,13 +20,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SubscriptionService_CreateSubscription_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/CreateSubscription"
-	SubscriptionService_GetSubscription_FullMethodName     = "/tidegate.subscription.v1.SubscriptionService/GetSubscription"
-	SubscriptionService_ListSubscriptions_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/ListSubscriptions"
-	SubscriptionService_UpdateSubscription_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/UpdateSubscription"
-	SubscriptionService_DeleteSubscription_FullMethodName  = "/tidegate.subscription.v1.SubscriptionService/DeleteSubscription"
-	SubscriptionService_BlockSubscription_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/BlockSubscription"
-	SubscriptionService_RestoreSubscription_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/RestoreSubscription"
+	SubscriptionService_CreateSubscription_FullMethodName    = "/tidegate.subscription.v1.SubscriptionService/CreateSubscription"
+	SubscriptionService_GetSubscription_FullMethodName       = "/tidegate.subscription.v1.SubscriptionService/GetSubscription"
+	SubscriptionService_BatchGetSubscriptions_FullMethodName = "/tidegate.subscription.v1.SubscriptionService/BatchGetSubscriptions"
+	SubscriptionService_ListSubscriptions_FullMethodName     = "/tidegate.subscription.v1.SubscriptionService/ListSubscriptions"
+	SubscriptionService_UpdateSubscription_FullMethodName    = "/tidegate.subscription.v1.SubscriptionService/UpdateSubscription"
+	SubscriptionService_DeleteSubscription_FullMethodName    = "/tidegate.subscription.v1.SubscriptionService/DeleteSubscription"
+	SubscriptionService_BlockSubscription_FullMethodName     = "/tidegate.subscription.v1.SubscriptionService/BlockSubscription"
+	SubscriptionService_RestoreSubscription_FullMethodName   = "/tidegate.subscription.v1.SubscriptionService/RestoreSubscription"
 )
 
 // SubscriptionServiceClient is the client API for SubscriptionService service.
@@ -50,6 +51,8 @@ type SubscriptionServiceClient interface {
 	// Returns a subscription. The owner of its application and the owner of its
 	// version may see it.
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// Returns several subscriptions at once (AIP-231).
+	BatchGetSubscriptions(ctx context.Context, in *BatchGetSubscriptionsRequest, opts ...grpc.CallOption) (*BatchGetSubscriptionsResponse, error)
 	// Lists the subscriptions that the caller may see, oldest first: those of the caller's
 	// applications and those to the caller's versions.
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
@@ -96,6 +99,16 @@ func (c *subscriptionServiceClient) GetSubscription(ctx context.Context, in *Get
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Subscription)
 	err := c.cc.Invoke(ctx, SubscriptionService_GetSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *subscriptionServiceClient) BatchGetSubscriptions(ctx context.Context, in *BatchGetSubscriptionsRequest, opts ...grpc.CallOption) (*BatchGetSubscriptionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetSubscriptionsResponse)
+	err := c.cc.Invoke(ctx, SubscriptionService_BatchGetSubscriptions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +186,8 @@ type SubscriptionServiceServer interface {
 	// Returns a subscription. The owner of its application and the owner of its
 	// version may see it.
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error)
+	// Returns several subscriptions at once (AIP-231).
+	BatchGetSubscriptions(context.Context, *BatchGetSubscriptionsRequest) (*BatchGetSubscriptionsResponse, error)
 	// Lists the subscriptions that the caller may see, oldest first: those of the caller's
 	// applications and those to the caller's versions.
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
@@ -210,6 +225,9 @@ func (UnimplementedSubscriptionServiceServer) CreateSubscription(context.Context
 }
 func (UnimplementedSubscriptionServiceServer) GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSubscription not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) BatchGetSubscriptions(context.Context, *BatchGetSubscriptionsRequest) (*BatchGetSubscriptionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetSubscriptions not implemented")
 }
 func (UnimplementedSubscriptionServiceServer) ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSubscriptions not implemented")
@@ -279,6 +297,24 @@ func _SubscriptionService_GetSubscription_Handler(srv interface{}, ctx context.C
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SubscriptionServiceServer).GetSubscription(ctx, req.(*GetSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SubscriptionService_BatchGetSubscriptions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetSubscriptionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).BatchGetSubscriptions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_BatchGetSubscriptions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).BatchGetSubscriptions(ctx, req.(*BatchGetSubscriptionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -387,6 +423,10 @@ var SubscriptionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetSubscription",
 			Handler:    _SubscriptionService_GetSubscription_Handler,
+		},
+		{
+			MethodName: "BatchGetSubscriptions",
+			Handler:    _SubscriptionService_BatchGetSubscriptions_Handler,
 		},
 		{
 			MethodName: "ListSubscriptions",

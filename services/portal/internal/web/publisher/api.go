@@ -269,6 +269,9 @@ func (p *pages) deleteAPI() ui.Route {
 	})
 }
 
+// mostSubscriptions is how many subscriptions are counted one by one.
+const mostSubscriptions = 1000
+
 // subscriptionsOf says how many subscriptions, of those that a filter leaves, are to
 // versions whose names begin so.
 func (p *pages) subscriptionsOf(r *ui.Request, filter, prefix string) (string, error) {

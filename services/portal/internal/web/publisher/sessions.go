@@ -1,6 +1,8 @@
 package publisher
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,9 +41,6 @@ type sessionRow struct {
 	Close string
 }
 
-// mostSubscriptions is how many subscriptions a list of sessions looks at for names.
-const mostSubscriptions = 1000
-
 // liveList lists the live sessions of a version.
 func (p *pages) liveList() ui.Route {
 	t := ui.Parse[sessionsView](files, "templates/sessions.html")
@@ -75,17 +74,13 @@ func (p *pages) sessionRows(r *ui.Request, v *version, list []*gatewayv1.Session
 	if len(list) == 0 {
 		return nil, nil
 	}
-	subscriptions, err := p.Subscriptions.ListSubscriptions(r.Context(), &subscriptionv1.ListSubscriptionsRequest{Filter: v.and(""), PageSize: mostSubscriptions})
-	if err := unused(err); err != nil {
+	subscriptions, err := p.subscriptionsOfSessions(r, list)
+	if err != nil {
 		return nil, err
-	}
-	byName := map[string]*subscriptionv1.Subscription{}
-	for _, s := range subscriptions.GetSubscriptions() {
-		byName[s.GetName()] = s
 	}
 	var rows []sessionRow
 	for _, s := range list {
-		of := byName[s.GetSubscription()]
+		of := subscriptions[s.GetSubscription()]
 		row := sessionRow{
 			Session: s, Application: of.GetApplicationDisplayName(), User: of.GetApplicationOwnerUsername(), Age: "connecting",
 			Sent: int64(s.GetInbound().GetMessages()), Received: int64(s.GetOutbound().GetMessages()),
@@ -100,6 +95,27 @@ func (p *pages) sessionRows(r *ui.Request, v *version, list []*gatewayv1.Session
 		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// subscriptionsOfSessions reads the subscriptions that sessions have, by name. What is
+// deleted since is missing.
+func (p *pages) subscriptionsOfSessions(r *ui.Request, list []*gatewayv1.Session) (map[string]*subscriptionv1.Subscription, error) {
+	byName := map[string]*subscriptionv1.Subscription{}
+	for _, s := range list {
+		if s.GetSubscription() != "" {
+			byName[s.GetSubscription()] = nil
+		}
+	}
+	if len(byName) == 0 {
+		return byName, nil
+	}
+	got, err := p.Subscriptions.BatchGetSubscriptions(r.Context(), &subscriptionv1.BatchGetSubscriptionsRequest{
+		Names: slices.Sorted(maps.Keys(byName)), AllowMissing: true,
+	})
+	for _, s := range got.GetSubscriptions() {
+		byName[s.GetName()] = s
+	}
+	return byName, err
 }
 
 // gatewayOf is the gateway's part of a session's name.

@@ -79,6 +79,7 @@ func Rules() identity.Rules {
 		subscriptionv1.ApplicationService_DeleteOAuthClientSecret_FullMethodName: {},
 		subscriptionv1.SubscriptionService_CreateSubscription_FullMethodName:     owner,
 		subscriptionv1.SubscriptionService_GetSubscription_FullMethodName:        {},
+		subscriptionv1.SubscriptionService_BatchGetSubscriptions_FullMethodName:  {},
 		subscriptionv1.SubscriptionService_ListSubscriptions_FullMethodName:      {},
 		subscriptionv1.SubscriptionService_UpdateSubscription_FullMethodName:     owner,
 		subscriptionv1.SubscriptionService_DeleteSubscription_FullMethodName:     {},

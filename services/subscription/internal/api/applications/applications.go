@@ -56,33 +56,16 @@ func (a *API) GetApplication(ctx context.Context, req *subscriptionv1.GetApplica
 
 // BatchGetApplications returns applications in the order of their names.
 func (a *API) BatchGetApplications(ctx context.Context, req *subscriptionv1.BatchGetApplicationsRequest) (*subscriptionv1.BatchGetApplicationsResponse, error) {
-	ids := make([]string, len(req.GetNames()))
-	for i, text := range req.GetNames() {
-		name, err := resourcename.ParseApplication("names", text)
-		if err != nil {
-			return nil, err
-		}
-		ids[i] = name.Application
+	ids, err := ids(req, resourcename.ParseApplication, func(n resourcename.Application) string { return n.Application })
+	if err != nil {
+		return nil, err
 	}
 	rows, err := a.store.ApplicationsNamed(ctx, identity.From(ctx).Viewer(), ids)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[string]store.Application, len(rows))
-	for _, row := range rows {
-		found[row.ID] = row
-	}
-	res := &subscriptionv1.BatchGetApplicationsResponse{}
-	for i, id := range ids {
-		row, ok := found[id]
-		switch {
-		case ok:
-			res.Applications = append(res.Applications, applicationProto(row))
-		case !req.GetAllowMissing():
-			return nil, fault.NotFound("%s", req.GetNames()[i])
-		}
-	}
-	return res, nil
+	all, err := inOrder(req, rows, applicationProto)
+	return &subscriptionv1.BatchGetApplicationsResponse{Applications: all}, err
 }
 
 // ListApplications returns a page of applications.

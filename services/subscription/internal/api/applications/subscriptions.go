@@ -47,6 +47,20 @@ func (a *API) GetSubscription(ctx context.Context, req *subscriptionv1.GetSubscr
 	return subscriptionProto(sub), nil
 }
 
+// BatchGetSubscriptions returns subscriptions in the order of their names.
+func (a *API) BatchGetSubscriptions(ctx context.Context, req *subscriptionv1.BatchGetSubscriptionsRequest) (*subscriptionv1.BatchGetSubscriptionsResponse, error) {
+	ids, err := ids(req, resourcename.ParseSubscription, func(n resourcename.Subscription) string { return n.Subscription })
+	if err != nil {
+		return nil, err
+	}
+	rows, err := a.store.SubscriptionsNamed(ctx, identity.From(ctx).Viewer(), ids)
+	if err != nil {
+		return nil, err
+	}
+	all, err := inOrder(req, rows, subscriptionProto)
+	return &subscriptionv1.BatchGetSubscriptionsResponse{Subscriptions: all}, err
+}
+
 // ListSubscriptions returns a page of subscriptions.
 func (a *API) ListSubscriptions(ctx context.Context, req *subscriptionv1.ListSubscriptionsRequest) (*subscriptionv1.ListSubscriptionsResponse, error) {
 	v := identity.From(ctx).Viewer()

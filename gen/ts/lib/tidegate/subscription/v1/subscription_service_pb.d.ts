@@ -101,6 +101,92 @@ export declare type GetSubscriptionRequestJson = {
 export declare const GetSubscriptionRequestSchema: GenMessage<GetSubscriptionRequest, {jsonType: GetSubscriptionRequestJson}>;
 
 /**
+ * BatchGetSubscriptionsRequest names subscriptions.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetSubscriptionsRequest
+ */
+export declare type BatchGetSubscriptionsRequest = Message<"tidegate.subscription.v1.BatchGetSubscriptionsRequest"> & {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+
+  /**
+   * Whether to leave out what is not there, or not for the caller to see. Without it that
+   * is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing: boolean;
+};
+
+/**
+ * BatchGetSubscriptionsRequest names subscriptions.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetSubscriptionsRequest
+ */
+export declare type BatchGetSubscriptionsRequestJson = {
+  /**
+   * The names, 1 to 1000, each once.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names?: string[];
+
+  /**
+   * Whether to leave out what is not there, or not for the caller to see. Without it that
+   * is NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 2;
+   */
+  allowMissing?: boolean;
+};
+
+/**
+ * Describes the message tidegate.subscription.v1.BatchGetSubscriptionsRequest.
+ * Use `create(BatchGetSubscriptionsRequestSchema)` to create a new message.
+ */
+export declare const BatchGetSubscriptionsRequestSchema: GenMessage<BatchGetSubscriptionsRequest, {jsonType: BatchGetSubscriptionsRequestJson}>;
+
+/**
+ * BatchGetSubscriptionsResponse has subscriptions, in the order of their names in the
+ * request.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetSubscriptionsResponse
+ */
+export declare type BatchGetSubscriptionsResponse = Message<"tidegate.subscription.v1.BatchGetSubscriptionsResponse"> & {
+  /**
+   * The subscriptions.
+   *
+   * @generated from field: repeated tidegate.subscription.v1.Subscription subscriptions = 1;
+   */
+  subscriptions: Subscription[];
+};
+
+/**
+ * BatchGetSubscriptionsResponse has subscriptions, in the order of their names in the
+ * request.
+ *
+ * @generated from message tidegate.subscription.v1.BatchGetSubscriptionsResponse
+ */
+export declare type BatchGetSubscriptionsResponseJson = {
+  /**
+   * The subscriptions.
+   *
+   * @generated from field: repeated tidegate.subscription.v1.Subscription subscriptions = 1;
+   */
+  subscriptions?: SubscriptionJson[];
+};
+
+/**
+ * Describes the message tidegate.subscription.v1.BatchGetSubscriptionsResponse.
+ * Use `create(BatchGetSubscriptionsResponseSchema)` to create a new message.
+ */
+export declare const BatchGetSubscriptionsResponseSchema: GenMessage<BatchGetSubscriptionsResponse, {jsonType: BatchGetSubscriptionsResponseJson}>;
+
+/**
  * ListSubscriptionsRequest asks for a page of subscriptions.
  *
  * @generated from message tidegate.subscription.v1.ListSubscriptionsRequest
@@ -450,6 +536,16 @@ export declare const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof GetSubscriptionRequestSchema;
     output: typeof SubscriptionSchema;
+  },
+  /**
+   * Returns several subscriptions at once (AIP-231).
+   *
+   * @generated from rpc tidegate.subscription.v1.SubscriptionService.BatchGetSubscriptions
+   */
+  batchGetSubscriptions: {
+    methodKind: "unary";
+    input: typeof BatchGetSubscriptionsRequestSchema;
+    output: typeof BatchGetSubscriptionsResponseSchema;
   },
   /**
    * Lists the subscriptions that the caller may see, oldest first: those of the caller's
