@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -53,12 +55,59 @@ func CopyAPI(b testing.TB, url, data, name string, most int, users []string) {
 		}
 		return nil
 	})
-	if err == nil {
-		_, err = db.ExecContext(b.Context(), `ANALYZE`) // as Postgres does by itself
-	}
 	if err != nil {
 		b.Fatal(err)
 	}
+	analyze(b, db, url)
+}
+
+// analyze collects what Postgres collects by itself, some time later.
+func analyze(b testing.TB, db *sqldb.DB, url string) {
+	b.Helper()
+	if strings.HasPrefix(url, "sqlite:") {
+		return
+	}
+	if _, err := db.ExecContext(b.Context(), `ANALYZE`); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// AddRecords adds so many records of ended sessions to the database of a subscription
+// service that does not run. They are of these subscriptions in turn, and every other one is
+// of the first.
+func AddRecords(b testing.TB, url string, of []*subscriptionv1.Subscription, most int) {
+	b.Helper()
+	db := testdb.Open(b, url)
+	now := time.Now().UnixMicro()
+	err := db.InTx(b.Context(), func(tx *sqldb.Tx) error {
+		for i := range most {
+			s := of[0]
+			if i%2 > 0 {
+				s = of[i/2%len(of)]
+			}
+			ref, ended := fmt.Sprintf("record-%d", i), now-int64(most-i)*1000
+			row := map[string]any{
+				"ref": ref, "session": "gateways/gateway-0/sessions/" + ref, "version": s.GetVersion(), "application": id(s.GetApplication()),
+				"subscription": id(s.GetName()), "application_owner": id(s.GetApplicationOwner()), "plan": s.GetPlan(), "client_address": "192.0.2.1:10000",
+				"started_at": ended - 1000, "ended_at": ended, "end_reason": 1 + i%10, "close_code_to_client": 1000, "truncated": false,
+			}
+			for none := range strings.FieldsSeq("grant_name detail code api host path user_agent limits deciding_limit") {
+				row[none] = ""
+			}
+			for none := range strings.FieldsSeq(`ended_by close_code_from_client close_code_from_backend close_code_to_backend
+				in_messages in_frames in_payload in_wire out_messages out_frames out_payload out_wire last_in_at last_out_at route_change_number left_out status`) {
+				row[none] = 0
+			}
+			if err := insert(b.Context(), tx, "session_record", row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	analyze(b, db, url)
 }
 
 // rowOf returns the row of a table that has one.

@@ -56,6 +56,7 @@ func benchmarkLists(b *testing.B, catalog, subscription string) {
 		b.Fatal(err)
 	}
 	webtest.CopyAPI(b, catalog, data, w.version, benchAPIs, w.users)
+	webtest.AddRecords(b, subscription, w.subscriptions, benchSessions)
 	if s, err = webtest.Launch(data, args...); err != nil {
 		b.Fatal(err)
 	}
@@ -112,9 +113,10 @@ func visitAs(b *testing.B, services *ui.Services, username, password string) *vi
 
 // lists are what BenchmarkLists shows. They are the directory of the made-up gateways.
 type lists struct {
-	// version and application are those of user0 that all sessions are of.
+	// version and application are those of user0. All sessions are of the version.
 	version, application string
-	users                []string // ids
+	subscriptions        []*subscriptionv1.Subscription // to the version
+	users                []string                       // ids
 	gateways             []gateways.Gateway
 }
 
@@ -164,9 +166,11 @@ func (l *lists) fill(b *testing.B, s *webtest.Tidegate) {
 			Application: &subscriptionv1.Application{DisplayName: fmt.Sprintf("Application %d", i), Description: "What it is for."},
 		})
 		if err == nil {
-			_, err = subscriptionv1.NewSubscriptionServiceClient(s.Conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+			var of *subscriptionv1.Subscription
+			of, err = subscriptionv1.NewSubscriptionServiceClient(s.Conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
 				Subscription: &subscriptionv1.Subscription{Application: a.GetName(), Version: l.version, Plan: plan},
 			})
+			l.subscriptions = append(l.subscriptions, of)
 		}
 		if err != nil {
 			b.Fatal(err)
@@ -192,9 +196,11 @@ func newMadeUp(l *lists, name string, number int) *madeUp {
 	m := &madeUp{name: name}
 	began := time.Now().Add(-time.Hour)
 	for i := range benchSessions / 2 {
+		nth := 2*i + number
+		of := l.subscriptions[nth%len(l.subscriptions)]
 		m.sessions = append(m.sessions, &gatewayv1.Session{
-			Name: fmt.Sprintf("%s/sessions/s%06d", name, i), Version: l.version, Application: l.application, User: "users/u", ClientAddress: fmt.Sprintf("192.0.2.1:%d", 10000+i),
-			StartTime: timestamppb.New(began.Add(time.Duration(2*i+number) * time.Millisecond)),
+			Name: fmt.Sprintf("%s/sessions/s%06d", name, i), Version: of.GetVersion(), Application: of.GetApplication(), Subscription: of.GetName(), Plan: of.GetPlan(),
+			User: of.GetApplicationOwner(), ClientAddress: fmt.Sprintf("192.0.2.1:%d", 10000+i), StartTime: timestamppb.New(began.Add(time.Duration(nth) * time.Millisecond)),
 		})
 	}
 	return m
