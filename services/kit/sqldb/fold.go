@@ -1,8 +1,6 @@
 package sqldb
 
 import (
-	"strings"
-
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -23,8 +21,12 @@ func FoldFilter(name *string) *string {
 	return &folded
 }
 
-// PartPattern returns the pattern of LIKE … ESCAPE '\' for folded names that have a text in
-// them, whatever its case.
-func PartPattern(text string) string {
-	return "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(Fold(text)) + "%"
+// Contains returns the condition that a column has a text in it, which a parameter has. LIKE
+// does the same in several times the time. Where case shall not matter, both are folded.
+func (db *DB) Contains(column, param string) string {
+	find := "instr"
+	if db.engine == postgresEngine {
+		find = "strpos"
+	}
+	return find + "(" + column + ", " + param + ") > 0"
 }

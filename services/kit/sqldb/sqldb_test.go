@@ -463,3 +463,20 @@ func TestFold(t *testing.T) {
 		t.Error("Fold makes echo and ecno the same")
 	}
 }
+
+func TestContains(t *testing.T) {
+	testdb.Each(t, sqldb.Schema{}, func(t *testing.T, db *sqldb.DB) {
+		for _, tt := range []struct {
+			text, part string
+			want       bool
+		}{
+			{"harbour", "bou", true}, {"harbour", "harbour", true}, {"harbour", "", true}, {"harbour", "h_r", false}, {"harbour", "h%r", false},
+			{"100%_\\", "%_\\", true}, {"straße", "aße", true}, {"straße", "asse", false}, {"", "a", false}, {"harbour", "harbours", false},
+		} {
+			has, err := sqldb.Exists(t.Context(), db, `SELECT `+db.Contains("CAST($1 AS TEXT)", "$2"), tt.text, tt.part)
+			if err != nil || has != tt.want {
+				t.Errorf("%q contains %q = %v, %v, want %v", tt.text, tt.part, has, err, tt.want)
+			}
+		}
+	})
+}

@@ -128,7 +128,7 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, o Orde
 	l.whereEqual("a.display_fold", sqldb.FoldFilter(f.DisplayName))
 	l.whereEqual("a.context", f.Context)
 	l.whereEqual("a.owner", f.Owner)
-	l.whereContains(f.Query, "a.display_fold", "a.context_fold")
+	l.whereContains(s.db, f.Query, "a.display_fold", "a.context_fold")
 	if !v.All {
 		l.where(`a.owner = ? OR a.published > 0 OR CAST(? AS BOOLEAN) AND a.created > 0`, v.User, v.Publishes)
 	}

@@ -35,7 +35,7 @@ func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Mess
 	}
 	emit(&backplanev1.RouteSnapshot{Installation: installation})
 	plans := change.NewBatch(func(all []*catalogv1.Plan) { emit(&backplanev1.RouteSnapshot{Plans: all}) })
-	for p, err := range listPlans(ctx, tx, PlanFilter{}, Order{}, ListPlace{}) {
+	for p, err := range s.listPlans(ctx, tx, PlanFilter{}, Order{}, ListPlace{}) {
 		if err != nil {
 			return fmt.Errorf("read plans: %w", err)
 		}

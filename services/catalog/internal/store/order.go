@@ -100,14 +100,14 @@ func (l *listing) whereOneOf(column string, values []string) {
 
 // whereContains adds that one of the columns, which are without case, contains a text, if
 // that is not empty.
-func (l *listing) whereContains(text string, columns ...string) {
+func (l *listing) whereContains(db *sqldb.DB, text string, columns ...string) {
 	if text == "" {
 		return
 	}
 	var some []string
 	var args []any
 	for _, column := range columns {
-		some, args = append(some, column+" LIKE ? ESCAPE '!'"), append(args, contains(text))
+		some, args = append(some, db.Contains(column, "?")), append(args, sqldb.Fold(text))
 	}
 	l.where(strings.Join(some, " OR "), args...)
 }
@@ -122,10 +122,4 @@ func (l *listing) ordered(o Order, column, id string) string {
 	return l.text + fmt.Sprintf(`
 		AND %[1]s %[2]s= $1 AND (%[1]s, %[3]s) %[2]s ($1, $2)
 		ORDER BY %[1]s%[4]s, %[3]s%[4]s LIMIT $3`, column, compare, id, direction)
-}
-
-// contains returns the pattern of LIKE, with the escape character !, of texts without case
-// that contain a text.
-func contains(text string) string {
-	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(sqldb.Fold(text)) + "%"
 }

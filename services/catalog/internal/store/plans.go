@@ -104,13 +104,13 @@ type PlanFilter struct {
 
 // Plans returns the plans after a place, in an order.
 func (s *Store) Plans(ctx context.Context, f PlanFilter, o Order, after ListPlace) iter.Seq2[Plan, error] {
-	return listPlans(ctx, s.db, f, o, after)
+	return s.listPlans(ctx, s.db, f, o, after)
 }
 
-func listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, o Order, after ListPlace) iter.Seq2[Plan, error] {
+func (s *Store) listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, o Order, after ListPlace) iter.Seq2[Plan, error] {
 	l := listing{text: selectPlan + `WHERE TRUE`}
 	l.whereEqual("display_fold", sqldb.FoldFilter(f.DisplayName))
-	l.whereContains(f.Query, "display_fold")
+	l.whereContains(s.db, f.Query, "display_fold")
 	column := map[By]string{ByTime: "created_at", ByName: "display_fold"}[o.By]
 	return sqldb.List(ctx, q, scanPlan, func(p Plan) key { return key{p.ListPlace(o), o} }, key{after, o},
 		l.ordered(o, column, "id"), l.args...)

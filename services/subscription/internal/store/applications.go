@@ -176,7 +176,7 @@ func (s *Store) Applications(ctx context.Context, v identity.Viewer, f Applicati
 		w.is("owner", f.Owner)
 		w.is("name_fold", sqldb.FoldFilter(f.DisplayName))
 		if f.Part != nil {
-			w.add(`name_fold LIKE `, w.param(sqldb.PartPattern(*f.Part)), ` ESCAPE '\'`)
+			w.add(s.db.Contains("name_fold", w.param(sqldb.Fold(*f.Part))))
 		}
 		column, value := "created_at", any(after.Time)
 		if order.ByName {

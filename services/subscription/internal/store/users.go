@@ -185,11 +185,6 @@ func (s *Store) UsersByName(ctx context.Context, f UserFilter, backwards bool, a
 
 // usersBy returns the users after a key, by a column and their ids, or backwards.
 func usersBy[K sqldb.Key](ctx context.Context, s *Store, column string, backwards bool, key func(User) K, after K, f UserFilter) iter.Seq2[User, error] {
-	var query *string
-	if f.Query != nil {
-		pattern := sqldb.PartPattern(*f.Query)
-		query = &pattern
-	}
 	is, direction := ">", ""
 	if backwards {
 		is, direction = "<", " DESC"
@@ -199,9 +194,9 @@ func usersBy[K sqldb.Key](ctx context.Context, s *Store, column string, backward
 			AND (CAST($4 AS TEXT) IS NULL OR username_fold = $4)
 			AND (CAST($5 AS BIGINT) IS NULL OR state = $5)
 			AND (CAST($6 AS TEXT) IS NULL OR ' ' || roles || ' ' LIKE '% ' || $6 || ' %')
-			AND (CAST($7 AS TEXT) IS NULL OR search LIKE $7 ESCAPE '\')
+			AND (CAST($7 AS TEXT) IS NULL OR `+s.db.Contains("search", "$7")+`)
 		ORDER BY `+column+direction+`, id`+direction+` LIMIT $3`,
-		sqldb.FoldFilter(f.Username), f.State, f.Role, query)
+		sqldb.FoldFilter(f.Username), f.State, f.Role, sqldb.FoldFilter(f.Query))
 }
 
 // search returns what a query looks in.
