@@ -145,8 +145,7 @@ func (s *Store) APIs(ctx context.Context, v identity.Viewer, f APIFilter, o Orde
 			v.All, v.User, alsoSeen(v), f.State, f.State, *f.Tag)
 	}
 	column := map[By]string{ByTime: "a.created_at", ByName: "a.display_fold", ByContext: "a.context_fold"}[o.By]
-	return sqldb.List(ctx, s.db, scanAPI, func(a API) key { return key{a.ListPlace(o), o} }, key{after, o},
-		l.ordered(o, column, "a.id"), l.args...)
+	return rows(ctx, s.db, scanAPI, l, o, column, "a.id", after)
 }
 
 // CreateAPI adds an API without versions, once for a request. Its context may meet those

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"fmt"
-	"math"
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -36,28 +38,6 @@ type ListPlace struct {
 	ID   string `json:"i"`
 }
 
-// key is a ListPlace in a list that is ordered.
-type key struct {
-	ListPlace
-	order Order
-}
-
-// last is a text after all others.
-const last = "\U0010ffff"
-
-// Args returns the value and the id. Where the order is descending, what comes before the
-// first row is greater than every row.
-func (k key) Args() []any {
-	at := k.ListPlace
-	if k.order.Desc && at == (ListPlace{}) {
-		at = ListPlace{Time: math.MaxInt64, Text: last}
-	}
-	if k.order.By == ByTime {
-		return []any{at.Time, at.ID}
-	}
-	return []any{at.Text, at.ID}
-}
-
 // listing is a query of a list: what it selects, and where.
 type listing struct {
 	// text is the query, up to its conditions.
@@ -69,8 +49,7 @@ type listing struct {
 // conditions that it needs: then databases see which index is the best.
 func (l *listing) where(condition string, args ...any) {
 	for range args {
-		// $1 and $2 are the place, $3 is the number of rows.
-		condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(l.args)+4), 1)
+		condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(l.args)+1), 1)
 		l.args, args = append(l.args, args[0]), args[1:]
 	}
 	l.text += "\n\t\tAND (" + condition + ")"
@@ -112,14 +91,30 @@ func (l *listing) whereContains(db *sqldb.DB, text string, columns ...string) {
 	l.where(strings.Join(some, " OR "), args...)
 }
 
-// ordered returns the query of the rows after a place, by a column and the id. The column
-// alone is compared too, because an index has it without the id.
-func (l *listing) ordered(o Order, column, id string) string {
+// page returns the query of some rows after a place, by a column and the id, and its
+// parameters. The column alone is compared too, because an index has it without the id. From
+// the first row on nothing is compared, since that is done for each row.
+func (l listing) page(o Order, column, id string, after ListPlace, limit int) (string, []any) {
 	compare, direction := ">", ""
 	if o.Desc {
 		compare, direction = "<", " DESC"
 	}
+	if after != (ListPlace{}) {
+		value := any(after.Text)
+		if o.By == ByTime {
+			value = after.Time
+		}
+		l.where(fmt.Sprintf("%[1]s %[2]s= ? AND (%[1]s, %[3]s) %[2]s (?, ?)", column, compare, id), value, value, after.ID)
+	}
 	return l.text + fmt.Sprintf(`
-		AND %[1]s %[2]s= $1 AND (%[1]s, %[3]s) %[2]s ($1, $2)
-		ORDER BY %[1]s%[4]s, %[3]s%[4]s LIMIT $3`, column, compare, id, direction)
+		ORDER BY %[1]s%[2]s, %[3]s%[2]s LIMIT $%[4]d`, column, direction, id, len(l.args)+1), append(l.args, limit)
+}
+
+// rows reads the rows of a listing after a place, in an order: by a column and the id.
+func rows[T interface{ ListPlace(Order) ListPlace }](ctx context.Context, q sqldb.Querier, scan func(sqldb.Row) (T, error), l listing, o Order, column, id string, after ListPlace) iter.Seq2[T, error] {
+	l.args = slices.Clip(l.args)
+	return sqldb.Pages(func(row T) ListPlace { return row.ListPlace(o) }, after, func(after ListPlace, limit int) ([]T, error) {
+		query, args := l.page(o, column, id, after, limit)
+		return sqldb.All(ctx, q, scan, query, args...)
+	})
 }

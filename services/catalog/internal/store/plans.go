@@ -112,8 +112,7 @@ func (s *Store) listPlans(ctx context.Context, q sqldb.Querier, f PlanFilter, o 
 	l.whereEqual("display_fold", sqldb.FoldFilter(f.DisplayName))
 	l.whereContains(s.db, f.Query, "display_fold")
 	column := map[By]string{ByTime: "created_at", ByName: "display_fold"}[o.By]
-	return sqldb.List(ctx, q, scanPlan, func(p Plan) key { return key{p.ListPlace(o), o} }, key{after, o},
-		l.ordered(o, column, "id"), l.args...)
+	return rows(ctx, q, scanPlan, l, o, column, "id", after)
 }
 
 // CreatePlan adds a plan, once for a request.

@@ -236,8 +236,7 @@ func (s *Store) listVersions(ctx context.Context, q sqldb.Querier, v identity.Vi
 	if o.By == ByName && f.Owner != nil {
 		column = "a.display_fold" // which is the same, and does not lead away from the owner's
 	}
-	return sqldb.List(ctx, q, s.scanVersion, func(v Version) key { return key{v.ListPlace(o), o} }, key{after, o},
-		l.ordered(o, column, "v.id"), l.args...)
+	return rows(ctx, q, s.scanVersion, l, o, column, "v.id", after)
 }
 
 // alsoSeen is the state in which v sees versions of others, beside PUBLISHED; PUBLISHED
