@@ -87,9 +87,10 @@ type TimeKey struct {
 // Args returns the time and the id.
 func (k TimeKey) Args() []any { return []any{k.Time, k.ID} }
 
-// listRows is how many rows List reads at a time. It is small because a page of
-// large rows ends early.
-const listRows = 100
+// firstRows is how many rows List reads at first: those of a page of the usual size, and one
+// that says that there are more. listRows is how many it reads at a time then. It is small
+// because a page of large rows ends early.
+const firstRows, listRows = 51, 100
 
 // List reads the rows that come after a key, some at a time, in the order of their
 // keys. The first parameters of query are the columns of the key, then comes the
@@ -111,8 +112,8 @@ func List[T any, K Key](ctx context.Context, q Querier, scan func(Row) (T, error
 // the last, fewer.
 func Pages[T, K any](key func(T) K, after K, read func(after K, limit int) ([]T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for {
-			rows, err := read(after, listRows)
+		for limit := firstRows; ; limit = listRows {
+			rows, err := read(after, limit)
 			if err != nil {
 				var none T
 				yield(none, err)
@@ -124,7 +125,7 @@ func Pages[T, K any](key func(T) K, after K, read func(after K, limit int) ([]T,
 				}
 				after = key(row)
 			}
-			if len(rows) < listRows {
+			if len(rows) < limit {
 				return
 			}
 		}
