@@ -16,8 +16,10 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// readers is how many connections only read, in addition to the one that writes.
-const readers = 8
+// readers is how many connections only read, in addition to the one that writes. Each keeps
+// so many bytes of pages: a list that is searched reads its table in another order than that
+// of the file, and each page once for each row unless all of them are kept.
+const readers, readerCache = 8, 8_000_000
 
 // checkBelow is the size up to which a file is checked in full when it is opened.
 const checkBelow = 16 << 20
@@ -40,7 +42,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	db := &DB{
 		engine: sqliteEngine,
 		write:  sql.OpenDB(&connector{driver: drv, dsn: dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)")}),
-		read:   sql.OpenDB(&connector{driver: drv, dsn: dsn(path, "_pragma=query_only(1)")}),
+		read:   sql.OpenDB(&connector{driver: drv, dsn: dsn(path, "_pragma=query_only(1)", fmt.Sprintf("_pragma=cache_size(-%d)", readerCache/1000))}),
 	}
 	db.write.SetMaxOpenConns(1)
 	db.read.SetMaxOpenConns(readers)
