@@ -92,6 +92,7 @@ type grammar struct {
 	Gateway gatewayCmds    `cmd:"" help:"Gateways."`
 	Service serviceCmds    `cmd:"" help:"Services and who watches them."`
 	Change  changeCmds     `cmd:"" help:"Changes: who did what (the audit log)."`
+	Events  securityCmds   `cmd:"" name:"security-event" help:"Security events: who got in, who did not, and who changed what others may do (the security log)."`
 	Record  recordCmds     `cmd:"" help:"Records of ended sessions."`
 	Usage   usageCmd       `cmd:"" help:"What passed through gateways, was held back and was refused."`
 	Quota   quotaCmds      `cmd:"" help:"What is left of quotas."`

@@ -62,6 +62,7 @@ type client struct {
 	catalog  catalogv1.CatalogServiceClient
 	signIns  identityv1.SignInServiceClient
 	users    identityv1.UserServiceClient
+	security identityv1.SecurityEventServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	tokens   subscriptionv1.TokenServiceClient
@@ -107,6 +108,7 @@ func (s *shell) dial() (*client, error) {
 	c.catalog = catalogv1.NewCatalogServiceClient(c.conn)
 	c.signIns = identityv1.NewSignInServiceClient(c.conn)
 	c.users = identityv1.NewUserServiceClient(c.conn)
+	c.security = identityv1.NewSecurityEventServiceClient(c.conn)
 	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
 	c.tokens = subscriptionv1.NewTokenServiceClient(c.conn)

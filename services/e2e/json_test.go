@@ -97,6 +97,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"gateway get GATEWAY", "build"},
 		{"service list", "watchers"},
 		{"change list --since 1h --actor admin", "changes"},
+		{"security-event list --since 1h --event signed_in --user admin --from 127.0.0.1", "securityEvents"},
 		{"change get catalog/1", "actorDisplayName"},
 		{"server list", "servers"},
 		{"server use " + s.GRPC, "current"},

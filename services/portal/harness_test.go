@@ -107,6 +107,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	backplanev1.RegisterDirectoryServiceServer(srv, backplanev1.UnimplementedDirectoryServiceServer{})
 	identityv1.RegisterSignInServiceServer(srv, identityv1.UnimplementedSignInServiceServer{})
 	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
+	identityv1.RegisterSecurityEventServiceServer(srv, identityv1.UnimplementedSecurityEventServiceServer{})
 	subscriptionv1.RegisterApplicationServiceServer(srv, subscriptionv1.UnimplementedApplicationServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
 	subscriptionv1.RegisterTokenServiceServer(srv, subscriptionv1.UnimplementedTokenServiceServer{})

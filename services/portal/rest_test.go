@@ -33,6 +33,7 @@ func forwarded() map[string]bool {
 		"tidegate.catalog.v1.CatalogService":           true,
 		"tidegate.identity.v1.SignInService":           true,
 		"tidegate.identity.v1.UserService":             true,
+		"tidegate.identity.v1.SecurityEventService":    true,
 		"tidegate.subscription.v1.ApplicationService":  true,
 		"tidegate.subscription.v1.SubscriptionService": true,
 		"tidegate.subscription.v1.TokenService":        true,

@@ -27,6 +27,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/api"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/securityevents"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -63,11 +64,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	changes := change.NewLog(identity.Subscription, db, log, time.Now, cfg.AuditKeep)
 	changes.Describe(api.Resource)
 	st := store.New(db, changes, time.Now)
-	st.Bound(store.Bounds{Applications: cfg.MaxApplications, Records: cfg.MaxRecords, Refusals: cfg.MaxRefusals})
+	st.Bound(store.Bounds{Applications: cfg.MaxApplications, Records: cfg.MaxRecords, Refusals: cfg.MaxRefusals, SecurityEvents: maxSecurityEvents})
 	st.Keep(store.Retention{
 		Records: cfg.RecordsKeep, Refusals: cfg.RefusalsKeep,
 		UsageMinutes: cfg.UsageMinutesKeep, Usage: cfg.UsageKeep, UsageDays: cfg.UsageDaysKeep,
 	})
+	events, stop := keepEvents(ctx, security, st, log)
+	defer stop()
 	rules, err := password.NewRules()
 	if err != nil {
 		return err
@@ -100,7 +103,23 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	purge := func(ctx context.Context) error { return purge(ctx, st, security, log) }
 	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
-	return run.Group(ctx, security.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, events.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+}
+
+// maxSecurityEvents is how many security events of a kind are kept.
+const maxSecurityEvents = 50000
+
+// keepEvents has the lines of the security log kept in the store, which the keeper's Run
+// does. stop ends that after Run has ended, and writes those that wait.
+func keepEvents(ctx context.Context, security *securitylog.Log, st *store.Store, log *slog.Logger) (events *securityevents.Keeper, stop func()) {
+	events = securityevents.New(st.AddSecurityEvents, log)
+	security.Tell(events.Add)
+	return events, func() {
+		security.Tell(nil)
+		if err := events.Flush(ctx); err != nil {
+			log.WarnContext(ctx, "the last security events are not stored; the log has them", "error", err)
+		}
+	}
 }
 
 // openDatabase opens the database, and observes it in cfg.Metrics, which it makes where

@@ -77,7 +77,9 @@ func (s *Tidegate) Hostile(t testing.TB) map[string]string {
 	must(t, err)
 	reason, agent := packed(100)[1], packed(250)[0]
 	s.hostileSessions(t, ctx, app.GetName(), first, reason, agent)
-	return map[string]string{"a name": names[0], "a description": all, "a tag": packed(50)[0], "a close reason": reason, "a User-Agent": agent}
+	guess := packed(64)[0]
+	s.hostileSignIn(t, ctx, guess)
+	return map[string]string{"a username that was tried": guess, "a name": names[0], "a description": all, "a tag": packed(50)[0], "a close reason": reason, "a User-Agent": agent}
 }
 
 func must(t testing.TB, err error) {
@@ -101,6 +103,25 @@ func (s *Tidegate) hostileUser(t testing.TB, ctx context.Context, name string) {
 		User: &identityv1.User{Username: "mallory", DisplayName: name, Roles: []identityv1.User_Role{identityv1.User_ROLE_SUBSCRIBER}}, Password: UserPassword,
 	})
 	must(t, err)
+}
+
+// hostileSignIn leaves a sign-in with a username that is none in the security log.
+func (s *Tidegate) hostileSignIn(t testing.TB, ctx context.Context, username string) {
+	t.Helper()
+	if _, err := s.signIn(ctx, username, "a guess"); err == nil {
+		t.Fatal("a user that is none signs in")
+	}
+	security := identityv1.NewSecurityEventServiceClient(s.Conn)
+	for deadline := time.Now().Add(patience); ; {
+		list, err := security.ListSecurityEvents(ctx, &identityv1.ListSecurityEventsRequest{Filter: `event = "SIGN_IN_FAILED"`})
+		must(t, err)
+		if len(list.GetSecurityEvents()) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			must(t, errors.New("the failed sign-in does not come into the security log"))
+		}
+	}
 }
 
 // hostileSessions leaves a live session, the record of one that its client has ended, and

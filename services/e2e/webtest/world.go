@@ -25,8 +25,8 @@ import (
 
 // World is a Tidegate in which there is one of each thing that pages show: an API with a
 // version that is published and one that is not, a plan with a quota, an application with all
-// that one has, a live session, the record of one that has ended, changes. All of it is the
-// administrator's.
+// that one has, a live session, the record of one that has ended, changes, security events.
+// All of it is the administrator's.
 type World struct {
 	*Tidegate
 	// Plan is that of all traffic of the published version.
@@ -161,6 +161,9 @@ func (w *World) fill(ctx context.Context) error {
 	changes := call(f, changev1.NewChangeServiceClient(w.Conn).ListChanges, &changev1.ListChangesRequest{Parent: "services/catalog", PageSize: 1}).GetChanges()
 	me := call(f, identityv1.NewUserServiceClient(w.Conn).GetUser, &identityv1.GetUserRequest{Name: "users/me"})
 	signIns := call(f, identityv1.NewSignInServiceClient(w.Conn).ListSignIns, &identityv1.ListSignInsRequest{Parent: me.GetName()}).GetSignIns()
+	f.until("the sign-in is in the security log", func() bool {
+		return len(call(f, identityv1.NewSecurityEventServiceClient(w.Conn).ListSecurityEvents, &identityv1.ListSecurityEventsRequest{Filter: `event = "SIGNED_IN"`}).GetSecurityEvents()) > 0
+	})
 	if f.err != nil {
 		return f.err
 	}

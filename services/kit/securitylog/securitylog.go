@@ -61,6 +61,14 @@ const (
 	SessionClosed   Kind = "SESSION_CLOSED"
 )
 
+// Kinds returns all kinds.
+func Kinds() []Kind {
+	return []Kind{
+		SignedIn, SignInFailed, LockedOut, Unlocked, SignInEnded, SignedUp, SignUpRefused, TokenIssued, TokenRefused, ClientRefused,
+		Denied, Revoked, PasswordChanged, RolesChanged, UserChanged, SecretMade, KeyRotated, OwnerChanged, Published, SessionClosed,
+	}
+}
+
 // perSecond is how many events of a kind are written in a second, and flushEvery how
 // often counts are written while no event comes.
 const (
@@ -82,6 +90,18 @@ type Event struct {
 	Why string
 }
 
+// Line is a line of the log: an event with all that is known of it, in which no text is
+// longer than 256 bytes, or how many more of its kind there were in a second.
+type Line struct {
+	Time time.Time
+	Event
+	// From is the address that it came from, Method that of the call; empty where there is
+	// none.
+	From, Method string
+	// LeftOut is 0 for an event. Otherwise the line has a kind and this number only.
+	LeftOut int
+}
+
 // Log writes events. A nil Log writes none. It is safe for concurrent use.
 type Log struct {
 	log  *slog.Logger
@@ -92,6 +112,7 @@ type Log struct {
 	file  *os.File // nil without a path
 	json  *slog.Logger
 	kinds map[Kind]*count
+	tell  func(Line) // nil for nobody
 	// writing is how writing to the file goes.
 	writing *retry.Streak
 }
@@ -134,6 +155,17 @@ func (l *Log) Reopen() error {
 	return nil
 }
 
+// Tell gives each further line to keep as well, which must not wait; nil ends that. Of a
+// log that services share, keep gets the lines of all.
+func (l *Log) Tell(keep func(Line)) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell = keep
+}
+
 // Close closes the file. Events after that go to the program's log only.
 func (l *Log) Close() error {
 	if l == nil {
@@ -171,25 +203,32 @@ func (l *Log) Write(ctx context.Context, e Event) {
 		return
 	}
 	c.written++
-	l.line(ctx, "security event", attributes(ctx, e))
+	l.line(ctx, l.lineOf(ctx, e))
 }
 
-// attributes returns what a line says of an event. What is empty is left out.
-func attributes(ctx context.Context, e Event) []any {
-	caller := identity.From(ctx)
+// lineOf returns what the log says of an event.
+func (l *Log) lineOf(ctx context.Context, e Event) Line {
 	if e.Who == "" {
-		e.Who = nameOf(caller)
+		e.Who = nameOf(identity.From(ctx))
 	}
-	from := ""
+	line := Line{Time: l.now(), Event: Event{Kind: e.Kind, Who: clip(e.Who), What: clip(e.What), Why: clip(e.Why)}}
 	if addr := clientaddr.From(ctx); addr.IsValid() {
-		from = addr.String()
+		line.From = addr.String()
 	}
 	method, _ := grpc.Method(ctx)
-	method = method[strings.LastIndexByte(method, '/')+1:]
-	all := []any{"event", string(e.Kind)}
-	for _, a := range [][2]string{{"who", e.Who}, {"from", from}, {"method", method}, {"what", e.What}, {"why", e.Why}} {
+	line.Method = clip(method[strings.LastIndexByte(method, '/')+1:])
+	return line
+}
+
+// attributes returns what a line says. What is empty is left out.
+func (l Line) attributes() []any {
+	all := []any{"event", string(l.Kind)}
+	if l.LeftOut > 0 {
+		return append(all, "count", l.LeftOut)
+	}
+	for _, a := range [][2]string{{"who", l.Who}, {"from", l.From}, {"method", l.Method}, {"what", l.What}, {"why", l.Why}} {
 		if a[1] != "" {
-			all = append(all, a[0], clip(a[1]))
+			all = append(all, a[0], a[1])
 		}
 	}
 	return all
@@ -215,19 +254,26 @@ func clip(s string) string {
 // flush writes how many events of a kind were left out in their second.
 func (l *Log) flush(ctx context.Context, kind Kind, c *count) {
 	if c.left > 0 {
-		l.line(ctx, "security events left out", []any{"event", string(kind), "count", c.left})
+		l.line(ctx, Line{Time: l.now(), Event: Event{Kind: kind}, LeftOut: c.left})
 	}
 	c.left = 0
 }
 
-// line writes a line to the log and to the file. A file that cannot be written to,
-// such as on a full disk, must not stop what the line is about.
-func (l *Log) line(ctx context.Context, message string, attrs []any) {
+// line writes a line to the log and to the file, and tells whoever keeps it. A file that
+// cannot be written to, such as on a full disk, must not stop what the line is about.
+func (l *Log) line(ctx context.Context, line Line) {
+	if l.tell != nil {
+		l.tell(line)
+	}
+	message, attrs := "security event", line.attributes()
+	if line.LeftOut > 0 {
+		message = "security events left out"
+	}
 	l.log.InfoContext(ctx, message, attrs...)
 	if l.json == nil {
 		return
 	}
-	record := slog.NewRecord(l.now(), slog.LevelInfo, message, 0)
+	record := slog.NewRecord(line.Time, slog.LevelInfo, message, 0)
 	record.Add(attrs...)
 	err := l.json.Handler().Handle(ctx, record)
 	l.writing.Note(context.WithoutCancel(ctx), err) // a call that has ended counts too

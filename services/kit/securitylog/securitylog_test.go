@@ -204,11 +204,66 @@ msg="security event" event=TOKEN_REFUSED why="the token's signature is wrong"
 	}
 }
 
+// Whoever keeps the lines gets what the log has: events with all that is known of them,
+// and the count of the rest.
+func TestTell(t *testing.T) {
+	var got []securitylog.Line
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	l, err := securitylog.Open("", plain(io.Discard), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Tell(func(line securitylog.Line) { got = append(got, line) })
+	ctx := clientaddr.With(t.Context(), netip.MustParseAddr("192.0.2.7"))
+	e := securitylog.Event{Kind: securitylog.SignInFailed, Who: "users/ada", What: "ada", Why: strings.Repeat("w", 300)}
+	for range 12 {
+		l.Write(ctx, e)
+	}
+	first := now
+	now = now.Add(time.Second)
+	l.Write(ctx, e)
+	l.Tell(nil)
+	l.Write(ctx, e)
+	e.Why = strings.Repeat("w", 256) + "…"
+	var want []securitylog.Line
+	for range 10 {
+		want = append(want, securitylog.Line{Time: first, Event: e, From: "192.0.2.7"})
+	}
+	want = append(want, securitylog.Line{Time: now, Event: securitylog.Event{Kind: securitylog.SignInFailed}, LeftOut: 2}, securitylog.Line{Time: now, Event: e, From: "192.0.2.7"})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// Kinds has each kind that there is, as the documentation does.
+func TestKinds(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/deployment.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## The security log")
+	section, _, _ = strings.Cut(section, "\n## ")
+	source, err := os.ReadFile("securitylog.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := securitylog.Kinds()
+	if n := strings.Count(string(source), " Kind = \""); n != len(all) {
+		t.Errorf("Kinds has %d of the %d kinds", len(all), n)
+	}
+	for _, kind := range all {
+		if !strings.Contains(section, "`"+string(kind)+"`") {
+			t.Errorf("docs/deployment.md does not say what %s is", kind)
+		}
+	}
+}
+
 // Services without a security log have a nil one.
 func TestNilLogWritesNothing(t *testing.T) {
 	var l *securitylog.Log
 	l.Write(t.Context(), securitylog.Event{Kind: securitylog.SignedIn})
 	l.Refused(t.Context(), nil, fault.Denied("no"))
+	l.Tell(func(securitylog.Line) {})
 	if err := l.Reopen(); err != nil {
 		t.Error(err)
 	}

@@ -79,7 +79,7 @@ func benchmarkLists(b *testing.B, catalog, subscription string) {
 		{user, version + "/subscriptions"}, {user, version + "/sessions"}, {user, version + "/records"},
 		{user, "/devportal"}, {user, "/devportal?query=none"}, {user, "/devportal?query=api+9"},
 		{user, "/devportal/applications"}, {user, application}, {user, application + "/sessions"}, {user, application + "/records"},
-		{admin, "/publisher"}, {admin, "/devportal"}, {admin, "/admin"}, {admin, "/admin/users"}, {admin, "/admin/sessions"}, {admin, "/admin/records"}, {admin, "/admin/changes"},
+		{admin, "/publisher"}, {admin, "/devportal"}, {admin, "/admin"}, {admin, "/admin/users"}, {admin, "/admin/sessions"}, {admin, "/admin/records"}, {admin, "/admin/changes"}, {admin, "/admin/security"},
 	} {
 		name := strings.NewReplacer(w.version, "VERSION", w.application, "APPLICATION", ui.ID(w.version), "VERSION").Replace(one.path)
 		if one.who == admin {

@@ -24,7 +24,7 @@ func TestEveryMethodRefusesWhoMayNotCall(t *testing.T) {
 	users, internal, _, _ := w.replica()
 	public, gateway, portal := w.dial(users, ""), w.dial(internal, identity.Gateway), w.dial(internal, identity.Portal)
 	open := []string{"/SignInService/", "/OAuth2Service/", "/UserService/SignUp", "/UserService/GetSignUpPolicy"}
-	admin := []string{"/UserService/CreateUser", "/UserService/ListUsers", "/ChangeService/ListChanges", "/ChangeService/GetChange", "/ChangeService/ListWatchers"}
+	admin := []string{"/UserService/CreateUser", "/UserService/ListUsers", "/SecurityEventService/", "/ChangeService/ListChanges", "/ChangeService/GetChange", "/ChangeService/ListWatchers"}
 	is := func(method string, list []string) bool {
 		for _, part := range list {
 			if strings.Contains(method, strings.TrimPrefix(part, "/")) {

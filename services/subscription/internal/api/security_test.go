@@ -1,12 +1,17 @@
 package api_test
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
@@ -83,7 +88,7 @@ func TestSecurityLog(t *testing.T) {
 		`event=PASSWORD_CHANGED who=` + w.rootName + ` method=ChangePassword what=` + eve.GetName(),
 		`event=ROLES_CHANGED who=` + w.rootName + ` method=UpdateUser what=` + eve.GetName() + ` why="from creator to publisher, subscriber"`,
 		`event=SECRET_MADE who=` + w.annName + ` method=CreateOAuthClientSecret what=` + c.secret.GetName(),
-		`event=CLIENT_REFUSED who=` + c.GetClientId() + ` method=IssueToken why="the OAuth client is not known, or its secret is wrong"`,
+		`event=CLIENT_REFUSED method=IssueToken what=` + c.GetClientId() + ` why="the OAuth client is not known, or its secret is wrong"`,
 		`event=REVOKED who=` + c.GetName() + ` method=RevokeToken`,
 		`event=REVOKED who=` + w.annName + ` method=DeleteOAuthClientSecret what=` + c.secret.GetName(),
 		`event=REVOKED who=` + w.annName + ` method=DeleteApplication what=` + app.GetName(),
@@ -125,4 +130,105 @@ func TestSecurityLogOfSignInsThatEndTogether(t *testing.T) {
 	if want := "event=SIGN_IN_ENDED who=" + w.rootName + " method=ChangePassword what=" + ended + ` why="the password was changed"`; !strings.Contains(log, want) {
 		t.Errorf("security events:\n%s\nwant %s", log, want)
 	}
+}
+
+// TestListSecurityEvents reads back what the security log has, by pages and with filters.
+func TestListSecurityEvents(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		begun := w.now()
+		list := func(req *identityv1.ListSecurityEventsRequest) []*identityv1.SecurityEvent {
+			t.Helper()
+			w.must(w.kept.Flush(t.Context()))
+			var all []*identityv1.SecurityEvent
+			for {
+				resp, err := w.security.ListSecurityEvents(w.root, req)
+				w.must(err)
+				all = append(all, resp.GetSecurityEvents()...)
+				if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
+					return all
+				}
+			}
+		}
+		if all := list(&identityv1.ListSecurityEventsRequest{}); len(all) != 0 {
+			t.Errorf("events of nobody: %v", all)
+		}
+		_, err := w.signInAt("192.0.2.7", "ADMIN", "not the password", "")
+		refused(t, "a wrong password", err, codes.Unauthenticated, wrongPassword)
+		w.add(time.Minute)
+		_, err = w.signInAt("192.0.2.7", "admin", adminPassword, "")
+		w.must(err)
+		_, err = w.users.SuspendUser(w.root, &identityv1.SuspendUserRequest{Name: w.annName})
+		w.must(err)
+		all := list(&identityv1.ListSecurityEventsRequest{PageSize: 1})
+		want := []*identityv1.SecurityEvent{
+			{
+				Time: timestamppb.New(w.now()), Event: "USER_CHANGED", Actor: w.rootName, ActorDisplayName: "admin", Method: "SuspendUser",
+				Subject: w.annName, User: w.annName, Username: "ann", Detail: "suspended",
+			},
+			{
+				Time: timestamppb.New(w.now()), Event: "SIGNED_IN", Actor: w.rootName, ActorDisplayName: "admin", ClientAddress: "192.0.2.7", Method: "SignIn",
+				Subject: "admin",
+			},
+			{
+				Time: timestamppb.New(begun), Event: "SIGN_IN_FAILED", ClientAddress: "192.0.2.7", Method: "SignIn",
+				Subject: "ADMIN", User: w.rootName, Username: "admin", Detail: "wrong username or password",
+			},
+		}
+		if diff := cmp.Diff(want, all, protocmp.Transform()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		for filter, want := range map[string][]string{
+			`event = "SIGNED_IN"`:                             {"SIGNED_IN"},
+			`user = "Ann"`:                                    {"USER_CHANGED"},
+			`user = "` + w.annName + `"`:                      {"USER_CHANGED"},
+			`user = "users/me" AND event = "SIGN_IN_FAILED"`:  {"SIGN_IN_FAILED"},
+			`client_address = "::ffff:192.0.2.7"`:             {"SIGNED_IN", "SIGN_IN_FAILED"},
+			`client_address = "192.0.2.8"`:                    nil,
+			`user = "users/gone"`:                             nil,
+			`user = "admin" AND client_address = "192.0.2.7"`: {"SIGNED_IN", "SIGN_IN_FAILED"},
+		} {
+			var got []string
+			for _, e := range list(&identityv1.ListSecurityEventsRequest{Filter: filter}) {
+				got = append(got, e.GetEvent())
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("events with %s (-want +got):\n%s", filter, diff)
+			}
+		}
+		if got := list(&identityv1.ListSecurityEventsRequest{StartTime: timestamppb.New(begun), EndTime: timestamppb.New(begun.Add(time.Second))}); len(got) != 1 {
+			t.Errorf("events of a second: %v, want one", got)
+		}
+		for range 15 {
+			_, _ = w.users.ListUsers(w.guest, &identityv1.ListUsersRequest{})
+		}
+		w.add(time.Second)
+		_, _ = w.users.ListUsers(w.guest, &identityv1.ListUsersRequest{})
+		denied := list(&identityv1.ListSecurityEventsRequest{Filter: `event = "DENIED"`})
+		if len(denied) != 12 || denied[1].GetLeftOut() != 5 || denied[1].GetActor() != "" || denied[0].GetLeftOut() != 0 {
+			t.Errorf("a flood is %d events %v, want ten, five left out, and one", len(denied), denied)
+		}
+		for _, tt := range []struct {
+			name string
+			ctx  context.Context
+			req  *identityv1.ListSecurityEventsRequest
+			code codes.Code
+			text string
+		}{
+			{"a user", w.ann, &identityv1.ListSecurityEventsRequest{}, codes.Unauthenticated, accessEnded},
+			{"a creator", w.guest, &identityv1.ListSecurityEventsRequest{}, codes.PermissionDenied, "this needs the role admin"},
+			{"another field", w.root, &identityv1.ListSecurityEventsRequest{Filter: `who = "ann"`}, codes.InvalidArgument, `filter: no field "who": there are event, user, client_address`},
+			{"no user", w.root, &identityv1.ListSecurityEventsRequest{Filter: `user = "nobody"`}, codes.NotFound, `user "nobody" not found`},
+			{"no name", w.root, &identityv1.ListSecurityEventsRequest{Filter: `user = "users/A"`}, codes.InvalidArgument, "filter: user must be users/{user}"},
+			{"no address", w.root, &identityv1.ListSecurityEventsRequest{Filter: `client_address = "here"`}, codes.InvalidArgument, "filter: client_address must be an IP address, such as 192.0.2.7"},
+			{"no time", w.root, &identityv1.ListSecurityEventsRequest{StartTime: timestamppb.New(begun), EndTime: timestamppb.New(begun)}, codes.InvalidArgument, "end_time: must be after start_time"},
+			{"a bad token", w.root, &identityv1.ListSecurityEventsRequest{PageToken: "x"}, codes.InvalidArgument, "page_token: is not a token that a list has returned"},
+		} {
+			_, err := w.security.ListSecurityEvents(tt.ctx, tt.req)
+			refused(t, tt.name, err, tt.code, tt.text)
+		}
+		_, err = w.security.ListSecurityEvents(w.root, &identityv1.ListSecurityEventsRequest{Filter: `event = "SIGNED_OUT"`})
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), `no event "SIGNED_OUT": there are SIGNED_IN, SIGN_IN_FAILED, `) {
+			t.Errorf("an event that is none: %v", err)
+		}
+	})
 }

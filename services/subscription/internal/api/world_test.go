@@ -42,6 +42,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogtest"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/password"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/securityevents"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
@@ -64,6 +65,7 @@ type clients struct {
 	conn     *grpc.ClientConn
 	users    identityv1.UserServiceClient
 	signIns  identityv1.SignInServiceClient
+	security identityv1.SecurityEventServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	changes  changev1.ChangeServiceClient
@@ -80,7 +82,8 @@ func newClients(conn *grpc.ClientConn) clients {
 	return clients{
 		conn:  conn,
 		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
-		apps: subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		security: identityv1.NewSecurityEventServiceClient(conn),
+		apps:     subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), issue: subscriptionv1.NewTokenServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
@@ -102,6 +105,7 @@ type world struct {
 	passwords       *token.Passwords
 	refreshKey      []byte
 	logs            *buffer
+	kept            *securityevents.Keeper         // of the replica that started last; it does not run: Flush writes
 	signUps         identityv1.SignUpPolicy_Policy // of the replicas that are started then
 
 	mu    sync.Mutex
@@ -150,6 +154,8 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	changes := change.NewLog(identity.Subscription, w.db, log, w.now, 0)
 	changes.Describe(api.Resource)
 	st = store.New(w.db, changes, w.now)
+	w.kept = securityevents.New(st.AddSecurityEvents, log)
+	security.Tell(w.kept.Add)
 	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, MaxLifetime: time.Hour}, w.now, log)
 	w.must(keys.Start(w.t.Context()))
 	lives := token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}

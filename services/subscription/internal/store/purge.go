@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -48,6 +49,8 @@ const (
 	quotaEvents = 90 * 24 * time.Hour
 	// minuteEvents is the same for quotas by the minute, which may have some each minute.
 	minuteEvents = 2 * 24 * time.Hour
+	// securityEvents is how long security events are known.
+	securityEvents = 90 * 24 * time.Hour
 )
 
 // purgeRows is how many rows one transaction deletes, so that writers do not wait
@@ -111,6 +114,8 @@ func (s *Store) Purge(ctx context.Context) error {
 		{"events of quotas by the minute", now.Add(-minuteEvents), `
 			DELETE FROM quota_event WHERE (id, start_at, percent) IN (
 				SELECT id, start_at, percent FROM quota_event WHERE noted_at < $1 AND end_at - start_at <= 60000000 LIMIT $2)`},
+		{"security events", now.Add(-securityEvents), `
+			DELETE FROM security_event WHERE id IN (SELECT id FROM security_event WHERE happened_at < $1 LIMIT $2)`},
 		{"former owners", former, `
 			DELETE FROM former_owner WHERE name IN (SELECT name FROM former_owner WHERE ended_at < $1 LIMIT $2)`},
 		{"former names", former, `
@@ -118,8 +123,27 @@ func (s *Store) Purge(ctx context.Context) error {
 		{"batches", now.Add(-batches), `
 			DELETE FROM batch WHERE boot_id IN (SELECT boot_id FROM batch WHERE taken_at < $1 LIMIT $2) AND taken_at < $1`},
 	}) {
-		if err := s.purge(ctx, step.query, step.before); err != nil {
+		if err := s.purge(ctx, step.query, step.before.UnixMicro()); err != nil {
 			return fmt.Errorf("purge %s: %w", step.what, err)
+		}
+	}
+	return s.purgeSurplus(ctx)
+}
+
+// purgeSurplus deletes the oldest security events of each kind that has more than its bound,
+// so that a flood of one kind takes no room from the others.
+func (s *Store) purgeSurplus(ctx context.Context) error {
+	if s.bounds.SecurityEvents == 0 {
+		return nil
+	}
+	for _, kind := range securitylog.Kinds() {
+		err := s.purge(ctx, fmt.Sprintf(`
+			DELETE FROM security_event WHERE id IN (
+				SELECT id FROM security_event WHERE event = $1 AND (happened_at, id) <= (
+					SELECT happened_at, id FROM security_event WHERE event = $1 ORDER BY happened_at DESC, id DESC LIMIT 1 OFFSET %d)
+				ORDER BY happened_at, id LIMIT $2)`, s.bounds.SecurityEvents), string(kind))
+		if err != nil {
+			return fmt.Errorf("purge security events %s: %w", kind, err)
 		}
 	}
 	return nil
@@ -144,12 +168,13 @@ func (s *Store) oldUsage(now time.Time) (all []purging) {
 			DELETE FROM usage_series WHERE seen_at < $1 AND id IN (SELECT id FROM usage_series WHERE seen_at < $1 LIMIT $2)`})
 }
 
-func (s *Store) purge(ctx context.Context, query string, before time.Time) error {
+// purge deletes the rows that a statement chooses by its first parameter, at most $2 at once.
+func (s *Store) purge(ctx context.Context, query string, by any) error {
 	for {
 		more := false
 		// It may meet a gateway that writes the same rows in another order.
 		err := s.db.InTx(ctx, func(tx *sqldb.Tx) (err error) {
-			more, err = sqldb.Changed(tx.ExecContext(ctx, query, before.UnixMicro(), purgeRows))
+			more, err = sqldb.Changed(tx.ExecContext(ctx, query, by, purgeRows))
 			return err
 		})
 		if err != nil || !more {

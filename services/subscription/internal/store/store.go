@@ -42,6 +42,8 @@ type Bounds struct {
 	// Refusals is how many records of refused handshakes of one API and code are kept for
 	// an hour.
 	Refusals int
+	// SecurityEvents is how many security events of a kind are kept, once others are purged.
+	SecurityEvents int
 }
 
 // Bound sets the bounds. It is called before anything is written; without it there are

@@ -49,6 +49,9 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			}
 			return b.ForgetFailures(ctx, a)
 		},
+		"AddSecurityEvents": func() error {
+			return b.AddSecurityEvents(ctx, []store.SecurityEvent{{ID: "e"}})
+		},
 		"AddSigningKey": func() error {
 			_, err := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
 			return err

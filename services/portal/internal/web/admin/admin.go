@@ -1,5 +1,5 @@
 // Package admin has the pages of administrators: the gateways and services, users, plans,
-// applications, quotas, live sessions, session records and the audit log.
+// applications, quotas, live sessions, session records, the audit log and the security log.
 package admin
 
 import (
@@ -23,7 +23,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.approve(), p.restore(), p.unlock(), p.suspend(), p.deleteUser(), p.endSignIn(),
 		p.plans(), p.newPlan(), p.plan(), p.editPlan(), p.deletePlan(), p.newLimit(), p.editLimit(), p.removeLimit(),
 		p.applications(), p.applicationPlan(), p.quotas(), p.quota(),
-		p.sessions(), p.closeSession(), p.records(), p.record(), p.changes(), p.change(),
+		p.sessions(), p.closeSession(), p.records(), p.record(), p.changes(), p.change(), p.security(),
 	}
 }
 
@@ -35,7 +35,7 @@ func head(tab, title, sub string) ui.Head {
 	h := ui.Head{Title: title, Sub: sub, TabsOf: "Admin"}
 	for _, t := range []ui.Tab{
 		{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Plans", To: plansPath}, {Text: "Applications", To: applicationsPath}, {Text: "Quotas", To: quotasPath}, {Text: "Sessions", To: sessionsPath},
-		{Text: "Records", To: recordsPath}, {Text: "Changes", To: changesPath},
+		{Text: "Records", To: recordsPath}, {Text: "Changes", To: changesPath}, {Text: "Security", To: securityPath},
 	} {
 		t.Current = t.Text == tab
 		h.Tabs = append(h.Tabs, t)

@@ -16,7 +16,7 @@ func TestAdmin(t *testing.T) {
 	s := webtest.Start(t, "-subscription.sign-up", "approval")
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
 		"system": system, "sign-ups": signUps, "list": userList, "user": oneUser, "conflict": conflict, "oneself": oneself,
-		"sessions": sessions, "records": records, "changes": changes,
+		"sessions": sessions, "records": records, "changes": changes, "security": securityLog,
 		"plans": plans, "limits": limits, "quotas": quotas, "applications": applications,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -86,4 +87,40 @@ func changes(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("a time that is none: %d\n%s", p.Status, p.Text())
 	}
 	want(t, b.Open("/admin/changes/subscription/x"), http.StatusNotFound)
+}
+
+// securityLog is listed and filtered, and leads to users' pages and from there.
+func securityLog(t *testing.T, s *webtest.Tidegate) {
+	b := browser(t, s)
+	s.User(t, "watched", ui.Creator)
+	late := s.Browser(t)
+	late.Open("/signin")
+	late.Submit("Sign in", "username", "Watched", "password", "a wrong password")
+	wait, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for !b.Open("/admin/security?user=watched&event=SIGN_IN_FAILED").Has("SIGN_IN_FAILED not known watched SignIn 127.0.0.1 wrong username or password") {
+		if wait.Err() != nil {
+			t.Fatalf("the failed sign-in is not shown:\n%s", b.Page.Text())
+		}
+	}
+	want(t, b.Click("watched"), http.StatusOK, "watched", "Sign-ins")
+	p := b.Click("Security events")
+	want(t, p, http.StatusOK, "Security log", "SIGNED_IN", "SIGN_IN_FAILED", "USER_CHANGED", "created as watched with the roles creator")
+	if p.Value("user") != "watched" {
+		t.Errorf("the filter is %q, want the user's", p.Value("user"))
+	}
+	want(t, b.Submit("Search", "event", "USER_CHANGED", "client_address", "127.0.0.1", "start_time", "2020-01-01T00:00"), http.StatusOK, "created as watched")
+	if b.Page.Has("SIGN_IN_FAILED not known") {
+		t.Errorf("another event:\n%s", b.Page.Text())
+	}
+	want(t, b.Submit("Search", "client_address", "192.0.2.1"), http.StatusOK, "No event found")
+	for query, field := range map[string]string{
+		"user=nobody-here": "user", "client_address=here": "client_address", "start_time=soon": "start_time",
+		"start_time=2026-01-02T00:00&end_time=2026-01-01T00:00": "end_time",
+	} {
+		if p := b.Open("/admin/security?" + query); p.Status != http.StatusUnprocessableEntity || p.Error(field) == "" {
+			t.Errorf("security?%s = %d, with %q at %s:\n%s", query, p.Status, p.Error(field), field, p.Text())
+		}
+	}
+	want(t, b.Open("/admin/security?event=BORED"), http.StatusUnprocessableEntity, `No event "BORED": there are`)
 }

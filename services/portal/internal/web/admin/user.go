@@ -95,6 +95,9 @@ type userView struct {
 // Sessions is the address of the live sessions of the user's applications.
 func (v userView) Sessions() string { return ui.Filtered(sessionsPath, "user", v.GetUsername()) }
 
+// Security is the address of the security events of the user.
+func (v userView) Security() string { return ui.Filtered(securityPath, "user", v.GetUsername()) }
+
 // Waits and Suspended say what can be done with the user.
 func (v userView) Waits() bool     { return v.GetState() == identityv1.User_STATE_PENDING }
 func (v userView) Suspended() bool { return v.GetState() == identityv1.User_STATE_SUSPENDED }

@@ -20,6 +20,7 @@ type Services struct {
 	SignIns       identityv1.SignInServiceClient
 	PageSignIns   backplanev1.PageSignInServiceClient
 	Users         identityv1.UserServiceClient
+	Security      identityv1.SecurityEventServiceClient
 	Applications  subscriptionv1.ApplicationServiceClient
 	Subscriptions subscriptionv1.SubscriptionServiceClient
 	Tokens        subscriptionv1.TokenServiceClient
@@ -40,6 +41,7 @@ func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Service
 		SignIns:       identityv1.NewSignInServiceClient(subscription),
 		PageSignIns:   backplanev1.NewPageSignInServiceClient(subscription),
 		Users:         identityv1.NewUserServiceClient(subscription),
+		Security:      identityv1.NewSecurityEventServiceClient(subscription),
 		Applications:  subscriptionv1.NewApplicationServiceClient(subscription),
 		Subscriptions: subscriptionv1.NewSubscriptionServiceClient(subscription),
 		Tokens:        subscriptionv1.NewTokenServiceClient(subscription),

@@ -82,8 +82,9 @@ func (a *API) readResource(ctx context.Context, text string) (string, error) {
 func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
 	c, err := a.prove(ctx, proof)
 	if oauthcode.Of(err) == oauthcode.InvalidClient {
+		// Who it is has not been shown: what was said must not pass for a name.
 		a.security.Write(ctx, securitylog.Event{
-			Kind: securitylog.ClientRefused, Who: proof.GetClientId(), Why: status.Convert(err).Message(),
+			Kind: securitylog.ClientRefused, What: proof.GetClientId(), Why: status.Convert(err).Message(),
 		})
 	}
 	return c, err
@@ -156,7 +157,7 @@ func (a *API) refuseForeign(ctx context.Context, c store.OAuthClient, t token.Ap
 		return err
 	}
 	const why = "was issued to another OAuth client"
-	a.security.Write(ctx, securitylog.Event{Kind: securitylog.ClientRefused, Who: c.ClientID, What: store.GrantName(t.ID), Why: "the token " + why})
+	a.security.Write(ctx, securitylog.Event{Kind: securitylog.ClientRefused, Who: c.Name.String(), What: store.GrantName(t.ID), Why: "the token " + why})
 	return oauthcode.With(oauthcode.InvalidGrant, fault.Invalid("token", why))
 }
 

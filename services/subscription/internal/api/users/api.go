@@ -14,10 +14,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves UserService, SignInService, UserDirectoryService and PageSignInService.
+// API serves UserService, SignInService, SecurityEventService, UserDirectoryService and PageSignInService.
 type API struct {
 	identityv1.UnsafeUserServiceServer
 	identityv1.UnsafeSignInServiceServer
+	identityv1.UnsafeSecurityEventServiceServer
 	backplanev1.UnsafeUserDirectoryServiceServer
 	backplanev1.UnsafePageSignInServiceServer
 
@@ -52,6 +53,7 @@ type Parts struct {
 var (
 	_ identityv1.UserServiceServer           = (*API)(nil)
 	_ identityv1.SignInServiceServer         = (*API)(nil)
+	_ identityv1.SecurityEventServiceServer  = (*API)(nil)
 	_ backplanev1.UserDirectoryServiceServer = (*API)(nil)
 	_ backplanev1.PageSignInServiceServer    = (*API)(nil)
 )
@@ -68,6 +70,7 @@ func New(p Parts) *API {
 func (a *API) Register(srv grpc.ServiceRegistrar) {
 	identityv1.RegisterUserServiceServer(srv, a)
 	identityv1.RegisterSignInServiceServer(srv, a)
+	identityv1.RegisterSecurityEventServiceServer(srv, a)
 }
 
 // RegisterInternal adds what only services call.
@@ -98,6 +101,8 @@ func Rules() identity.Rules {
 		identityv1.UserService_SuspendUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_RestoreUser_FullMethodName:     {OwnerRole: identity.RoleAdmin},
 		identityv1.UserService_UnlockUser_FullMethodName:      {OwnerRole: identity.RoleAdmin},
+
+		identityv1.SecurityEventService_ListSecurityEvents_FullMethodName: admin,
 
 		backplanev1.UserDirectoryService_FindUser_FullMethodName:       {Services: []string{identity.Catalog}},
 		backplanev1.PageSignInService_RefreshPageSignIn_FullMethodName: {Services: []string{identity.Portal}},

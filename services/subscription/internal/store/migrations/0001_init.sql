@@ -599,4 +599,26 @@ CREATE INDEX quota_event_noted ON quota_event (noted_at);
 CREATE INDEX quota_event_application_owner ON quota_event (application_owner);
 CREATE INDEX quota_event_version ON quota_event (version);
 CREATE INDEX quota_event_application ON quota_event (application);
+
+-- Lines of the security log, as package securitylog has them.
+CREATE TABLE security_event (
+    id             TEXT COLLATE "C" PRIMARY KEY,
+    happened_at    BIGINT NOT NULL,
+    event          TEXT COLLATE "C" NOT NULL,
+    -- A resource name, empty for nobody; the subject may be what a caller has typed.
+    actor          TEXT COLLATE "C" NOT NULL,
+    client_address TEXT COLLATE "C" NOT NULL,
+    method         TEXT COLLATE "C" NOT NULL,
+    subject        TEXT COLLATE "C" NOT NULL,
+    -- users/… that the subject is, is a part of or names; empty for none.
+    about          TEXT COLLATE "C" NOT NULL,
+    detail         TEXT COLLATE "C" NOT NULL,
+    -- How many more events there were; 0 for an event.
+    left_out       BIGINT NOT NULL
+);
+CREATE INDEX security_event_happened ON security_event (happened_at, id);
+CREATE INDEX security_event_kind ON security_event (event, happened_at, id);
+CREATE INDEX security_event_actor ON security_event (actor, happened_at, id);
+CREATE INDEX security_event_about ON security_event (about, happened_at, id);
+CREATE INDEX security_event_address ON security_event (client_address, happened_at, id);
 -- +goose StatementEnd

@@ -7,6 +7,7 @@
  * @packageDocumentation
  */
 
+export * from "./security_event_service_pb.js";
 export * from "./sign_in_pb.js";
 export * from "./sign_in_service_pb.js";
 export * from "./user_pb.js";
