@@ -148,13 +148,17 @@ func (f *filler) until(what string, is func() bool) {
 func (w *World) fill(ctx context.Context) error {
 	f := &filler{ctx: ctx}
 	w.versions(f)
-	names := w.use(f)
+	month := time.Now().UTC().Month()
+	names, token := w.use(f)
 	ofVersion := `version = "` + w.Offered + `" AND window = "MONTH"`
 	var quota string
 	f.until("the quota is in use", func() bool {
 		uses := call(f, usagev1.NewQuotaServiceClient(w.Conn).ListQuotaUses, &usagev1.ListQuotaUsesRequest{Filter: ofVersion}).GetQuotaUses()
 		if len(uses) > 0 {
 			quota = id(uses[0].GetName()) + "?version=" + w.Offered
+		} else if now := time.Now().UTC().Month(); now != month { // of the new one nothing is used yet
+			month = now
+			f.again(w, token)
 		}
 		return quota != ""
 	})
@@ -176,32 +180,20 @@ func (w *World) fill(ctx context.Context) error {
 }
 
 // use adds an application, whose sessions have ended, been refused and live, and returns what
-// stands for their names in patterns.
-func (w *World) use(f *filler) []string {
-	token, names := w.application(f)
+// stands for their names in patterns, and its token.
+func (w *World) use(f *filler) (names []string, token string) {
+	token, names = w.application(f)
+	f.again(w, token)
 	if f.err != nil {
-		return nil
+		return nil, ""
 	}
-	dial := func(token string) (*websocket.Conn, error) {
-		transport := &http.Transport{TLSClientConfig: w.tls.Clone()}
-		conn, _, err := websocket.Dial(f.ctx, w.WSS+w.named.Context+"/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
-			HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
-		})
-		return conn, err
-	}
-	ended, err := dial(token)
-	if err == nil {
-		err = ended.Close(4321, "enough")
-	}
-	if err == nil {
-		w.session, err = dial(token)
-	}
-	if err != nil {
+	var err error
+	if w.session, err = f.dial(w, token); err != nil {
 		f.err = fmt.Errorf("connect: %w", err)
-		return nil
+		return nil, ""
 	}
 	w.session.CloseRead(context.Background()) // answers the gateway's pings until Close
-	if _, err := dial("none"); err == nil {
+	if _, err := f.dial(w, "none"); err == nil {
 		f.err = errors.New("a token that is none is taken")
 	}
 	var live, record string
@@ -221,7 +213,30 @@ func (w *World) use(f *filler) []string {
 		return record != ""
 	})
 	gateway, session, _ := strings.Cut(strings.TrimPrefix(live, "gateways/"), "/sessions/")
-	return append(names, "{ref}", id(record), "{record}", id(record), "{gateway}", gateway, "{session}", session, "/sessions/{id}/", "/sessions/"+session+"/")
+	return append(names, "{ref}", id(record), "{record}", id(record), "{gateway}", gateway, "{session}", session, "/sessions/{id}/", "/sessions/"+session+"/"), token
+}
+
+// dial opens a session with a token.
+func (f *filler) dial(w *World, token string) (*websocket.Conn, error) {
+	transport := &http.Transport{TLSClientConfig: w.tls.Clone()}
+	conn, _, err := websocket.Dial(f.ctx, w.WSS+w.named.Context+"/2", &websocket.DialOptions{ //nolint:bodyclose // Dial has read the body
+		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+	})
+	return conn, err
+}
+
+// again has a session that ends, unless something has failed.
+func (f *filler) again(w *World, token string) {
+	if f.err != nil {
+		return
+	}
+	conn, err := f.dial(w, token)
+	if err == nil {
+		err = conn.Close(4321, "enough")
+	}
+	if err != nil {
+		f.err = fmt.Errorf("connect: %w", err)
+	}
 }
 
 // Give gives the API to a user.
@@ -241,7 +256,7 @@ func (w *World) ApplicationOf(t testing.TB, username string) *World {
 	ctx, cancel := context.WithTimeout(w.As(t, username, UserPassword), patience)
 	defer cancel()
 	f, of := &filler{ctx: ctx}, *w
-	names := of.use(f)
+	names, _ := of.use(f)
 	if f.err != nil {
 		t.Fatal(f.err)
 	}
