@@ -19,7 +19,7 @@ type apiCmds struct {
 	Publish  apiPublishCmd  `cmd:"" help:"Publish a version."`
 	Demote   apiDemoteCmd   `cmd:"" help:"Withdraw a version from the gateways; its live sessions end."`
 	List     apiListCmd     `cmd:"" help:"List APIs."`
-	Get      apiGetCmd      `cmd:"" help:"Show an API and its versions."`
+	Get      apiGetCmd      `cmd:"" help:"Show an API and its versions, or several APIs."`
 	Update   apiUpdateCmd   `cmd:"" help:"Change an API."`
 	Transfer apiTransferCmd `cmd:"" help:"Give an API to another user."`
 	Delete   apiDeleteCmd   `cmd:"" help:"Delete an API."`
@@ -154,95 +154,21 @@ func parent(name string) string {
 	return strings.Join(parts[:max(0, len(parts)-2)], "/")
 }
 
-// apiListCmd lists APIs.
-type apiListCmd struct {
-	Name  string `arg:"" optional:"" help:"Show only the API of this name."`
-	State string `enum:"created,published," default:"" placeholder:"STATE" help:"Show only APIs with a version in this state: created or published."`
-	Tag   string `placeholder:"WORD" help:"Show only APIs with a version that has this tag, and is in the state."`
-	Query string `placeholder:"TEXT" help:"Show only APIs with this in their name or context."`
-	Order string `enum:"oldest,newest,name,name-desc,context,context-desc" default:"oldest" placeholder:"ORDER" help:"Order: oldest (first), newest, name, name-desc, context or context-desc. Default: oldest."`
-}
-
-// Run lists the APIs.
-func (c *apiListCmd) Run(ctx context.Context, s *shell) error {
-	cl, err := s.dial()
-	if err != nil {
-		return err
-	}
-	only, err := c.filter(ctx, cl)
-	if err != nil {
-		return err
-	}
-	list := &catalogv1.ListApisResponse{}
-	err = everyPage(func(token string) (string, error) {
-		page, err := cl.catalog.ListApis(ctx, &catalogv1.ListApisRequest{
-			Filter: only, Query: c.Query, OrderBy: orderBy(c.Order), PageSize: pageSize, PageToken: token,
-		})
-		list.Apis = append(list.Apis, page.GetApis()...)
-		return page.GetNextPageToken(), err
-	})
-	if err != nil {
-		return err
-	}
-	if s.whole() {
-		return s.printWhole(list)
-	}
-	versions, err := cl.versions(ctx, "apis/-", "")
-	if err != nil {
-		return err
-	}
-	of := map[string][]string{}
-	for _, v := range versions {
-		of[parent(v.GetName())] = append(of[parent(v.GetName())], v.GetVersion()+" "+word(v.GetState(), "STATE_"))
-	}
-	var rows [][]string
-	for _, a := range list.GetApis() {
-		rows = append(rows, []string{a.GetDisplayName(), a.GetContext(), strings.Join(of[a.GetName()], ", "), a.GetName()})
-	}
-	return s.printTable([]string{"API", "CONTEXT", "VERSIONS", "NAME"}, rows)
-}
-
-// orderBy returns the order_by of a list in an order.
-func orderBy(order string) string {
-	field, desc := strings.CutSuffix(order, "-desc")
-	switch field {
-	case "oldest":
-		return "create_time"
-	case "newest":
-		return "create_time desc"
-	case "name":
-		field = "display_name"
-	}
-	if desc {
-		field += " desc"
-	}
-	return field
-}
-
-// filter returns the filter of the list. An API of another name than any is refused.
-func (c *apiListCmd) filter(ctx context.Context, cl *client) (string, error) {
-	if c.Name == "" {
-		return join(where("state", strings.ToUpper(c.State)), where("tags", c.Tag)), nil
-	}
-	api, err := cl.api(ctx, c.Name)
-	if err != nil {
-		return "", err
-	}
-	return join(filter("display_name", api.GetDisplayName()), where("state", strings.ToUpper(c.State)), where("tags", c.Tag)), nil
-}
-
-// apiGetCmd shows an API.
+// apiGetCmd shows APIs.
 type apiGetCmd struct {
-	API string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
+	APIs []string `arg:"" name:"api" help:"The API, such as EchoWebSocket, or several; at most 1000."`
 }
 
-// Run shows the API and its versions.
+// Run shows the API and its versions, or several APIs as list does.
 func (c *apiGetCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
 	}
-	api, err := cl.api(ctx, c.API)
+	if len(c.APIs) > 1 {
+		return c.several(ctx, s, cl)
+	}
+	api, err := cl.api(ctx, c.APIs[0])
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 type appCmds struct {
 	Create appCreateCmd `cmd:"" help:"Create an application."`
 	List   appListCmd   `cmd:"" help:"List applications."`
-	Get    appGetCmd    `cmd:"" help:"Show an application, its OAuth clients and subscriptions."`
+	Get    appGetCmd    `cmd:"" help:"Show an application, its OAuth clients and subscriptions, or several applications."`
 	Update appUpdateCmd `cmd:"" help:"Change an application."`
 	Delete appDeleteCmd `cmd:"" help:"Delete an application with its OAuth clients and subscriptions; its live sessions end."`
 }
@@ -67,9 +67,14 @@ func (c *appListCmd) Run(ctx context.Context, s *shell) error {
 	if s.whole() {
 		return s.printWhole(list)
 	}
+	return s.showApplications(ctx, cl, list.GetApplications())
+}
+
+// showApplications prints applications as a table.
+func (s *shell) showApplications(ctx context.Context, cl *client, apps []*subscriptionv1.Application) error {
 	label := cl.labels()
 	var rows [][]string
-	for _, a := range list.GetApplications() {
+	for _, a := range apps {
 		rows = append(rows, []string{a.GetDisplayName(), label.user(ctx, a.GetOwner()), a.GetDescription(), a.GetName()})
 	}
 	return s.printTable([]string{"APPLICATION", "OWNER", "DESCRIPTION", "NAME"}, rows)
@@ -86,18 +91,21 @@ func (c *client) applications(ctx context.Context, filter string) ([]*subscripti
 	return found, err
 }
 
-// appGetCmd shows an application.
+// appGetCmd shows applications.
 type appGetCmd struct {
-	App string `arg:"" help:"The application."`
+	Apps []string `arg:"" name:"app" help:"The application, or several; at most 1000."`
 }
 
-// Run shows the application.
+// Run shows the application, or several as list does.
 func (c *appGetCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
 	}
-	app, err := cl.application(ctx, "APP", c.App)
+	if len(c.Apps) > 1 {
+		return c.several(ctx, s, cl)
+	}
+	app, err := cl.application(ctx, "APP", c.Apps[0])
 	if err != nil {
 		return err
 	}

@@ -103,8 +103,8 @@ func complete(model *kong.Application, words []string, names func(kind string) [
 		all = flagsOf(flags)
 	case len(node.Children) > 0:
 		all = childrenOf(node)
-	case argument < len(node.Positional):
-		value := node.Positional[argument]
+	case argumentOf(node, argument) != nil:
+		value := argumentOf(node, argument)
 		all, file = values(value, kindOfArgument(node, value.Name), names), isFile(value)
 	}
 	printsCSV := slices.Contains(csvCommands(), strings.TrimPrefix(node.Path(), model.Name+" "))
@@ -125,6 +125,17 @@ func childOf(group *kong.Node, name string) *kong.Node {
 		}
 	}
 	return nil
+}
+
+// argumentOf returns the argument of a command at a position, or nil where it takes no more.
+func argumentOf(command *kong.Node, at int) *kong.Value {
+	if n := len(command.Positional); n > 0 && at >= n && command.Positional[n-1].IsCumulative() {
+		at = n - 1
+	}
+	if at >= len(command.Positional) {
+		return nil
+	}
+	return command.Positional[at]
 }
 
 // childrenOf returns the commands of a group.

@@ -41,6 +41,10 @@ func TestComplete(t *testing.T) {
 		"serve -":                           "", // the server's flags
 		"__comp":                            "none",
 		"api get ":                          "yes",
+		"api get yes ":                      "yes", // it takes several
+		"api version get yes/1.0.0 ":        "yes/1.0.0",
+		"subscription get Phone ":           "yes/1.0.0",
+		"api update yes ":                   "none", // it takes one
 		"api publish y":                     "yes/1.0.0",
 		"usage --api ":                      "yes/1.0.0",
 		"api version create yes ":           "none", // it is to be made

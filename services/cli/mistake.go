@@ -14,7 +14,7 @@ import (
 
 // What kong says of command lines that it cannot parse.
 var (
-	missingArguments = regexp.MustCompile(`^expected "<(.*)>"$`)
+	missingArguments = regexp.MustCompile(`^expected "<(.*)>(?: \.\.\.)?"$`)
 	missingCommand   = regexp.MustCompile(`^expected (one of |"[^<])`)
 	noneOfEnum       = regexp.MustCompile(`^(\S+) must be one of (".*") but got (".*")$`)
 )

@@ -19,7 +19,7 @@ import (
 type planCmds struct {
 	Create planCreateCmd `cmd:"" help:"Create a plan."`
 	List   planListCmd   `cmd:"" help:"List plans with their limits."`
-	Get    planGetCmd    `cmd:"" help:"Show a plan and what uses it."`
+	Get    planGetCmd    `cmd:"" help:"Show a plan and what uses it, or several plans."`
 	Update planUpdateCmd `cmd:"" help:"Change a plan; live sessions go on, under its new limits within a second."`
 	Delete planDeleteCmd `cmd:"" help:"Delete a plan that nothing uses."`
 }
@@ -179,8 +179,13 @@ func (c *planListCmd) Run(ctx context.Context, s *shell) error {
 	if s.whole() {
 		return s.printWhole(list)
 	}
+	return s.showPlans(list.GetPlans())
+}
+
+// showPlans prints plans as a table.
+func (s *shell) showPlans(plans []*catalogv1.Plan) error {
 	var rows [][]string
-	for _, p := range list.GetPlans() {
+	for _, p := range plans {
 		rows = append(rows, []string{p.GetDisplayName(), planWords(p), price(p), p.GetDescription(), p.GetName()})
 	}
 	return s.printTable([]string{"PLAN", "LIMITS", "PRICE", "DESCRIPTION", "NAME"}, rows)
@@ -197,18 +202,21 @@ func price(p *catalogv1.Plan) string {
 	return "free"
 }
 
-// planGetCmd shows a plan.
+// planGetCmd shows plans.
 type planGetCmd struct {
-	Plan string `arg:"" help:"The plan, such as Gold."`
+	Plans []string `arg:"" name:"plan" help:"The plan, such as Gold, or several; at most 1000."`
 }
 
-// Run shows the plan.
+// Run shows the plan, or several as list does.
 func (c *planGetCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
 	}
-	p, err := cl.planOf(ctx, "PLAN", c.Plan)
+	if len(c.Plans) > 1 {
+		return c.several(ctx, s, cl)
+	}
+	p, err := cl.planOf(ctx, "PLAN", c.Plans[0])
 	if err != nil {
 		return err
 	}

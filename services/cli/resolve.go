@@ -119,11 +119,17 @@ func (c *client) listVersions(ctx context.Context, req *catalogv1.ListVersionsRe
 	return all, err
 }
 
+// isVersionName reports whether text is the resource name of a version.
+func isVersionName(text string) bool {
+	parts := strings.Split(text, "/")
+	return len(parts) == 4 && parts[0] == "apis" && parts[2] == "versions"
+}
+
 // version returns the version that text names: its resource name, the API's
 // name and the version's string as EchoWebSocket/1.0.0, or the API's name alone
 // where it has one version.
 func (c *client) version(ctx context.Context, arg, text string) (*catalogv1.Version, error) {
-	if parts := strings.Split(text, "/"); len(parts) == 4 && parts[0] == "apis" && parts[2] == "versions" {
+	if isVersionName(text) {
 		v, err := c.catalog.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: text})
 		if absent(err) {
 			err = unknown(arg, "version", text, "api version list")

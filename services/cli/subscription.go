@@ -86,7 +86,7 @@ func (l *labels) notOffered(ctx context.Context, v *catalogv1.Version) string {
 // subscriptionCmds are the commands about subscriptions.
 type subscriptionCmds struct {
 	List    subscriptionListCmd    `cmd:"" help:"List subscriptions."`
-	Get     subscriptionGetCmd     `cmd:"" help:"Show a subscription."`
+	Get     subscriptionGetCmd     `cmd:"" help:"Show a subscription, or several."`
 	Update  subscriptionUpdateCmd  `cmd:"" help:"Change the plan of a subscription; its live sessions go on."`
 	Block   subscriptionBlockCmd   `cmd:"" help:"Block a subscription to a version of one's own: its live sessions end."`
 	Restore subscriptionRestoreCmd `cmd:"" help:"Restore a blocked subscription."`
@@ -129,6 +129,11 @@ func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
 	if s.whole() {
 		return s.printWhole(&subscriptionv1.ListSubscriptionsResponse{Subscriptions: subs})
 	}
+	return s.showSubscriptions(ctx, cl, subs)
+}
+
+// showSubscriptions prints subscriptions as a table.
+func (s *shell) showSubscriptions(ctx context.Context, cl *client, subs []*subscriptionv1.Subscription) error {
 	label := cl.labels()
 	var rows [][]string
 	for _, sub := range subs {
@@ -140,18 +145,23 @@ func (c *subscriptionListCmd) Run(ctx context.Context, s *shell) error {
 	return s.printTable([]string{"APPLICATION", "OWNER", "VERSION", "PLAN", "STATE", "NAME"}, rows)
 }
 
-// subscriptionGetCmd shows a subscription.
+// subscriptionGetCmd shows subscriptions.
 type subscriptionGetCmd struct {
-	subscriptionArg `embed:""`
+	Subscription string   `arg:"" help:"The subscription's name, subscriptions/…, or the application."`
+	More         []string `arg:"" name:"version" optional:"" help:"The version, if the first argument is an application; else names of more subscriptions, at most 1000 in all."`
 }
 
-// Run shows the subscription.
+// Run shows the subscription, or several as list does.
 func (c *subscriptionGetCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
 	}
-	sub, err := c.find(ctx, cl)
+	if len(c.More) > 1 || len(c.More) == 1 && named(c.Subscription, "subscriptions") {
+		return c.several(ctx, s, cl)
+	}
+	one := subscriptionArg{Subscription: c.Subscription, Version: strings.Join(c.More, "")}
+	sub, err := one.find(ctx, cl)
 	if err != nil {
 		return err
 	}

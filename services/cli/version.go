@@ -16,7 +16,7 @@ import (
 type versionCmds struct {
 	Create versionCreateCmd `cmd:"" help:"Create a version of an API."`
 	List   versionListCmd   `cmd:"" help:"List versions."`
-	Get    versionGetCmd    `cmd:"" help:"Show a version."`
+	Get    versionGetCmd    `cmd:"" help:"Show a version, or several."`
 	Check  versionCheckCmd  `cmd:"" help:"Have all gateways connect to a version's endpoint, and close."`
 	Update versionUpdateCmd `cmd:"" help:"Change a version; live sessions go on as they began."`
 	Delete versionDeleteCmd `cmd:"" help:"Delete a version that is not published."`
@@ -112,6 +112,11 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	if s.whole() {
 		return s.printWhole(&catalogv1.ListVersionsResponse{Versions: versions})
 	}
+	return s.showVersions(ctx, cl, versions)
+}
+
+// showVersions prints versions as a table.
+func (s *shell) showVersions(ctx context.Context, cl *client, versions []*catalogv1.Version) error {
 	label := cl.labels()
 	var rows [][]string
 	for _, v := range versions {
@@ -123,18 +128,21 @@ func (c *versionListCmd) Run(ctx context.Context, s *shell) error {
 	return s.printTable([]string{"VERSION", "STATE", "PLANS", "NAME"}, rows)
 }
 
-// versionGetCmd shows a version.
+// versionGetCmd shows versions.
 type versionGetCmd struct {
-	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+	Versions []string `arg:"" name:"version" help:"The version, such as EchoWebSocket/1.0.0, or several; at most 1000."`
 }
 
-// Run shows the version.
+// Run shows the version, or several as list does.
 func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
 		return err
 	}
-	v, err := cl.version(ctx, "VERSION", c.Version)
+	if len(c.Versions) > 1 {
+		return c.several(ctx, s, cl)
+	}
+	v, err := cl.version(ctx, "VERSION", c.Versions[0])
 	if err != nil {
 		return err
 	}

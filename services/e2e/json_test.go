@@ -32,12 +32,15 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"plan list", "plans"},
 		{"plan create Lead --rate messages=100/1s,burst=200 --quota messages=5000/day --connections 10 --price-label cheap --attribute team=ferry", "limits"},
 		{"plan get Lead", "attributes"},
+		{"plan get Lead Gold", "plans"},
 		{"plan update Lead --rename Tin --add-limit --message-size 64KiB --billing commercial", "priceLabel"},
 		{"plan update Tin --remove-limit connections", "limits"},
 		{"plan delete Tin", "deleted"},
 		{"api create Other --endpoint ws://localhost:1 --plan Gold", "state"},
 		{"api list", "apis"},
 		{"api get Json", "displayName"},
+		{"api get Json Other", "apis"},
+		{"api version get Json/1.0.0 Other", "versions"},
 		{"api update Other --rename Renamed --description changed", "description"},
 		{"api version list", "versions"},
 		{"api version get Json/1.0.0", "endpoints"},
@@ -53,6 +56,8 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"app create Phone --description calls", "owner"},
 		{"app list --query phone --order name", "applications"},
 		{"app get Phone", "description"},
+		{"app create Tablet", "owner"},
+		{"app get Phone Tablet", "applications"},
 		{"subscribe Phone Json --plan Gold", "plan"},
 		{"app update Phone --description calls", "description"},
 		{"subscription update Phone Json --plan Gold", "plan"},
@@ -61,6 +66,8 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"subscription list --app Phone --api Json --plan Gold --state active", "subscriptions"},
 		{"subscription block Phone Json", "state"},
 		{"subscription get Phone Json", "state"},
+		{"subscribe Tablet Json --plan Gold", "plan"},
+		{"subscription get SUBSCRIPTIONS", "subscriptions"},
 		{"subscription restore Phone Json", "state"},
 		{"oauth-client create Phone --lifetime 1h", "oauthClient"},
 		{"oauth-client list Phone", "oauthClients"},
@@ -140,6 +147,12 @@ func TestJSON(t *testing.T) {
 			names = strings.NewReplacer("SECRET", sh.name(t, "oauth-client secret list Phone"))
 		case "gateway get GATEWAY":
 			names = strings.NewReplacer("GATEWAY", sh.name(t, "gateway list"))
+		case "subscription get SUBSCRIPTIONS":
+			all := namesOf(sh.prints(t, "subscription list --api Json"))
+			if len(all) < 2 {
+				t.Fatalf("the subscriptions are %q, want several", all)
+			}
+			names = strings.NewReplacer("SUBSCRIPTIONS", strings.Join(all, " "))
 		case "quota reset QUOTA":
 			names = strings.NewReplacer("QUOTA", sh.name(t, "quota list"))
 		case "session get SESSION":
@@ -168,14 +181,22 @@ func TestJSON(t *testing.T) {
 func (sh *shell) name(t *testing.T, list string) (name string) {
 	t.Helper()
 	eventually(t, func() error {
-		m := regexp.MustCompile(`"name": "(\S+)"`).FindStringSubmatch(sh.prints(t, list))
-		if m == nil {
+		all := namesOf(sh.prints(t, list))
+		if len(all) == 0 {
 			return errors.New("tidegate " + list + " shows none")
 		}
-		name = m[1]
+		name = all[0]
 		return nil
 	})
 	return name
+}
+
+// namesOf returns the names of the objects of a list.
+func namesOf(list string) (names []string) {
+	for _, m := range regexp.MustCompile(`"name": "(\S+)"`).FindAllStringSubmatch(list, -1) {
+		names = append(names, m[1])
+	}
+	return names
 }
 
 // prints returns what a command prints with -o json. The record of a session takes a
