@@ -1,5 +1,5 @@
-// Package catalog is the service that owns APIs, their versions and plans. It serves
-// them to users, and as routes to gateways. Users and their sign-ins belong to the
+// Package catalog is the service that owns APIs, their versions, plans and deny rules. It
+// serves them to users, and as routes to gateways. Users and their sign-ins belong to the
 // subscription service, and serving the routes to clients to the gateway.
 package catalog
 
@@ -26,6 +26,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -237,7 +238,24 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		gateways, security).Register(srv.Public(), srv.Internal())
 	ready := func() error { return cmp.Or(db.Ping(ctx), ops.Degraded(db.Writable())) }
 	operations := ops.New(cfg.Ops, log, reg, ready)
-	return run.Group(ctx, security.Run, keeper.Run, changes.Run, users.Run, srv.Run, operations.Run)
+	expired := func(ctx context.Context) error { return deleteExpired(ctx, st, log) }
+	return run.Group(ctx, security.Run, keeper.Run, changes.Run, users.Run, expired, srv.Run, operations.Run)
+}
+
+// expireEvery is how often expired deny rules are looked for.
+const expireEvery = 10 * time.Second
+
+// deleteExpired deletes deny rules soon after they expire, until ctx ends.
+func deleteExpired(ctx context.Context, st *store.Store, log *slog.Logger) error {
+	deleting := retry.NewStreak(log, slog.LevelWarn, "expired deny rules not deleted")
+	for retry.Sleep(ctx, expireEvery) {
+		n, err := st.DeleteExpiredDenyRules(ctx, time.Now())
+		deleting.Note(ctx, err)
+		if n > 0 {
+			log.Info("expired deny rules deleted", "count", n)
+		}
+	}
+	return nil
 }
 
 // open opens the database and reads the master key.

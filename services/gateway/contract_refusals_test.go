@@ -120,7 +120,7 @@ func TestEveryRefusalIsExplained(t *testing.T) {
 		"silent backend": refusedForSilentBackend, "too slow": refusedAsTooSlow,
 		"not ready": refusedBeforeRoutes, "draining": refusedWhileDraining, "address": refusedAddress, "busy": refusedAsBusy,
 		"full": refusedAsFull, "busy backend": refusedForBusyBackend,
-		"limits": refusedByLimits, "rate of an address": refusedForRateOfAddress, "unknown plan": refusedForUnknownPlan,
+		"limits": refusedByLimits, "rate of an address": refusedForRateOfAddress, "unknown plan": refusedForUnknownPlan, "rules": refusedByRules,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -23,6 +23,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
@@ -102,7 +103,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg.Listen.MaxHandshakes, cfg.Listen.Spare = shares.Handshakes, shares.Spare
 	log.Info("descriptors divided", "sessions", shares.Sessions, "handshakes", shares.Handshakes)
 	g := &gateway{
-		cfg: cfg, log: log, routes: &routes.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, dialer: dialer, started: time.Now(),
+		cfg: cfg, log: log, routes: &routes.Current{}, deny: &deny.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, dialer: dialer, started: time.Now(),
 	}
 	g.connect(catalog, subscription, disk, known.ours)
 	defer g.grants.Close()
@@ -129,6 +130,7 @@ type gateway struct {
 	draining atomic.Bool
 
 	routes      *routes.Current
+	deny        *deny.Current
 	metrics     *metrics.Metrics
 	security    *securitylog.Log
 	meter       *metering.Meter
@@ -151,6 +153,7 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 	metered.Gateway, metered.BootID, metered.Hide, metered.Minute = g.cfg.Instance, bootID, ours.Hide, g.relay.Minute
 	g.meter = metering.New(metered, backplanev1.NewMeteringServiceClient(subscription), g.metrics, g.log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
+	g.sessions.Judge(g.deny)
 	g.grants = grant.New(g.cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, g.log)
 	g.quotas = quota.New(quota.Config{
 		Gateway: g.cfg.Instance, BootID: bootID, Client: backplanev1.NewQuotaLedgerServiceClient(subscription), Now: g.relay.Now, Wall: time.Now,
@@ -165,7 +168,7 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 		},
 	})
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
-		routes.Target{Current: g.routes, Sessions: g.sessions, Disk: disk, Plans: g.throttle, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
+		routes.Target{Current: g.routes, Deny: g.deny, Sessions: g.sessions, Disk: disk, Plans: g.throttle, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, g.log, time.Now)
 	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, g.cfg.Instance, g.log, time.Now)
 }
@@ -194,7 +197,7 @@ func (g *gateway) serveLine(l *limits.Limit) {
 // own.
 func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
 	g.listener, err = listener.Open(g.cfg.Listen, handshake.New(handshake.Dependencies{
-		Routes: g.routes, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
+		Routes: g.routes, Deny: g.deny, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
 		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(),
 	}), g.ready, refused, g.log)
 	if err != nil {

@@ -46,6 +46,7 @@ type plane struct {
 	served   sync.WaitGroup
 	versions map[string]*backplanev1.Route
 	plans    map[string]*catalogv1.Plan
+	rules    map[string]*catalogv1.DenyRule
 	tokens   map[string]*token
 	verified int
 	usage    map[string]*backplanev1.ReportUsageRequest
@@ -68,7 +69,7 @@ type token struct {
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{
-		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}, tokens: map[string]*token{},
+		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}, rules: map[string]*catalogv1.DenyRule{}, tokens: map[string]*token{},
 		usage: map[string]*backplanev1.ReportUsageRequest{}, ledger: newLedger(),
 	}
 	p.routes.begin()
@@ -158,6 +159,9 @@ func (p *plane) WatchRoutes(s grpc.BidiStreamingServer[backplanev1.WatchRoutesRe
 			for _, plan := range p.plans {
 				all.Plans = append(all.Plans, proto.CloneOf(plan))
 			}
+			for _, r := range p.rules {
+				all.DenyRules = append(all.DenyRules, proto.CloneOf(r))
+			}
 			return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Snapshot{Snapshot: all}}
 		},
 	})
@@ -205,6 +209,33 @@ func (p *plane) putPlan(name string, list ...*catalogv1.Limit) {
 		p.plans[plan.GetName()] = plan
 		return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
 			Position: at, Event: &backplanev1.RouteEvent{Plans: []*catalogv1.Plan{plan}},
+		}}}
+	})
+}
+
+// deny makes or changes a deny rule.
+func (p *plane) deny(name string, r *catalogv1.DenyRule) {
+	r = proto.CloneOf(r)
+	r.Name = "denyRules/" + name
+	p.routes.commit(func(at *backplanev1.Position) *backplanev1.WatchRoutesResponse {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.rules[r.GetName()] = r
+		return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
+			Position: at, Event: &backplanev1.RouteEvent{DenyRules: []*catalogv1.DenyRule{r}},
+		}}}
+	})
+}
+
+// allow deletes a deny rule.
+func (p *plane) allow(name string) {
+	name = "denyRules/" + name
+	p.routes.commit(func(at *backplanev1.Position) *backplanev1.WatchRoutesResponse {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.rules, name)
+		return &backplanev1.WatchRoutesResponse{Body: &backplanev1.WatchRoutesResponse_Change{Change: &backplanev1.RouteChange{
+			Position: at, Event: &backplanev1.RouteEvent{RemovedDenyRules: []string{name}},
 		}}}
 	})
 }

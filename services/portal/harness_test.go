@@ -103,6 +103,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	srv := grpc.NewServer(grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler), nil), b.answer))
 	catalogv1.RegisterCatalogServiceServer(srv, catalogv1.UnimplementedCatalogServiceServer{})
+	catalogv1.RegisterDenyRuleServiceServer(srv, catalogv1.UnimplementedDenyRuleServiceServer{})
 	backplanev1.RegisterRouteServiceServer(srv, backplanev1.UnimplementedRouteServiceServer{})
 	backplanev1.RegisterDirectoryServiceServer(srv, backplanev1.UnimplementedDirectoryServiceServer{})
 	identityv1.RegisterSignInServiceServer(srv, identityv1.UnimplementedSignInServiceServer{})

@@ -31,6 +31,7 @@ import (
 func forwarded() map[string]bool {
 	return map[string]bool{
 		"tidegate.catalog.v1.CatalogService":           true,
+		"tidegate.catalog.v1.DenyRuleService":          true,
 		"tidegate.identity.v1.SignInService":           true,
 		"tidegate.identity.v1.UserService":             true,
 		"tidegate.identity.v1.SecurityEventService":    true,

@@ -190,6 +190,7 @@ func newHandler(
 func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
 	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc, &gatewayv1.EndpointService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
+		forward.Service{Desc: &catalogv1.DenyRuleService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.SignInService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &identityv1.SecurityEventService_ServiceDesc, Conn: s.subscription},

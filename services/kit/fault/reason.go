@@ -37,6 +37,7 @@ const (
 	ReasonTooManySignUps      = "TOO_MANY_SIGN_UPS"
 	ReasonTooManyAPIs         = "TOO_MANY_APIS"
 	ReasonTooManyApplications = "TOO_MANY_APPLICATIONS"
+	ReasonTooManyDenyRules    = "TOO_MANY_DENY_RULES"
 
 	ReasonEtagMismatch        = "ETAG_MISMATCH"
 	ReasonLastAdministrator   = "LAST_ADMINISTRATOR"
@@ -83,6 +84,7 @@ func Reasons() []Known {
 		{ReasonTooManySignUps, codes.ResourceExhausted},
 		{ReasonTooManyAPIs, codes.ResourceExhausted},
 		{ReasonTooManyApplications, codes.ResourceExhausted},
+		{ReasonTooManyDenyRules, codes.ResourceExhausted},
 		{ReasonEtagMismatch, codes.Aborted},
 		{ReasonLastAdministrator, codes.FailedPrecondition},
 		{ReasonSignUpOff, codes.FailedPrecondition},

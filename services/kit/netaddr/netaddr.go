@@ -90,6 +90,35 @@ func OnThisMachine(addr netip.Addr) bool {
 	})
 }
 
+// ParseNetwork reads a network such as 10.0.0.0/8 or fd00::/8. An address alone is the
+// network of that address; one of IPv4 in IPv6 is one of IPv4. Zones are refused, and bits
+// beyond the length.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is not a network such as 10.0.0.0/8", text)
+	case network.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%q must be written as a network of IPv4", text)
+	case network != network.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its length: %s is meant", text, network.Masked())
+	}
+	return network, nil
+}
+
+// NetworkText returns a network as ParseNetwork reads it: a network of one address is
+// written as the address.
+func NetworkText(network netip.Prefix) string {
+	if network.IsSingleIP() {
+		return network.Addr().String()
+	}
+	return network.String()
+}
+
 // Listen returns given if it is not nil, otherwise a TCP listener on addr, which flag
 // gives, or nil if addr is empty too.
 func Listen(ctx context.Context, given net.Listener, flag, addr string) (net.Listener, error) {

@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
 
 // Config says which proxies are trusted, and what they send. Its zero value trusts
@@ -75,7 +77,7 @@ func (n *Networks) Set(text string) error {
 		if name = strings.TrimSpace(name); name == "" {
 			continue
 		}
-		network, err := parseNetwork(name)
+		network, err := netaddr.ParseNetwork(name)
 		if err != nil {
 			return err
 		}
@@ -83,23 +85,6 @@ func (n *Networks) Set(text string) error {
 	}
 	*n = list
 	return nil
-}
-
-func parseNetwork(name string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(name); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	network, err := netip.ParsePrefix(name)
-	switch {
-	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%q is not a network such as 10.0.0.0/8", name)
-	case network.Addr().Is4In6():
-		return netip.Prefix{}, fmt.Errorf("%q must be written as a network of IPv4", name)
-	case network != network.Masked():
-		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its length: %s is meant", name, network.Masked())
-	}
-	return network, nil
 }
 
 // ErrMalformed is returned for what a trusted proxy says in a form that says nothing.

@@ -28,6 +28,7 @@ const (
 	signingKeyForm   = "signingKeys/{signing_key}"
 	recordForm       = "sessionRecords/{session_record}"
 	quotaUseForm     = "quotaUses/{quota_use}"
+	denyRuleForm     = "denyRules/{deny_rule}"
 	grantForm        = "grants/{grant}"
 	gatewayForm      = "gateways/{gateway}"
 	sessionForm      = "gateways/{gateway}/sessions/{session}"
@@ -93,6 +94,9 @@ type SessionRecord struct{ Ref string }
 // QuotaUse is quotaUses/{quota_use}.
 type QuotaUse struct{ QuotaUse string }
 
+// DenyRule is denyRules/{deny_rule}.
+type DenyRule struct{ DenyRule string }
+
 // Grant is grants/{grant}.
 type Grant struct{ Grant string }
 
@@ -154,6 +158,9 @@ func (n SessionRecord) String() string { return format(recordForm, n.Ref) }
 
 // String returns the name.
 func (n QuotaUse) String() string { return format(quotaUseForm, n.QuotaUse) }
+
+// String returns the name.
+func (n DenyRule) String() string { return format(denyRuleForm, n.DenyRule) }
 
 // String returns the name.
 func (n Grant) String() string { return format(grantForm, n.Grant) }
@@ -249,6 +256,12 @@ func ParseSessionRecord(field, name string) (n SessionRecord, err error) {
 // ParseQuotaUse reads the name of the use of a quota.
 func ParseQuotaUse(field, name string) (n QuotaUse, err error) {
 	err = parse(quotaUseForm, field, name, ValidID, &n.QuotaUse)
+	return n, err
+}
+
+// ParseDenyRule reads the name of a deny rule.
+func ParseDenyRule(field, name string) (n DenyRule, err error) {
+	err = parse(denyRuleForm, field, name, ValidID, &n.DenyRule)
 	return n, err
 }
 

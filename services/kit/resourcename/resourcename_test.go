@@ -45,6 +45,7 @@ func names() map[string]struct {
 		signingKeyForm:   {SigningKey{"7"}, reader(ParseSigningKey)},
 		recordForm:       {SessionRecord{"Ref-1"}, reader(ParseSessionRecord)},
 		quotaUseForm:     {QuotaUse{"q-1"}, reader(ParseQuotaUse)},
+		denyRuleForm:     {DenyRule{"d-1"}, reader(ParseDenyRule)},
 		gatewayForm:      {Gateway{Any}, reader(ParseGateway)},
 		sessionForm:      {Session{"g", "Ref-1"}, reader(ParseSession)},
 		serviceForm:      {Service{"catalog"}, reader(ParseService)},

@@ -1,4 +1,4 @@
-// Package api serves the catalog: CatalogService and ChangeService for users,
+// Package api serves the catalog: CatalogService, DenyRuleService and ChangeService for users,
 // RouteService, DirectoryService and EndpointCheckService for services. Checks of requests are in check.go, conversions in
 // convert.go. Package store has the rows and what must be unique in them.
 package api
@@ -17,6 +17,7 @@ import (
 // API serves all of them but ChangeService.
 type API struct {
 	catalogv1.UnsafeCatalogServiceServer
+	catalogv1.UnsafeDenyRuleServiceServer
 	backplanev1.UnsafeRouteServiceServer
 	backplanev1.UnsafeDirectoryServiceServer
 	backplanev1.UnsafeEndpointCheckServiceServer
@@ -32,6 +33,7 @@ type API struct {
 
 var (
 	_ catalogv1.CatalogServiceServer         = (*API)(nil)
+	_ catalogv1.DenyRuleServiceServer        = (*API)(nil)
 	_ backplanev1.RouteServiceServer         = (*API)(nil)
 	_ backplanev1.DirectoryServiceServer     = (*API)(nil)
 	_ backplanev1.EndpointCheckServiceServer = (*API)(nil)
@@ -51,8 +53,10 @@ func New(st *store.Store, log *change.Log, users backplanev1.UserDirectoryServic
 
 // Register adds the services to the two listeners of a server.
 func (a *API) Register(users, services grpc.ServiceRegistrar) {
-	catalogv1.RegisterCatalogServiceServer(users, a)
-	catalogv1.RegisterCatalogServiceServer(services, a)
+	for _, listener := range []grpc.ServiceRegistrar{users, services} {
+		catalogv1.RegisterCatalogServiceServer(listener, a)
+		catalogv1.RegisterDenyRuleServiceServer(listener, a)
+	}
 	backplanev1.RegisterRouteServiceServer(services, a)
 	backplanev1.RegisterDirectoryServiceServer(services, a)
 	backplanev1.RegisterEndpointCheckServiceServer(services, a)
@@ -67,6 +71,9 @@ func Rules() identity.Rules {
 	rules := change.Rules()
 	for _, m := range catalogv1.CatalogService_ServiceDesc.Methods {
 		rules["/"+catalogv1.CatalogService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{}
+	}
+	for _, m := range catalogv1.DenyRuleService_ServiceDesc.Methods {
+		rules["/"+catalogv1.DenyRuleService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{OwnerRole: identity.RolePublisher}
 	}
 	rules[catalogv1.CatalogService_CreateApi_FullMethodName] = identity.Rule{Roles: []string{identity.RoleCreator}}
 	for _, method := range []string{

@@ -3,12 +3,15 @@ package api
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/planlimit"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -95,6 +98,44 @@ func completePlan(p *catalogv1.Plan) error {
 	limits, wrong := planlimit.Complete(p.GetLimits())
 	p.Limits = limits
 	return fault.InvalidAll(wrong...)
+}
+
+// checkDenyRule checks the new values of a deny rule that was old.
+func checkDenyRule(old store.DenyRule, next *catalogv1.DenyRule) error {
+	if err := validate.Message(&catalogv1.CreateDenyRuleRequest{DenyRule: next}); err != nil {
+		return err
+	}
+	if next.GetApi() == "" && next.GetApplication() == "" && next.GetSubscription() == "" && next.GetClientAddress() == "" {
+		return fault.Invalid("deny_rule", "must have a condition: api, application, subscription or client_address")
+	}
+	for i, version := range next.GetVersions() {
+		if !strings.HasPrefix(version, next.GetApi()+"/") {
+			return fault.Invalid(fmt.Sprintf("deny_rule.versions[%d]", i), "must be a version of the rule's api")
+		}
+	}
+	if next.GetClientAddress() != "" {
+		if _, err := parseClientAddress("deny_rule.client_address", next.GetClientAddress()); err != nil {
+			return err
+		}
+	}
+	t := next.GetExpireTime()
+	switch {
+	case t == nil:
+	case !t.IsValid() || t.AsTime().Year() > 9999:
+		return fault.Invalid("deny_rule.expire_time", "must be a time before the year 10000")
+	case !t.AsTime().Equal(old.ExpiresAt) && !t.AsTime().After(time.Now()):
+		return fault.Invalid("deny_rule.expire_time", "must be in the future")
+	}
+	return nil
+}
+
+// parseClientAddress reads an address or a network of clients.
+func parseClientAddress(field, text string) (netip.Prefix, error) {
+	network, err := netaddr.ParseNetwork(text)
+	if err != nil {
+		return network, fault.Invalid(field, "must be an IP address or a network such as 203.0.113.0/24: %v", err)
+	}
+	return network, nil
 }
 
 // checkUnused refuses to delete a plan that something uses.

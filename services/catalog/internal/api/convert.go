@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -14,6 +15,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
@@ -64,6 +66,8 @@ func Resource(row any) proto.Message {
 	case store.Version:
 		return versionProto(row)
 	case store.Plan:
+		return row.Message()
+	case store.DenyRule:
 		return row.Message()
 	}
 	return nil
@@ -227,6 +231,33 @@ func withPlan(row store.Plan, p *catalogv1.Plan) store.Plan {
 		row.Attributes = append(row.Attributes, store.Attribute{Name: name, Value: p.GetAttributes()[name]})
 	}
 	return row
+}
+
+// withDenyRule returns the row with the values of a deny rule, which it checks.
+func withDenyRule(row store.DenyRule, r *catalogv1.DenyRule) (store.DenyRule, error) {
+	if err := checkDenyRule(row, r); err != nil {
+		return row, err
+	}
+	// What cannot be parsed is empty: the names have been checked.
+	api, _ := resourcename.ParseAPI("", r.GetApi())
+	application, _ := resourcename.ParseApplication("", r.GetApplication())
+	subscription, _ := resourcename.ParseSubscription("", r.GetSubscription())
+	row.API, row.Application, row.Subscription = api.API, application.Application, subscription.Subscription
+	row.Versions = nil
+	for _, name := range r.GetVersions() {
+		version, _ := resourcename.ParseVersion("", name)
+		row.Versions = append(row.Versions, version.Version)
+	}
+	row.ClientAddress = ""
+	if r.GetClientAddress() != "" {
+		network, _ := netaddr.ParseNetwork(r.GetClientAddress())
+		row.ClientAddress = netaddr.NetworkText(network)
+	}
+	row.Reason, row.ExpiresAt = r.GetReason(), time.Time{}
+	if t := r.GetExpireTime(); t != nil {
+		row.ExpiresAt = t.AsTime().Truncate(time.Microsecond)
+	}
+	return row, nil
 }
 
 func limitRow(l *catalogv1.Limit) store.Limit {

@@ -51,6 +51,7 @@ type fixture struct {
 	users, services *memnet.Listener
 
 	catalogv1.CatalogServiceClient
+	catalogv1.DenyRuleServiceClient
 	changev1.ChangeServiceClient
 	routes backplanev1.RouteServiceClient
 
@@ -93,6 +94,7 @@ func newFixture(t *testing.T, db *sqldb.DB) *fixture {
 		}
 	})
 	f.CatalogServiceClient = catalogv1.NewCatalogServiceClient(f.dial(f.users, ""))
+	f.DenyRuleServiceClient = catalogv1.NewDenyRuleServiceClient(f.dial(f.users, ""))
 	f.ChangeServiceClient = changev1.NewChangeServiceClient(f.dial(f.users, ""))
 	f.routes = backplanev1.NewRouteServiceClient(f.dial(f.services, identity.Gateway))
 	f.ann = f.as("ann", identity.RoleCreator, identity.RolePublisher)
@@ -259,7 +261,7 @@ func (f *fixture) dump() string {
 	f.t.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"plan", "api", "version", "version_tag", "version_plan", "version_string", "change", "change_counter",
+		"plan", "api", "version", "version_tag", "version_plan", "version_string", "deny_rule", "change", "change_counter",
 	} {
 		rows, err := f.db.QueryContext(f.t.Context(), `SELECT * FROM `+table+` ORDER BY 1, 2`)
 		if err != nil {

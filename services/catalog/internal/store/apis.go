@@ -314,7 +314,10 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 			return change.Record{}, err
 		}
 		event, err := s.routesEvent(ctx, tx, id, routes)
-		return change.Record{Resource: a.Name().String(), Before: a, Event: event}, err
+		if err != nil {
+			return change.Record{}, err
+		}
+		return change.Record{Resource: a.Name().String(), Before: a, Event: event}, removeDenyRulesOf(ctx, tx, id, event)
 	})
 }
 

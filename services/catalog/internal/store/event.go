@@ -26,7 +26,7 @@ const (
 	TemplatePrefix = "TEMPLATE_"
 )
 
-// Snapshot emits what the installation is called, all plans and all routes, for
+// Snapshot emits what the installation is called, all plans, deny rules and routes, for
 // watchers.
 func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Message)) error {
 	installation, err := readInstallation(ctx, tx)
@@ -42,6 +42,14 @@ func (s *Store) Snapshot(ctx context.Context, tx *sqldb.Tx, emit func(proto.Mess
 		plans.Add(p.Message())
 	}
 	plans.Flush()
+	rules := change.NewBatch(func(all []*catalogv1.DenyRule) { emit(&backplanev1.RouteSnapshot{DenyRules: all}) })
+	for r, err := range listDenyRules(ctx, tx, everything, DenyRuleFilter{}, Order{}, ListPlace{}) {
+		if err != nil {
+			return fmt.Errorf("read deny rules: %w", err)
+		}
+		rules.Add(r.routed())
+	}
+	rules.Flush()
 	routes := change.NewBatch(func(all []*backplanev1.Route) { emit(&backplanev1.RouteSnapshot{Routes: all}) })
 	for v, err := range s.listVersions(ctx, tx, everything, VersionFilter{}, Order{}, ListPlace{}) {
 		if err != nil {

@@ -1,4 +1,4 @@
-// Package store keeps APIs, versions and plans in a database, on either engine.
+// Package store keeps APIs, versions, plans and deny rules in a database, on either engine.
 // It has the tables, what must be unique in them, and what a write does to routes and
 // plans. Its callers decide who may do what, in the functions that they pass to its
 // methods; what a viewer may see is part of its queries.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -37,6 +38,7 @@ type Granter interface {
 // Dependencies are what a Handler works with.
 type Dependencies struct {
 	Routes   *routes.Current
+	Deny     *deny.Current
 	Grants   Granter
 	Ours     *credential.Recognizer
 	Dialer   *upstream.Dialer
@@ -115,13 +117,22 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 // run takes the steps in order. An error means that the client has not been
 // answered yet.
 func (h *Handler) run(ctx context.Context, a *attempt) error {
+	if err := denied(h.Deny.Load().ByAddress(a.Remote.Addr())); err != nil {
+		return err
+	}
 	if err := h.route(a); err != nil {
+		return err
+	}
+	if err := denied(h.Deny.Load().ByRoute(a.judged())); err != nil {
 		return err
 	}
 	if err := h.authorize(ctx, a); err != nil {
 		return err
 	}
 	if err := a.origin(); err != nil {
+		return err
+	}
+	if err := denied(h.Deny.Load().ByGrant(a.judged())); err != nil {
 		return err
 	}
 	a.who = &throttle.Who{Version: a.match.Route.Name, Grant: a.grant, MaxAge: a.match.Route.MaxAge}
@@ -149,6 +160,23 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 		return err
 	}
 	return nil
+}
+
+// judged is whom deny rules judge, as far as the steps so far have found out.
+func (a *attempt) judged() deny.Client {
+	c := deny.Client{Addr: a.Remote.Addr(), API: a.match.Route.API, Version: a.match.Route.Name}
+	if a.grant != nil {
+		c.Application, c.Subscription = a.grant.Application, a.grant.Subscription
+	}
+	return c
+}
+
+// denied returns the answer to a handshake that a rule matches, nil where none does.
+func denied(r *deny.Rule) error {
+	if r == nil {
+		return nil
+	}
+	return problemOfRule(r)
 }
 
 // enter counts the handshake for its version and for its backend, which one publisher can
@@ -235,7 +263,8 @@ func (a *attempt) origin() error {
 const maxOrigin = 255
 
 // register makes the session, then checks once more what may have changed before
-// it could be found: from here on, a change of the route or of the grant ends it.
+// it could be found: from here on, a change of the route, of the deny rules or of the grant
+// ends it.
 func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold) (*session.Session, error) {
 	r := a.match.Route
 	s, err := h.Sessions.New(a.cancel, session.Info{
@@ -248,7 +277,7 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 	s.SetHold(hold)
 	if !h.Routes.Load().Get(r.Name).Serves(a.grant) {
 		err = notFound(noLonger)
-	} else if a.grant != nil {
+	} else if err = denied(h.Deny.Load().Match(a.judged())); err == nil && a.grant != nil {
 		err = h.Grants.Confirm(ctx, s, a.position)
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
@@ -78,6 +79,9 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 func (h *Handler) problemOfEnd(a *attempt, e *session.EndedError) *problem.Problem {
 	if !h.Routes.Load().Get(a.match.Route.Name).Serves(a.grant) {
 		return notFound(noLonger)
+	}
+	if r := h.Deny.Load().Match(a.judged()); r != nil {
+		return problemOfRule(r)
 	}
 	switch e.Ending.Reason {
 	case ending.Expired, ending.Revoked:
@@ -206,6 +210,14 @@ const noLonger = "the version is no longer published"
 
 func notFound(why string) *problem.Problem {
 	return &problem.Problem{Status: http.StatusNotFound, Code: problem.NotFound, Detail: "no such API or version", Why: why}
+}
+
+// problemOfRule returns the answer to a handshake that a deny rule matches. Clients are not
+// told which rule, nor why: the reason may be what nobody else is to know.
+func problemOfRule(r *deny.Rule) *problem.Problem {
+	p := forbidden(problem.Denied, "the API's owner or an administrator has denied this")
+	p.Record = session.DeniedBy(r)
+	return p
 }
 
 func forbidden(code problem.Code, detail string) *problem.Problem {

@@ -21,6 +21,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -87,6 +88,7 @@ type world struct {
 	t        testing.TB
 	handler  *Handler
 	routes   *routes.Current
+	deny     *deny.Current
 	grants   *grants
 	sessions *session.Registry
 	relay    *relay.Engine
@@ -112,7 +114,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 		return &grant.Grant{Name: "grants/1", RestsOn: []string{"grants/1", "applications/1"}, Stage: stage, Expires: expires}
 	}
 	w := &world{
-		t: t, routes: new(routes.Current),
+		t: t, routes: new(routes.Current), deny: new(deny.Current),
 		grants: &grants{
 			byToken: map[string]*grant.Grant{
 				"good":    newGrant(grant.Production, time.Now().Add(time.Hour)),
@@ -146,7 +148,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	refused := refusal.New(m, w.noted, log)
 	w.handler = New(Dependencies{
-		Routes: w.routes, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
+		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir, cfg.MaxRate = "127.0.0.1:0", "127.0.0.1:0", t.TempDir(), 0

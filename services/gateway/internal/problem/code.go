@@ -14,6 +14,7 @@ const (
 	CredentialInvalid
 	NotSubscribed
 	Blocked
+	Denied
 	NoEndpoint
 	OriginRefused
 	NotFound
@@ -73,6 +74,8 @@ var table = [codes]row{
 		"The application is not subscribed to the version."},
 	Blocked: {"BLOCKED", "403", ending.Gateway,
 		"The application's subscription is blocked, its owner is suspended, or access was withdrawn during the handshake."},
+	Denied: {"DENIED", "403", ending.Gateway,
+		"A [deny rule](#deny-rules) matches the client's address, the API, the application or the subscription; the record names the rule."},
 	NoEndpoint: {"NO_ENDPOINT", "403", ending.Gateway,
 		"The version has no endpoint of the credential's stage."},
 	OriginRefused: {"ORIGIN_REFUSED", "403", ending.Gateway,

@@ -26,7 +26,7 @@ const purpose = "gateway/routes/1"
 // saveDelay gathers changes that come close together into one write.
 const saveDelay = time.Second
 
-// Disk keeps the last routes and plans in a sealed file, for a start while the catalog is
+// Disk keeps the last routes, plans and deny rules in a sealed file, for a start while the catalog is
 // away. Grants are never written to it. Failures to read or write it are logged
 // and have no other effect.
 type Disk struct {
@@ -119,6 +119,7 @@ func (d *Disk) flush(ctx context.Context) {
 func (d *Disk) write(snapshot *backplanev1.RouteSnapshot) error {
 	slices.SortFunc(snapshot.Routes, func(a, b *backplanev1.Route) int { return strings.Compare(a.GetName(), b.GetName()) })
 	slices.SortFunc(snapshot.Plans, func(a, b *catalogv1.Plan) int { return strings.Compare(a.GetName(), b.GetName()) })
+	slices.SortFunc(snapshot.DenyRules, func(a, b *catalogv1.DenyRule) int { return strings.Compare(a.GetName(), b.GetName()) })
 	plain, err := proto.Marshal(snapshot)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)

@@ -3,6 +3,7 @@ package routes
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -24,6 +26,7 @@ import (
 // swapped by then.
 type ended struct {
 	current *Current
+	rules   *deny.Current
 	names   []string
 	codes   []uint16
 }
@@ -40,6 +43,20 @@ func (e *ended) EndAllOn(c ending.Ending, names ...string) int {
 
 func (e *ended) EndPublic(c ending.Ending, name string) int { return e.EndAllOn(c, name) }
 
+// EndDenied notes who is asked for, by the rule that matches everybody at 10.0.0.1.
+func (e *ended) EndDenied(t *deny.Table) int {
+	r := t.ByAddress(netip.MustParseAddr("10.0.0.1"))
+	if r == nil {
+		return 0
+	}
+	name := r.Name
+	if e.rules.Load().ByAddress(netip.MustParseAddr("10.0.0.1")) == nil {
+		name += " before it is held"
+	}
+	e.names = append(e.names, name)
+	return 1
+}
+
 // take returns the names since the last time, in order.
 func (e *ended) take() []string {
 	names := slices.Sorted(slices.Values(e.names))
@@ -51,11 +68,13 @@ func (e *ended) take() []string {
 type saved struct {
 	lists        [][]*backplanev1.Route
 	plans        [][]*catalogv1.Plan
+	rules        [][]*catalogv1.DenyRule
 	installation string
 }
 
 func (s *saved) save(last *backplanev1.RouteSnapshot) {
 	s.lists, s.plans, s.installation = append(s.lists, last.GetRoutes()), append(s.plans, last.GetPlans()), last.GetInstallation()
+	s.rules = append(s.rules, last.GetDenyRules())
 }
 
 // told records what a holder of plans is told, and whether the table had been swapped by
@@ -127,8 +146,9 @@ func edit1(number uint64, e *backplanev1.RouteEvent) (watch.At, *backplanev1.Wat
 func testKeeper(t *testing.T) (*keeper, *Current, *ended, *saved) {
 	t.Helper()
 	current, disk := &Current{}, &saved{}
-	e := &ended{current: current}
-	return newKeeper(current, e, disk, &told{current: current}, time.Hour, slog.New(slog.DiscardHandler)), current, e, disk
+	e := &ended{current: current, rules: &deny.Current{}}
+	t1 := Target{Current: current, Deny: e.rules, Sessions: e, Plans: &told{current: current}, MaxAge: time.Hour}
+	return newKeeper(t1, disk, slog.New(slog.DiscardHandler)), current, e, disk
 }
 
 func (k *keeper) mustReset(t *testing.T, lists ...[]*backplanev1.Route) watch.Result {
@@ -414,5 +434,52 @@ func TestFromProto(t *testing.T) {
 		if r, err := fromProto(message("/a", spoil)); err == nil {
 			t.Errorf("fromProto with %s = %+v, want an error", name, r)
 		}
+	}
+}
+
+// TestDenyRules: rules are held before sessions are looked for, are kept on disk, and only
+// those that are new or have changed end sessions. One that cannot be held is reported, and
+// the one before it is not held any more.
+func TestDenyRules(t *testing.T) {
+	k, _, e, disk := testKeeper(t)
+	k.mustReset(t, []*backplanev1.Route{message("/a")})
+	rule := func(name, address string) *catalogv1.DenyRule {
+		return &catalogv1.DenyRule{Name: "denyRules/" + name, ClientAddress: address}
+	}
+	steps := []struct {
+		put     []*catalogv1.DenyRule
+		remove  []string
+		ended   []string
+		held    int
+		failure bool
+	}{
+		{put: []*catalogv1.DenyRule{rule("1", "10.0.0.0/8")}, ended: []string{"denyRules/1"}, held: 1},
+		{put: []*catalogv1.DenyRule{rule("1", "10.0.0.0/8")}, held: 1}, // as it is
+		{put: []*catalogv1.DenyRule{rule("1", "11.0.0.0/8"), rule("2", "12.0.0.0/8")}, held: 2},
+		{put: []*catalogv1.DenyRule{rule("2", "10.0.0.1")}, ended: []string{"denyRules/2"}, held: 2},
+		{put: []*catalogv1.DenyRule{rule("2", "nowhere")}, held: 1, failure: true},
+		{remove: []string{"denyRules/1", "denyRules/2", "denyRules/3"}, held: 0},
+	}
+	for i, step := range steps {
+		saves := len(disk.rules)
+		r := k.mustApply(t, &backplanev1.RouteEvent{DenyRules: step.put, RemovedDenyRules: step.remove})
+		if got := e.take(); !slices.Equal(got, step.ended) || int(r.SessionsClosed) != len(step.ended) {
+			t.Errorf("step %d: rules %v ended %d sessions, want %v", i, got, r.SessionsClosed, step.ended)
+		}
+		if n := e.rules.Load().Len(); n != step.held {
+			t.Errorf("step %d: %d rules held, want %d", i, n, step.held)
+		}
+		if (r.Failure != "") != step.failure {
+			t.Errorf("step %d: failure %q, want one: %v", i, r.Failure, step.failure)
+		}
+		if saved := len(disk.rules) > saves; saved == (i == 1) {
+			t.Errorf("step %d: saved to disk: %v", i, saved)
+		}
+	}
+	// A snapshot without a rule removes it.
+	k.mustApply(t, &backplanev1.RouteEvent{DenyRules: []*catalogv1.DenyRule{rule("1", "11.0.0.0/8")}})
+	k.mustReset(t, []*backplanev1.Route{message("/a")})
+	if n := e.rules.Load().Len(); n != 0 {
+		t.Errorf("after a snapshot without rules %d are held", n)
 	}
 }

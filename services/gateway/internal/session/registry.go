@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
@@ -31,6 +32,7 @@ type Registry struct {
 	empty    chan struct{} // closed when open becomes 0; made by Drain
 
 	addresses *bound.ByKey[netip.Prefix] // open sessions by address; nil: not counted
+	rules     *deny.Current              // set by Judge
 }
 
 // maxRetry is the longest retry hint of a 1012.
@@ -62,6 +64,10 @@ func (r *Registry) Bound(sessions, perAddress int) {
 
 // Most returns how many sessions there may be at once; 0 is any number.
 func (r *Registry) Most() int { return r.most }
+
+// Judge has sessions judged by deny rules when their grant is replaced. It is called before
+// the first New; nil judges none.
+func (r *Registry) Judge(rules *deny.Current) { r.rules = rules }
 
 // New registers a session in its handshake, which must go on to Start or Abandon.
 // If the session is ended before that, cancel is called with an *EndedError; cancel
@@ -187,6 +193,17 @@ func (r *Registry) EndAllOn(e ending.Ending, names ...string) int {
 // EndPublic does so with those that rest on a name, but for those under try-out tokens.
 func (r *Registry) EndPublic(e ending.Ending, name string) int {
 	return endAll(e, slices.DeleteFunc(r.RestingOn(name), func(s *Session) bool { return s.Grant().TryOut() }))
+}
+
+// EndDenied ends the sessions that a rule of a table matches, and returns how many of them
+// it ended.
+func (r *Registry) EndDenied(t *deny.Table) (n int) {
+	for _, s := range r.all() {
+		if s.judge(t) {
+			n++
+		}
+	}
+	return n
 }
 
 func endAll(e ending.Ending, sessions []*Session) (n int) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
@@ -374,13 +375,37 @@ func (s *Session) SetSubprotocol(name string) {
 }
 
 // SetGrant replaces the grant. From then on the session rests on what the new grant
-// rests on, ends when that expires, and has the limits of its plans.
+// rests on, ends when that expires, and has the limits of its plans. A deny rule that
+// matches the new grant ends it.
 func (s *Session) SetGrant(g *grant.Grant) {
-	if s.setGrant(g) {
-		if h := s.held(); h != nil {
-			h.SetGrant(g)
-		}
+	if !s.setGrant(g) {
+		return
 	}
+	if h := s.held(); h != nil {
+		h.SetGrant(g)
+	}
+	if rules := s.registry.rules; rules != nil {
+		s.judge(rules.Load())
+	}
+}
+
+// judge ends the session if a rule of a table matches it, and reports whether this ended it.
+func (s *Session) judge(t *deny.Table) bool {
+	r := t.Match(s.client())
+	return r != nil && s.End(ending.New(ending.Blocked, DeniedBy(r)))
+}
+
+// DeniedBy is what records say of a session or a handshake that a rule ended. The reason of
+// the rule is for those alone who see the rule.
+func DeniedBy(r *deny.Rule) string { return "denied by " + r.Name }
+
+// client is who deny rules judge.
+func (s *Session) client() deny.Client {
+	c := deny.Client{Addr: s.info.ClientAddr.Addr(), API: s.info.Route.API, Version: s.info.Route.Version}
+	if g := s.Grant(); g != nil {
+		c.Application, c.Subscription = g.Application, g.Subscription
+	}
+	return c
 }
 
 func (s *Session) setGrant(g *grant.Grant) bool {

@@ -59,6 +59,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 	var err error
 	h.routes, err = newRoutes(
 		catalogv1.File_tidegate_catalog_v1_catalog_service_proto,
+		catalogv1.File_tidegate_catalog_v1_deny_rule_service_proto,
 		identityv1.File_tidegate_identity_v1_sign_in_service_proto,
 		identityv1.File_tidegate_identity_v1_user_service_proto,
 		identityv1.File_tidegate_identity_v1_security_event_service_proto,
@@ -93,6 +94,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 	)
 	err = errors.Join(
 		catalogrest.RegisterCatalogServiceHandlerClient(ctx, h.mux, catalogv1.NewCatalogServiceClient(s.Catalog)),
+		catalogrest.RegisterDenyRuleServiceHandlerClient(ctx, h.mux, catalogv1.NewDenyRuleServiceClient(s.Catalog)),
 		identityrest.RegisterSignInServiceHandlerClient(ctx, h.mux, identityv1.NewSignInServiceClient(s.Subscription)),
 		identityrest.RegisterUserServiceHandlerClient(ctx, h.mux, identityv1.NewUserServiceClient(s.Subscription)),
 		identityrest.RegisterSecurityEventServiceHandlerClient(ctx, h.mux, identityv1.NewSecurityEventServiceClient(s.Subscription)),

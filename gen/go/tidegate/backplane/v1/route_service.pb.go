@@ -353,7 +353,10 @@ type RouteSnapshot struct {
 	// What this installation is called in Via (RFC 9110) and CDN-Loop (RFC 8586), a
 	// token that no other installation has. It is in one of the pieces, and never
 	// changes.
-	Installation  string `protobuf:"bytes,3,opt,name=installation,proto3" json:"installation,omitempty"`
+	Installation string `protobuf:"bytes,3,opt,name=installation,proto3" json:"installation,omitempty"`
+	// Deny rules, as gateways need them: without the reason, and without what only users
+	// read.
+	DenyRules     []*v1.DenyRule `protobuf:"bytes,4,rep,name=deny_rules,json=denyRules,proto3" json:"deny_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,12 +412,19 @@ func (x *RouteSnapshot) GetInstallation() string {
 	return ""
 }
 
-// RouteChange is one change and its effect on routes and plans.
+func (x *RouteSnapshot) GetDenyRules() []*v1.DenyRule {
+	if x != nil {
+		return x.DenyRules
+	}
+	return nil
+}
+
+// RouteChange is one change and its effect on routes, plans and deny rules.
 type RouteChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its position in the history.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// Its effect; empty when it affects no route or plan.
+	// Its effect; empty when it affects no route, plan or deny rule.
 	Event         *RouteEvent `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -464,8 +474,8 @@ func (x *RouteChange) GetEvent() *RouteEvent {
 	return nil
 }
 
-// RouteEvent is the effect of a change on routes and plans; it is applied as a
-// whole.
+// RouteEvent is the effect of a change on routes, plans and deny rules; it is applied as
+// a whole.
 type RouteEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Routes that are new or replaced.
@@ -475,9 +485,13 @@ type RouteEvent struct {
 	// Plans that are new or replaced.
 	Plans []*v1.Plan `protobuf:"bytes,3,rep,name=plans,proto3" json:"plans,omitempty"`
 	// Names of the plans that are gone.
-	RemovedPlans  []string `protobuf:"bytes,4,rep,name=removed_plans,json=removedPlans,proto3" json:"removed_plans,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RemovedPlans []string `protobuf:"bytes,4,rep,name=removed_plans,json=removedPlans,proto3" json:"removed_plans,omitempty"`
+	// Deny rules that are new or replaced, as in a snapshot.
+	DenyRules []*v1.DenyRule `protobuf:"bytes,5,rep,name=deny_rules,json=denyRules,proto3" json:"deny_rules,omitempty"`
+	// Names of the deny rules that are gone.
+	RemovedDenyRules []string `protobuf:"bytes,6,rep,name=removed_deny_rules,json=removedDenyRules,proto3" json:"removed_deny_rules,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *RouteEvent) Reset() {
@@ -534,6 +548,20 @@ func (x *RouteEvent) GetPlans() []*v1.Plan {
 func (x *RouteEvent) GetRemovedPlans() []string {
 	if x != nil {
 		return x.RemovedPlans
+	}
+	return nil
+}
+
+func (x *RouteEvent) GetDenyRules() []*v1.DenyRule {
+	if x != nil {
+		return x.DenyRules
+	}
+	return nil
+}
+
+func (x *RouteEvent) GetRemovedDenyRules() []string {
+	if x != nil {
+		return x.RemovedDenyRules
 	}
 	return nil
 }
@@ -800,7 +828,7 @@ var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a#tidegate/catalog/v1/deny_rule.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
 	"\x10FetchPlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"3\n" +
 	"\x0fGetRouteRequest\x12 \n" +
@@ -815,20 +843,25 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\fsnapshot_end\x18\x03 \x01(\v2\".tidegate.backplane.v1.SnapshotEndH\x00R\vsnapshotEnd\x12<\n" +
 	"\x06change\x18\x04 \x01(\v2\".tidegate.backplane.v1.RouteChangeH\x00R\x06change\x12@\n" +
 	"\theartbeat\x18\x05 \x01(\v2 .tidegate.backplane.v1.HeartbeatH\x00R\theartbeatB\x06\n" +
-	"\x04body\"\x9a\x01\n" +
+	"\x04body\"\xd8\x01\n" +
 	"\rRouteSnapshot\x124\n" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12/\n" +
 	"\x05plans\x18\x02 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12\"\n" +
-	"\finstallation\x18\x03 \x01(\tR\finstallation\"\x83\x01\n" +
+	"\finstallation\x18\x03 \x01(\tR\finstallation\x12<\n" +
+	"\n" +
+	"deny_rules\x18\x04 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\"\x83\x01\n" +
 	"\vRouteChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.RouteEventR\x05event\"\xbf\x01\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.RouteEventR\x05event\"\xab\x02\n" +
 	"\n" +
 	"RouteEvent\x124\n" +
 	"\x06routes\x18\x01 \x03(\v2\x1c.tidegate.backplane.v1.RouteR\x06routes\x12%\n" +
 	"\x0eremoved_routes\x18\x02 \x03(\tR\rremovedRoutes\x12/\n" +
 	"\x05plans\x18\x03 \x03(\v2\x19.tidegate.catalog.v1.PlanR\x05plans\x12#\n" +
-	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\"\x80\b\n" +
+	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
+	"\n" +
+	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\x80\b\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -889,14 +922,15 @@ var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
 	(*SnapshotEnd)(nil),         // 11: tidegate.backplane.v1.SnapshotEnd
 	(*Heartbeat)(nil),           // 12: tidegate.backplane.v1.Heartbeat
 	(*v1.Plan)(nil),             // 13: tidegate.catalog.v1.Plan
-	(*Position)(nil),            // 14: tidegate.backplane.v1.Position
-	(v1.Version_State)(0),       // 15: tidegate.catalog.v1.Version.State
-	(*v1.Endpoints)(nil),        // 16: tidegate.catalog.v1.Endpoints
-	(*v1.SecurityScheme)(nil),   // 17: tidegate.catalog.v1.SecurityScheme
-	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
-	(*v1.BackendOptions)(nil),   // 19: tidegate.catalog.v1.BackendOptions
-	(v1.Version_Pings)(0),       // 20: tidegate.catalog.v1.Version.Pings
-	(*v1.ErrorFrames)(nil),      // 21: tidegate.catalog.v1.ErrorFrames
+	(*v1.DenyRule)(nil),         // 14: tidegate.catalog.v1.DenyRule
+	(*Position)(nil),            // 15: tidegate.backplane.v1.Position
+	(v1.Version_State)(0),       // 16: tidegate.catalog.v1.Version.State
+	(*v1.Endpoints)(nil),        // 17: tidegate.catalog.v1.Endpoints
+	(*v1.SecurityScheme)(nil),   // 18: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil), // 19: google.protobuf.Duration
+	(*v1.BackendOptions)(nil),   // 20: tidegate.catalog.v1.BackendOptions
+	(v1.Version_Pings)(0),       // 21: tidegate.catalog.v1.Version.Pings
+	(*v1.ErrorFrames)(nil),      // 22: tidegate.catalog.v1.ErrorFrames
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	8,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
@@ -908,28 +942,30 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	12, // 6: tidegate.backplane.v1.WatchRoutesResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
 	7,  // 7: tidegate.backplane.v1.RouteSnapshot.routes:type_name -> tidegate.backplane.v1.Route
 	13, // 8: tidegate.backplane.v1.RouteSnapshot.plans:type_name -> tidegate.catalog.v1.Plan
-	14, // 9: tidegate.backplane.v1.RouteChange.position:type_name -> tidegate.backplane.v1.Position
-	6,  // 10: tidegate.backplane.v1.RouteChange.event:type_name -> tidegate.backplane.v1.RouteEvent
-	7,  // 11: tidegate.backplane.v1.RouteEvent.routes:type_name -> tidegate.backplane.v1.Route
-	13, // 12: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
-	15, // 13: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
-	16, // 14: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	17, // 15: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
-	18, // 16: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
-	19, // 17: tidegate.backplane.v1.Route.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
-	20, // 18: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
-	21, // 19: tidegate.backplane.v1.Route.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
-	2,  // 20: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	1,  // 21: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	0,  // 22: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
-	3,  // 23: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	7,  // 24: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	13, // 25: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 9: tidegate.backplane.v1.RouteSnapshot.deny_rules:type_name -> tidegate.catalog.v1.DenyRule
+	15, // 10: tidegate.backplane.v1.RouteChange.position:type_name -> tidegate.backplane.v1.Position
+	6,  // 11: tidegate.backplane.v1.RouteChange.event:type_name -> tidegate.backplane.v1.RouteEvent
+	7,  // 12: tidegate.backplane.v1.RouteEvent.routes:type_name -> tidegate.backplane.v1.Route
+	13, // 13: tidegate.backplane.v1.RouteEvent.plans:type_name -> tidegate.catalog.v1.Plan
+	14, // 14: tidegate.backplane.v1.RouteEvent.deny_rules:type_name -> tidegate.catalog.v1.DenyRule
+	16, // 15: tidegate.backplane.v1.Route.state:type_name -> tidegate.catalog.v1.Version.State
+	17, // 16: tidegate.backplane.v1.Route.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	18, // 17: tidegate.backplane.v1.Route.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	19, // 18: tidegate.backplane.v1.Route.max_session_age:type_name -> google.protobuf.Duration
+	20, // 19: tidegate.backplane.v1.Route.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
+	21, // 20: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
+	22, // 21: tidegate.backplane.v1.Route.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
+	2,  // 22: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	1,  // 23: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	0,  // 24: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
+	3,  // 25: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	7,  // 26: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	13, // 27: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }

@@ -32,8 +32,8 @@ const (
 // RouteService tells services what is in the catalog. It is served on the
 // internal listener only, to the services gateway and subscription.
 type RouteServiceClient interface {
-	// Streams every version as a route, and every plan: a snapshot where one is
-	// needed, then all changes in order. See watch.proto.
+	// Streams every version as a route, and every plan and deny rule: a snapshot where one
+	// is needed, then all changes in order. See watch.proto.
 	WatchRoutes(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRoutesRequest, WatchRoutesResponse], error)
 	// Returns the route of one version, for a service whose watch has not brought
 	// it yet; NOT_FOUND when there is none.
@@ -91,8 +91,8 @@ func (c *routeServiceClient) FetchPlan(ctx context.Context, in *FetchPlanRequest
 // RouteService tells services what is in the catalog. It is served on the
 // internal listener only, to the services gateway and subscription.
 type RouteServiceServer interface {
-	// Streams every version as a route, and every plan: a snapshot where one is
-	// needed, then all changes in order. See watch.proto.
+	// Streams every version as a route, and every plan and deny rule: a snapshot where one
+	// is needed, then all changes in order. See watch.proto.
 	WatchRoutes(grpc.BidiStreamingServer[WatchRoutesRequest, WatchRoutesResponse]) error
 	// Returns the route of one version, for a service whose watch has not brought
 	// it yet; NOT_FOUND when there is none.

@@ -154,6 +154,14 @@ var file_tidegate_rules_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,100016,opt,name=quota_use_name",
 		Filename:      "tidegate/rules/v1/rules.proto",
 	},
+	{
+		ExtendedType:  (*validate.StringRules)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         100025,
+		Name:          "tidegate.rules.v1.deny_rule_name",
+		Tag:           "varint,100025,opt,name=deny_rule_name",
+		Filename:      "tidegate/rules/v1/rules.proto",
+	},
 }
 
 // Extension fields to validate.StringRules.
@@ -223,6 +231,10 @@ var (
 	//
 	// optional bool quota_use_name = 100016;
 	E_QuotaUseName = &file_tidegate_rules_v1_rules_proto_extTypes[15]
+	// The name of a deny rule, denyRules/{deny_rule}.
+	//
+	// optional bool deny_rule_name = 100025;
+	E_DenyRuleName = &file_tidegate_rules_v1_rules_proto_extTypes[16]
 )
 
 var File_tidegate_rules_v1_rules_proto protoreflect.FileDescriptor
@@ -279,7 +291,10 @@ const file_tidegate_rules_v1_rules_proto_rawDesc = "" +
 	"\x17string.signing_key_name\x12!must be signingKeys/{signing_key}\x1a6!rule || this.matches('^signingKeys/[a-z0-9-]{1,64}$')R\x0esigningKeyName:\xb4\x01\n" +
 	"\x0equota_use_name\x12\x19.buf.validate.StringRules\x18\xb0\x8d\x06 \x01(\bBq\xc2Hn\n" +
 	"l\n" +
-	"\x15string.quota_use_name\x12\x1dmust be quotaUses/{quota_use}\x1a4!rule || this.matches('^quotaUses/[a-z0-9-]{1,64}$')R\fquotaUseNameB\xca\x01\n" +
+	"\x15string.quota_use_name\x12\x1dmust be quotaUses/{quota_use}\x1a4!rule || this.matches('^quotaUses/[a-z0-9-]{1,64}$')R\fquotaUseName:\xb4\x01\n" +
+	"\x0edeny_rule_name\x12\x19.buf.validate.StringRules\x18\xb9\x8d\x06 \x01(\bBq\xc2Hn\n" +
+	"l\n" +
+	"\x15string.deny_rule_name\x12\x1dmust be denyRules/{deny_rule}\x1a4!rule || this.matches('^denyRules/[a-z0-9-]{1,64}$')R\fdenyRuleNameB\xca\x01\n" +
 	"\x15com.tidegate.rules.v1B\n" +
 	"RulesProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1;rulesv1\xa2\x02\x03TRX\xaa\x02\x11Tidegate.Rules.V1\xca\x02\x11Tidegate\\Rules\\V1\xe2\x02\x1dTidegate\\Rules\\V1\\GPBMetadata\xea\x02\x13Tidegate::Rules::V1"
 
@@ -303,10 +318,11 @@ var file_tidegate_rules_v1_rules_proto_depIdxs = []int32{
 	0,  // 13: tidegate.rules.v1.sign_in_name:extendee -> buf.validate.StringRules
 	0,  // 14: tidegate.rules.v1.signing_key_name:extendee -> buf.validate.StringRules
 	0,  // 15: tidegate.rules.v1.quota_use_name:extendee -> buf.validate.StringRules
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	0,  // [0:16] is the sub-list for extension extendee
+	0,  // 16: tidegate.rules.v1.deny_rule_name:extendee -> buf.validate.StringRules
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	0,  // [0:17] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -322,7 +338,7 @@ func file_tidegate_rules_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_rules_v1_rules_proto_rawDesc), len(file_tidegate_rules_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 16,
+			NumExtensions: 17,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_rules_v1_rules_proto_goTypes,
