@@ -64,6 +64,7 @@ type client struct {
 	users    identityv1.UserServiceClient
 	security identityv1.SecurityEventServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
+	apiKeys  subscriptionv1.APIKeyServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	tokens   subscriptionv1.TokenServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
@@ -110,6 +111,7 @@ func (s *shell) dial() (*client, error) {
 	c.users = identityv1.NewUserServiceClient(c.conn)
 	c.security = identityv1.NewSecurityEventServiceClient(c.conn)
 	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
+	c.apiKeys = subscriptionv1.NewAPIKeyServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
 	c.tokens = subscriptionv1.NewTokenServiceClient(c.conn)
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)

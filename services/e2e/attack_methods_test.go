@@ -88,6 +88,8 @@ func attackBodies() map[string]string {
 		"CatalogService.BatchGetVersions":            `{"names": ["$version"]}`,
 		"ApplicationService.CreateOAuthClient":       `{"oauthClient": {"stage": "STAGE_PRODUCTION"}}`,
 		"ApplicationService.CreateOAuthClientSecret": `{"oauthClientSecret": {}}`,
+		"APIKeyService.CreateAPIKey":                 `{"apiKey": {"displayName": "Attacker's", "stage": "STAGE_PRODUCTION"}}`,
+		"APIKeyService.UpdateAPIKey":                 `{"apiKey": {"displayName": "attacked"}}`,
 		"ApplicationService.CreateApplication":       `{"application": {"displayName": "Attacker's"}}`,
 		"CatalogService.CreateApi":                   `{"api": {"displayName": "Attacker's", "context": "/attackers"}}`,
 		"CatalogService.CreatePlan":                  `{"plan": {"displayName": "Attacker's"}}`,

@@ -64,10 +64,23 @@ func (s *Stack) newVictim(t *testing.T) *victim {
 		"signingKeys/*": "signingKeys/1", "services/*": "services/catalog", "services/*/changes/*": "services/catalog/changes/1",
 	}
 	v.hidden["users/*/signIns/*"], v.hidden["quotaUses/*"] = v.signInElsewhere(t), v.quotaUse(t)
+	v.hidden["applications/*/apiKeys/*"] = v.apiKey(t)
 	v.hidden["gateways/*"], _, _ = strings.Cut(v.hidden["gateways/*/sessions/*"], "/sessions/")
 	v.published = maps.Clone(v.hidden)
 	v.published["apis/*"], v.published["apis/*/versions/*"] = x.api.GetName(), x.version.GetName()
 	return v
+}
+
+// apiKey makes an API key of the owner's application, and returns its name.
+func (v *victim) apiKey(t *testing.T) string {
+	t.Helper()
+	key, err := v.admin.keys.CreateAPIKey(v.admin.ctx(t), &subscriptionv1.CreateAPIKeyRequest{
+		Parent: v.product.app.GetName(), ApiKey: &subscriptionv1.APIKey{DisplayName: "web", Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.GetName()
 }
 
 // endedRecord waits until there is a record of a session, and returns its name.
@@ -183,6 +196,7 @@ func (v *victim) renew(t *testing.T) {
 	v.hidden["applications/*/oauthClients/*/secrets/*"] = secret.GetName()
 	v.hidden["gateways/*/sessions/*"] = v.liveSession(t)
 	v.hidden["users/*/signIns/*"] = v.signInElsewhere(t)
+	v.hidden["applications/*/apiKeys/*"] = v.apiKey(t)
 }
 
 // state is everything that belongs to the owner, and how many changes there were.
@@ -209,6 +223,7 @@ func (v *victim) state(t *testing.T) string {
 	add(p.apps.GetApplication(ctx, &subscriptionv1.GetApplicationRequest{Name: v.hidden["applications/*"]}))
 	add(p.apps.ListOAuthClients(ctx, &subscriptionv1.ListOAuthClientsRequest{Parent: v.hidden["applications/*"]}))
 	add(p.apps.ListOAuthClientSecrets(ctx, &subscriptionv1.ListOAuthClientSecretsRequest{Parent: v.hidden["applications/*/oauthClients/*"]}))
+	add(p.keys.ListAPIKeys(ctx, &subscriptionv1.ListAPIKeysRequest{Parent: v.hidden["applications/*"]}))
 	add(p.subs.ListSubscriptions(ctx, &subscriptionv1.ListSubscriptionsRequest{Filter: fmt.Sprintf("application = %q", v.hidden["applications/*"])}))
 	live, err := p.sessions.GetSession(ctx, &gatewayv1.GetSessionRequest{Name: v.hidden["gateways/*/sessions/*"]})
 	add(live.GetName(), err)

@@ -30,6 +30,7 @@ type user struct {
 	signIns  identityv1.SignInServiceClient
 	users    identityv1.UserServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
+	keys     subscriptionv1.APIKeyServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	tokens   subscriptionv1.TokenServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
@@ -60,6 +61,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		signIns:  identityv1.NewSignInServiceClient(conn),
 		users:    identityv1.NewUserServiceClient(conn),
 		apps:     subscriptionv1.NewApplicationServiceClient(conn),
+		keys:     subscriptionv1.NewAPIKeyServiceClient(conn),
 		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
 		tokens:   subscriptionv1.NewTokenServiceClient(conn),
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),

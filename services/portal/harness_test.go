@@ -110,6 +110,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	identityv1.RegisterUserServiceServer(srv, identityv1.UnimplementedUserServiceServer{})
 	identityv1.RegisterSecurityEventServiceServer(srv, identityv1.UnimplementedSecurityEventServiceServer{})
 	subscriptionv1.RegisterApplicationServiceServer(srv, subscriptionv1.UnimplementedApplicationServiceServer{})
+	subscriptionv1.RegisterAPIKeyServiceServer(srv, subscriptionv1.UnimplementedAPIKeyServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
 	subscriptionv1.RegisterTokenServiceServer(srv, subscriptionv1.UnimplementedTokenServiceServer{})
 	oauth2v1.RegisterOAuth2ServiceServer(srv, oauth2v1.UnimplementedOAuth2ServiceServer{})

@@ -36,6 +36,7 @@ func forwarded() map[string]bool {
 		"tidegate.identity.v1.UserService":             true,
 		"tidegate.identity.v1.SecurityEventService":    true,
 		"tidegate.subscription.v1.ApplicationService":  true,
+		"tidegate.subscription.v1.APIKeyService":       true,
 		"tidegate.subscription.v1.SubscriptionService": true,
 		"tidegate.subscription.v1.TokenService":        true,
 		"tidegate.usage.v1.UsageService":               true,

@@ -195,6 +195,7 @@ func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *c
 		forward.Service{Desc: &identityv1.UserService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &identityv1.SecurityEventService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.ApplicationService_ServiceDesc, Conn: s.subscription},
+		forward.Service{Desc: &subscriptionv1.APIKeyService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.SubscriptionService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &subscriptionv1.TokenService_ServiceDesc, Conn: s.subscription},
 		forward.Service{Desc: &oauth2v1.OAuth2Service_ServiceDesc, Conn: s.subscription},

@@ -22,6 +22,8 @@ const (
 	RefreshToken Kind = "tgrt_"
 	// DeviceKey shows that a user has signed in from a device before.
 	DeviceKey Kind = "tgdk_"
+	// APIKey is a value of an API key.
+	APIKey Kind = "tgak_"
 )
 
 // Sizes of the parts of a secret, in characters.

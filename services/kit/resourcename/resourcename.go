@@ -24,6 +24,7 @@ const (
 	applicationForm  = "applications/{application}"
 	oauthClientForm  = "applications/{application}/oauthClients/{oauth_client}"
 	secretForm       = "applications/{application}/oauthClients/{oauth_client}/secrets/{secret}"
+	apiKeyForm       = "applications/{application}/apiKeys/{api_key}"
 	subscriptionForm = "subscriptions/{subscription}"
 	signingKeyForm   = "signingKeys/{signing_key}"
 	recordForm       = "sessionRecords/{session_record}"
@@ -81,6 +82,9 @@ type OAuthClient struct{ Application, OAuthClient string }
 // OAuthClientSecret is
 // applications/{application}/oauthClients/{oauth_client}/secrets/{secret}.
 type OAuthClientSecret struct{ Application, OAuthClient, Secret string }
+
+// APIKey is applications/{application}/apiKeys/{api_key}.
+type APIKey struct{ Application, APIKey string }
 
 // Subscription is subscriptions/{subscription}.
 type Subscription struct{ Subscription string }
@@ -146,6 +150,9 @@ func (n OAuthClient) String() string { return format(oauthClientForm, n.Applicat
 func (n OAuthClientSecret) String() string {
 	return format(secretForm, n.Application, n.OAuthClient, n.Secret)
 }
+
+// String returns the name.
+func (n APIKey) String() string { return format(apiKeyForm, n.Application, n.APIKey) }
 
 // String returns the name.
 func (n Subscription) String() string { return format(subscriptionForm, n.Subscription) }
@@ -232,6 +239,12 @@ func ParseOAuthClient(field, name string) (n OAuthClient, err error) {
 // ParseOAuthClientSecret reads the name of a secret of an OAuth client.
 func ParseOAuthClientSecret(field, name string) (n OAuthClientSecret, err error) {
 	err = parse(secretForm, field, name, ValidID, &n.Application, &n.OAuthClient, &n.Secret)
+	return n, err
+}
+
+// ParseAPIKey reads the name of an API key.
+func ParseAPIKey(field, name string) (n APIKey, err error) {
+	err = parse(apiKeyForm, field, name, ValidID, &n.Application, &n.APIKey)
 	return n, err
 }
 

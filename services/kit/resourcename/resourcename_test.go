@@ -41,6 +41,7 @@ func names() map[string]struct {
 		applicationForm:  {Application{"a"}, reader(ParseApplication)},
 		oauthClientForm:  {OAuthClient{"a", "c"}, reader(ParseOAuthClient)},
 		secretForm:       {OAuthClientSecret{"a", "c", "s"}, reader(ParseOAuthClientSecret)},
+		apiKeyForm:       {APIKey{"a", "k"}, reader(ParseAPIKey)},
 		subscriptionForm: {Subscription{"s"}, reader(ParseSubscription)},
 		signingKeyForm:   {SigningKey{"7"}, reader(ParseSigningKey)},
 		recordForm:       {SessionRecord{"Ref-1"}, reader(ParseSessionRecord)},

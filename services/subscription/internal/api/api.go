@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -60,7 +61,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 		Store: p.Store, Issuer: p.Issuer, Passwords: p.Passwords, Rules: p.PasswordRules, Refresh: p.RefreshTokens,
 		SignIns: p.SignIns, Lockout: p.Lockout, SignUps: p.SignUps, Security: p.Security,
 	})
-	apps := applications.New(p.Store, p.Catalog, p.Issuer, p.Now, p.Security)
+	apps := applications.New(p.Store, p.Catalog, p.Issuer, apikey.Declared(), p.Now, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
 		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
@@ -75,7 +76,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	quotas.RegisterInternal(forServices)
 	usersAPI.RegisterInternal(forServices)
 	apps.RegisterInternal(forServices)
-	grants.New(p.Store, p.Changes, p.Issuer, p.Now).RegisterInternal(forServices)
+	grants.New(p.Store, p.Changes, p.Issuer, apikey.Declared(), p.Now).RegisterInternal(forServices)
 	access.New(p.Changes).RegisterInternal(forServices)
 	change.Register(p.Changes, forUsers, forServices)
 }

@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"pgregory.net/rapid"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -22,6 +26,7 @@ import (
 // judged is a verdict as a gateway caches it.
 type judged struct {
 	credential, version string
+	key                 bool // the credential is an API key
 	asOf                uint64
 	verdict             *backplanev1.VerifyCredentialResponse
 }
@@ -40,6 +45,7 @@ type model struct {
 	clients  []*oauthClient
 	subs     []*subscriptionv1.Subscription
 	tokens   []issued
+	apiKeys  []*subscriptionv1.APIKey
 	versions []string
 	cached   []judged
 	names    int
@@ -72,6 +78,11 @@ func TestCachedVerdictsHold(t *testing.T) {
 			"rename":       m.rename,
 			"revoke":       m.revoke,
 			"unsubscribe":  m.unsubscribe,
+			"key":          m.addKey,
+			"rotate":       m.rotateKey,
+			"move key":     m.moveKey,
+			"drop key":     m.deleteKey,
+			"judge key":    m.judgeKey,
 			"drop client":  m.deleteClient,
 			"delete app":   m.deleteApplication,
 			"delete owner": m.deleteUser,
@@ -190,6 +201,51 @@ func (m *model) judge(rt *rapid.T) {
 	m.cached = m.cached[max(0, len(m.cached)-maxCached):]
 }
 
+// addKey adds an API key, and judgeKey caches a verdict on a value of one, which may be
+// gone or replaced.
+func (m *model) addKey(rt *rapid.T) {
+	m.apiKeys = append(m.apiKeys, m.apiKey(m.root, pick(rt, "application", m.apps).GetName(), nil))
+}
+
+func (m *model) judgeKey(rt *rapid.T) {
+	key, version := pick(rt, "API key", m.apiKeys), pick(rt, "version", m.versions)
+	v := m.verifyKey(key.GetKey(), version)
+	m.cached = append(m.cached, judged{credential: key.GetKey(), version: version, key: true, asOf: v.GetAsOfChangeNumber(), verdict: v})
+	m.cached = m.cached[max(0, len(m.cached)-maxCached):]
+}
+
+// alive returns one of the API keys that are not deleted.
+func (m *model) alive(rt *rapid.T) *subscriptionv1.APIKey {
+	key := pick(rt, "API key", m.apiKeys)
+	if _, err := m.keys.GetAPIKey(m.root, &subscriptionv1.GetAPIKeyRequest{Name: key.GetName()}); err != nil {
+		rt.Skip("it is gone")
+	}
+	return key
+}
+
+func (m *model) rotateKey(rt *rapid.T) {
+	key := m.alive(rt)
+	overlap := rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(rt, "overlap")
+	next, err := m.keys.RotateAPIKey(m.root, &subscriptionv1.RotateAPIKeyRequest{Name: key.GetName(), Overlap: durationpb.New(overlap)})
+	if status.Code(err) == codes.FailedPrecondition {
+		rt.Skip("it has as many values as it may")
+	}
+	m.must(err)
+	m.apiKeys = append(m.apiKeys, next)
+}
+
+func (m *model) moveKey(rt *rapid.T) {
+	_, err := m.keys.UpdateAPIKey(m.root, &subscriptionv1.UpdateAPIKeyRequest{ApiKey: &subscriptionv1.APIKey{
+		Name: m.alive(rt).GetName(), PermittedAddresses: []string{fmt.Sprint("192.0.2.", rapid.IntRange(1, 3).Draw(rt, "address"))},
+	}})
+	m.must(err)
+}
+
+func (m *model) deleteKey(rt *rapid.T) {
+	_, err := m.keys.DeleteAPIKey(m.root, &subscriptionv1.DeleteAPIKeyRequest{Name: m.alive(rt).GetName()})
+	m.must(err)
+}
+
 func (m *model) changePlan(rt *rapid.T) {
 	s := pick(rt, "subscription", m.subs)
 	plan := rapid.SampledFrom([]string{gold, silver}).Draw(rt, "plan")
@@ -303,7 +359,11 @@ func (m *model) check(rt *rapid.T, some int) {
 	})
 	for _, i := range sample(rt, len(m.cached), some) {
 		j := m.cached[i]
-		fresh := m.verify(j.credential, j.version)
+		verify := m.verify
+		if j.key {
+			verify = m.verifyKey
+		}
+		fresh := verify(j.credential, j.version)
 		fresh.AsOfChangeNumber = j.asOf
 		if d := fresh.GetDenial(); d != nil { // whose it was is for the record, and good though the application is gone
 			d.Application = j.verdict.GetDenial().GetApplication()

@@ -87,6 +87,8 @@ func TestGatewayRefusals(t *testing.T) {
 		{"a grant of a bad name", none, query(func(q *backplanev1.GrantQuery) { q.Name = "t" }), invalid, "grants[0].name: must be grants/{grant}"},
 		{"a grant of a bad OAuth client", none, query(func(q *backplanev1.GrantQuery) { q.OauthClient = "c" }), invalid,
 			"grants[0].oauth_client: must be applications/{application}/oauthClients/{oauth_client}"},
+		{"a grant of a bad API key", none, query(func(q *backplanev1.GrantQuery) { q.ApiKey = "k" }), invalid,
+			"grants[0].api_key: must be applications/{application}/apiKeys/{api_key}"},
 		{"a grant without an end", none, query(func(q *backplanev1.GrantQuery) { q.ExpireTime = nil }), invalid, "grants[0].expire_time: is required"},
 		{"a grant with an impossible end", none, query(func(q *backplanev1.GrantQuery) {
 			q.ExpireTime = &timestamppb.Timestamp{Seconds: math.MaxInt64}

@@ -29,6 +29,9 @@ func TestCreateAgain(t *testing.T) {
 		secret.RequestId = "2" + uuid[1:]
 		sub := subscription(old.GetName(), v1, gold)
 		sub.RequestId = "3" + uuid[1:]
+		apiKey := &subscriptionv1.CreateAPIKeyRequest{
+			RequestId: "5" + uuid[1:], Parent: old.GetName(), ApiKey: &subscriptionv1.APIKey{DisplayName: "web", Stage: catalogv1.Stage_STAGE_PRODUCTION},
+		}
 		value := ""
 		create := map[string]func(opts ...grpc.CallOption) (proto.Message, error){
 			"CreateApplication": func(opts ...grpc.CallOption) (proto.Message, error) {
@@ -43,6 +46,13 @@ func TestCreateAgain(t *testing.T) {
 					value, s.Secret = s.GetSecret(), ""
 				}
 				return s, err
+			},
+			"CreateAPIKey": func(opts ...grpc.CallOption) (proto.Message, error) {
+				k, err := w.keys.CreateAPIKey(w.ann, apiKey, opts...)
+				if err == nil {
+					value, k.Key = k.GetKey(), ""
+				}
+				return k, err
 			},
 			"CreateSubscription": func(opts ...grpc.CallOption) (proto.Message, error) {
 				return w.subs.CreateSubscription(w.ann, sub, opts...)
@@ -64,7 +74,7 @@ func TestCreateAgain(t *testing.T) {
 			if number(t, first) != number(t, second) || w.head() != head {
 				t.Errorf("%s again names the change %d of %d, want %d of %d", call, number(t, second), w.head(), number(t, first), head)
 			}
-			if call == "CreateOAuthClientSecret" && value != "" {
+			if (call == "CreateOAuthClientSecret" || call == "CreateAPIKey") && value != "" {
 				t.Errorf("%s again has the value %q, want none", call, value)
 			}
 		}
@@ -73,7 +83,7 @@ func TestCreateAgain(t *testing.T) {
 			t.Errorf("secrets = %v, %v, want two", list, err)
 		}
 		app.Application.DisplayName, sub.Subscription.Plan, secret.Parent = "Other", silver, secret.GetParent()+"x"
-		oauthClient.OauthClient.Stage = catalogv1.Stage_STAGE_SANDBOX
+		oauthClient.OauthClient.Stage, apiKey.ApiKey.DisplayName = catalogv1.Stage_STAGE_SANDBOX, "other"
 		for call, send := range create {
 			_, err := send()
 			refused(t, call+" of something else", err, codes.InvalidArgument,

@@ -67,6 +67,7 @@ type clients struct {
 	signIns  identityv1.SignInServiceClient
 	security identityv1.SecurityEventServiceClient
 	apps     subscriptionv1.ApplicationServiceClient
+	keys     subscriptionv1.APIKeyServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	changes  changev1.ChangeServiceClient
 	issue    subscriptionv1.TokenServiceClient
@@ -84,6 +85,7 @@ func newClients(conn *grpc.ClientConn) clients {
 		users: identityv1.NewUserServiceClient(conn), signIns: identityv1.NewSignInServiceClient(conn),
 		security: identityv1.NewSecurityEventServiceClient(conn),
 		apps:     subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
+		keys:    subscriptionv1.NewAPIKeyServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), issue: subscriptionv1.NewTokenServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
@@ -377,7 +379,7 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, table := range []string{
-		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret",
+		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret", "api_key", "api_key_value",
 		"device", "version", "plan", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage_series", "usage_minute", "usage_hour", "usage_day", "usage_20_days", "usage_limit_day", "usage_refused_day", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")

@@ -13,13 +13,16 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
-// Grant is what a token is valid for, according to its rows.
+// Grant is what a credential is valid for, according to its rows.
 type Grant struct {
-	// User, Application, OAuthClient and Subscription are ids. Subscription is empty where
-	// the version needs none and there is none, OAuthClient of a try-out token, whose
-	// Application is TryOut.
-	User, Application, OAuthClient, Subscription string
-	Stage                                        Stage
+	// User, Application, OAuthClient, APIKey and Subscription are ids. Subscription is empty
+	// where the version needs none and there is none. OAuthClient is that of a token, APIKey
+	// that of a value of an API key; a try-out token has neither, and TryOut as its
+	// Application.
+	User, Application, OAuthClient, APIKey, Subscription string
+	Stage                                                Stage
+	// Addresses and Referers are where an API key is good from; none means everywhere.
+	Addresses, Referers []string
 	// Plan is the resource name of the subscription's plan; without a subscription it is
 	// SubscriptionlessPlan.
 	Plan string
@@ -118,36 +121,64 @@ func readTryOut(ctx context.Context, tx *sqldb.Tx, signIn resourcename.SignIn, v
 // sign-in within which a user got it, "" for none, and where, with parameters from $4 on,
 // finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
 func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, signIn, version, where string, client ...any) (st TokenState, err error) {
-	var subscriptionless bool
+	rights := rightsOf(&st)
 	err = tx.QueryRowContext(ctx, `
-		SELECT c.id, c.stage, a.id, a.owner, a.plan, u.state <> 1,
-			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
-			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $1),
-			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner)
-		FROM oauth_client c
-		JOIN application a ON a.id = c.application
-		JOIN users u ON u.id = a.owner
-		LEFT JOIN version v ON v.name = $2
-		LEFT JOIN subscription s ON s.application = a.id AND s.version = $2
-		`+where, append([]any{tokenID, version, signIn}, client...)...).
-		Scan(&st.OAuthClient, &st.Stage, &st.Application, &st.User, &st.ApplicationPlan, &st.Suspended,
-			&st.Subscription, &st.Plan, &st.Blocked, &subscriptionless, &st.Revoked, &st.Over)
+		SELECT c.id, c.stage,
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $2),
+			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner), `+rightsColumns+`
+		FROM oauth_client c `+rightsJoins+where, append([]any{version, tokenID, signIn}, client...)...).
+		Scan(append([]any{&st.OAuthClient, &st.Stage, &st.Revoked, &st.Over}, rights.dests()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return TokenState{}, nil
 	}
 	if err != nil {
 		return TokenState{}, err
 	}
-	st.Known, st.Subscribed = true, st.Subscription != ""
-	if !st.Subscribed && subscriptionless {
-		st.Subscribed, st.Plan = true, SubscriptionlessPlan
-	}
+	rights.settle()
 	return st, nil
+}
+
+// Columns and joins that find out what the application of a credential, called c, may at
+// the version $1.
+const (
+	rightsColumns = `a.id, a.owner, a.plan, u.state <> 1,
+			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE)`
+	rightsJoins = `
+		JOIN application a ON a.id = c.application
+		JOIN users u ON u.id = a.owner
+		LEFT JOIN version v ON v.name = $1
+		LEFT JOIN subscription s ON s.application = a.id AND s.version = $1
+		`
+)
+
+// rights reads rightsColumns into a state.
+type rights struct {
+	st               *TokenState
+	subscriptionless bool
+}
+
+func rightsOf(st *TokenState) *rights { return &rights{st: st} }
+
+// dests are where the columns are scanned to.
+func (r *rights) dests() []any {
+	st := r.st
+	return []any{&st.Application, &st.User, &st.ApplicationPlan, &st.Suspended, &st.Subscription, &st.Plan, &st.Blocked, &r.subscriptionless}
+}
+
+// settle sets what follows from the columns.
+func (r *rights) settle() {
+	r.st.Known, r.st.Subscribed = true, r.st.Subscription != ""
+	if !r.st.Subscribed && r.subscriptionless {
+		r.st.Subscribed, r.st.Plan = true, SubscriptionlessPlan
+	}
 }
 
 // GrantQuery names a grant that a gateway holds.
 type GrantQuery struct {
 	TokenID string
+	// APIKey is zero for a token. TokenID is then the id of the key's value, and only the
+	// version is set besides, and whether there was a subscription.
+	APIKey resourcename.APIKey
 	// OAuthClient is zero for a try-out token, which has Stage.
 	OAuthClient resourcename.OAuthClient
 	Stage       Stage
@@ -163,6 +194,9 @@ type GrantQuery struct {
 // GrantState is the present state of a grant: the grant, or why it ended.
 type GrantState struct {
 	Grant
+	// ExpiresAt is when the value of an API key expires; the zero time means never. That
+	// of a token never changes.
+	ExpiresAt time.Time
 	// Ended is why it ended; unspecified while it is valid.
 	Ended backplanev1.GrantEvent_Cause
 }
@@ -191,6 +225,9 @@ func (s *Store) Grants(ctx context.Context, queries []GrantQuery) (states []Gran
 }
 
 func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantState, error) {
+	if q.APIKey != (resourcename.APIKey{}) {
+		return s.keyGrant(ctx, tx, q)
+	}
 	if !s.now().Before(q.ExpiresAt) {
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, nil
 	}
@@ -207,10 +244,18 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 			backplanev1.GrantEvent_CAUSE_OAUTH_CLIENT_DELETED, backplanev1.GrantEvent_CAUSE_APPLICATION_DELETED)
 	case st.Revoked:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, nil
+	case st.Over && !st.Suspended:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED}, nil
+	}
+	return rightsEnded(ctx, tx, q, st)
+}
+
+// rightsEnded returns the grant, or what ended it of what the application may at the
+// version.
+func rightsEnded(ctx context.Context, tx *sqldb.Tx, q GrantQuery, st TokenState) (GrantState, error) {
+	switch {
 	case st.Suspended:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_USER_SUSPENDED}, nil
-	case st.Over:
-		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED}, nil
 	case st.Blocked:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SUBSCRIPTION_BLOCKED}, nil
 	case !st.Subscribed:

@@ -29,6 +29,9 @@ const (
 	// slack is how long revocations, secrets and sign-ins are kept after they
 	// expire, because clocks differ.
 	slack = time.Hour
+	// expiredKeys is how long API keys are listed after they expire, so that who wonders
+	// why a program is refused finds its key.
+	expiredKeys = 30 * 24 * time.Hour
 	// batches is how long a gateway's start is remembered after its last report. A
 	// batch that is sent again after that counts twice.
 	batches = 90 * 24 * time.Hour
@@ -84,6 +87,12 @@ func (s *Store) Purge(ctx context.Context) error {
 		{"secrets", now.Add(-slack), `
 			DELETE FROM oauth_client_secret WHERE id IN (
 				SELECT id FROM oauth_client_secret WHERE expires_at > 0 AND expires_at < $1 LIMIT $2)`},
+		{"API keys", now.Add(-expiredKeys), `
+			DELETE FROM api_key WHERE id IN (
+				SELECT id FROM api_key WHERE expires_at > 0 AND expires_at < $1 LIMIT $2)`},
+		{"replaced values of API keys", now.Add(-slack), `
+			DELETE FROM api_key_value WHERE id IN (
+				SELECT id FROM api_key_value WHERE expires_at > 0 AND expires_at < $1 LIMIT $2)`},
 		{"sign-ins", now.Add(-slack), `
 			DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE expires_at < $1 LIMIT $2)`},
 		{"ended access", now, `

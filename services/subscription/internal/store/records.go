@@ -24,9 +24,9 @@ import (
 type SessionRecord struct {
 	// Ref is the record's id, which the close reason has, or the answer to the handshake.
 	Ref string
-	// Session, Version and Grant are resource names; Grant is empty if no
-	// credential was required.
-	Session, Version, Grant string
+	// Session, Version, Grant and APIKey are resource names; Grant is empty if no
+	// credential was required, APIKey if it was another one.
+	Session, Version, Grant, APIKey string
 	// Application and Subscription are ids, or empty.
 	Application, Subscription string
 	ClientAddress             string
@@ -220,16 +220,16 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 			last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-			status, code, api, host, path, user_agent, plan, limits, deciding_limit)
+			status, code, api, host, path, user_agent, plan, limits, deciding_limit, api_key)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37, $38)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		owner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
 		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
 		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail,
-		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits, deciding)
+		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits, deciding, r.APIKey)
 	return err
 }
 
@@ -255,7 +255,7 @@ func selectRecord(v identity.Viewer, owner string) string {
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 		last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-		status, code, api, host, path, user_agent, plan, limits, deciding_limit, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
+		status, code, api, host, path, user_agent, plan, limits, deciding_limit, api_key, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
 	FROM session_record r `
 }
 
@@ -269,7 +269,7 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
 		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut,
-		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &deciding, &ofApplication, &ofVersion)
+		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &deciding, &r.APIKey, &ofApplication, &ofVersion)
 	if err == nil && limits != "" {
 		err = json.Unmarshal([]byte(limits), &r.Limits)
 	}

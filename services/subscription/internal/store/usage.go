@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -146,6 +147,9 @@ type Usage struct {
 	// Limits are in the order of their names, Refused in that of the statuses.
 	Limits  []LimitUsage
 	Refused []RefusedHandshakes
+	// APIKeys are those with which sessions began or relayed something; only reports have
+	// them.
+	APIKeys []resourcename.APIKey
 	// Labels are read, not written.
 	Labels Labels
 
@@ -189,7 +193,7 @@ func (s *Store) AddUsage(ctx context.Context, b Batch, reports []Usage) (result 
 				return err
 			}
 		}
-		return nil
+		return noteKeyUse(ctx, tx, reports)
 	})
 	if err != nil {
 		return BatchResult{}, fmt.Errorf("add usage: %w", err)

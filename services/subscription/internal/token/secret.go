@@ -35,6 +35,10 @@ func Hash(kind madesecret.Kind, s string) ([]byte, bool) {
 	return digest(s), true
 }
 
+// HashKey returns the hash of a value of an API key, of which package apikey has the
+// formats. It has at least 128 random bits, so its hash tells nothing of it.
+func HashKey(value string) []byte { return digest(value) }
+
 // Same reports whether two hashes are of the same secret. It takes constant time.
 func Same(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 

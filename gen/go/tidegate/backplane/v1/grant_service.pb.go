@@ -34,6 +34,8 @@ const (
 	CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED CredentialScheme = 0
 	// An access token (RFC 6750).
 	CredentialScheme_CREDENTIAL_SCHEME_OAUTH2 CredentialScheme = 1
+	// An API key of an application.
+	CredentialScheme_CREDENTIAL_SCHEME_API_KEY CredentialScheme = 2
 )
 
 // Enum value maps for CredentialScheme.
@@ -41,10 +43,12 @@ var (
 	CredentialScheme_name = map[int32]string{
 		0: "CREDENTIAL_SCHEME_UNSPECIFIED",
 		1: "CREDENTIAL_SCHEME_OAUTH2",
+		2: "CREDENTIAL_SCHEME_API_KEY",
 	}
 	CredentialScheme_value = map[string]int32{
 		"CREDENTIAL_SCHEME_UNSPECIFIED": 0,
 		"CREDENTIAL_SCHEME_OAUTH2":      1,
+		"CREDENTIAL_SCHEME_API_KEY":     2,
 	}
 )
 
@@ -87,7 +91,7 @@ const (
 	Denial_REASON_INVALID Denial_Reason = 1
 	// It has expired.
 	Denial_REASON_EXPIRED Denial_Reason = 2
-	// It was revoked, its OAuth client was deleted, its sign-in has ended, or it is a
+	// It was revoked or replaced, its OAuth client or API key was deleted, its sign-in has ended, or it is a
 	// try-out token whose user does not own the version any more.
 	Denial_REASON_REVOKED Denial_Reason = 3
 	// Its application has no subscription to the version.
@@ -182,6 +186,11 @@ const (
 	// The user of a try-out token does not own the version any more, and is no
 	// administrator: live sessions end with 4006. Used in GrantState only.
 	GrantEvent_CAUSE_NOT_OWNER GrantEvent_Cause = 12
+	// The API key was deleted: live sessions end with 4001.
+	GrantEvent_CAUSE_API_KEY_DELETED GrantEvent_Cause = 13
+	// The value of the API key was replaced, and is not good any more: live sessions end
+	// with 4001.
+	GrantEvent_CAUSE_API_KEY_REPLACED GrantEvent_Cause = 14
 )
 
 // Enum value maps for GrantEvent_Cause.
@@ -200,6 +209,8 @@ var (
 		10: "CAUSE_SUBSCRIPTION_REQUIRED",
 		11: "CAUSE_SIGN_IN_ENDED",
 		12: "CAUSE_NOT_OWNER",
+		13: "CAUSE_API_KEY_DELETED",
+		14: "CAUSE_API_KEY_REPLACED",
 	}
 	GrantEvent_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":           0,
@@ -215,6 +226,8 @@ var (
 		"CAUSE_SUBSCRIPTION_REQUIRED": 10,
 		"CAUSE_SIGN_IN_ENDED":         11,
 		"CAUSE_NOT_OWNER":             12,
+		"CAUSE_API_KEY_DELETED":       13,
+		"CAUSE_API_KEY_REPLACED":      14,
 	}
 )
 
@@ -418,14 +431,15 @@ func (*VerifyCredentialResponse_Denial) isVerifyCredentialResponse_Verdict() {}
 // Grant is what a credential is good for.
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// grants/{token id}.
+	// grants/{token id}; of an API key grants/{id of the value}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The application's owner, users/{user}; of a try-out token the user who got it.
 	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
 	// The application; of a try-out token applications/try-out.
 	Application string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
 	// The OAuth client that the token was issued to,
-	// applications/{application}/oauthClients/{oauth_client}; of a try-out token empty.
+	// applications/{application}/oauthClients/{oauth_client}; of a try-out token and of an API key
+	// empty.
 	OauthClient string `protobuf:"bytes,4,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The stage whose endpoint the credential leads to.
 	Stage v1.Stage `protobuf:"varint,5,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
@@ -438,14 +452,25 @@ type Grant struct {
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// Scopes of the token.
 	Scopes []string `protobuf:"bytes,9,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// When the credential expires.
+	// When the credential expires; not set for an API key that never does. Of an API key it
+	// may be earlier when the grant is read again.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The application's own plan, or empty.
 	ApplicationPlan string `protobuf:"bytes,12,opt,name=application_plan,json=applicationPlan,proto3" json:"application_plan,omitempty"`
 	// The sign-in that the credential does not outlive, users/{user}/signIns/{sign_in}, or
 	// empty.
 	SignIn string `protobuf:"bytes,13,opt,name=sign_in,json=signIn,proto3" json:"sign_in,omitempty"`
-	// Names that the grant depends on: its own, the OAuth client, the
+	// The API key, applications/{application}/apiKeys/{api_key}, or empty for another
+	// credential.
+	ApiKey string `protobuf:"bytes,14,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// The client addresses that the API key is good from, as in
+	// tidegate.subscription.v1.APIKey. Empty means all. Whoever holds the grant judges each
+	// handshake by them.
+	PermittedAddresses []string `protobuf:"bytes,15,rep,name=permitted_addresses,json=permittedAddresses,proto3" json:"permitted_addresses,omitempty"`
+	// The referers that the API key is good from, as in tidegate.subscription.v1.APIKey.
+	// Empty means all.
+	PermittedReferers []string `protobuf:"bytes,16,rep,name=permitted_referers,json=permittedReferers,proto3" json:"permitted_referers,omitempty"`
+	// Names that the grant depends on: its own, the OAuth client or the API key, the
 	// application, the subscription if there is one, the pair
 	// "applications/{a}@apis/{a}/versions/{v}", the user, the version, and the sign-in if
 	// there is one; of a try-out token its own, the user, the version and the sign-in. A
@@ -568,6 +593,27 @@ func (x *Grant) GetSignIn() string {
 		return x.SignIn
 	}
 	return ""
+}
+
+func (x *Grant) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *Grant) GetPermittedAddresses() []string {
+	if x != nil {
+		return x.PermittedAddresses
+	}
+	return nil
+}
+
+func (x *Grant) GetPermittedReferers() []string {
+	if x != nil {
+		return x.PermittedReferers
+	}
+	return nil
 }
 
 func (x *Grant) GetRestsOn() []string {
@@ -694,17 +740,18 @@ func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
 }
 
 // GrantQuery names one grant. Tokens are not stored, so the gateway sends back
-// the OAuth client, the sign-in and the expiry that it got with the grant.
+// the OAuth client, the sign-in and the expiry that it got with the grant. Of an API key
+// it sends the key.
 type GrantQuery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// grants/{token id}, 1 to 200 characters.
+	// The grant, grants/{grant}, 1 to 200 characters.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The OAuth client that the token was issued to; empty for a try-out token, which has
-	// a sign-in.
+	// a sign-in, and for an API key.
 	OauthClient string `protobuf:"bytes,2,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	// The version.
 	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	// When the credential expires.
+	// When the credential expires; required but for an API key, where it is not read.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Scopes of the token. At most 100.
 	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
@@ -714,7 +761,9 @@ type GrantQuery struct {
 	// The sign-in that the credential does not outlive, or empty.
 	SignIn string `protobuf:"bytes,7,opt,name=sign_in,json=signIn,proto3" json:"sign_in,omitempty"`
 	// The stage of a try-out token; that of any other is its OAuth client's.
-	Stage         v1.Stage `protobuf:"varint,8,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
+	Stage v1.Stage `protobuf:"varint,8,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
+	// The API key, or empty for another credential.
+	ApiKey        string `protobuf:"bytes,9,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -805,6 +854,13 @@ func (x *GrantQuery) GetStage() v1.Stage {
 	return v1.Stage(0)
 }
 
+func (x *GrantQuery) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
 // BatchGetGrantsResponse has a state for each name.
 type BatchGetGrantsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -812,8 +868,10 @@ type BatchGetGrantsResponse struct {
 	Grants []*GrantState `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
 	// Number of the newest change before anything was read.
 	AsOfChangeNumber uint64 `protobuf:"varint,2,opt,name=as_of_change_number,json=asOfChangeNumber,proto3" json:"as_of_change_number,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The service's clock when it read.
+	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchGetGrantsResponse) Reset() {
@@ -858,6 +916,13 @@ func (x *BatchGetGrantsResponse) GetAsOfChangeNumber() uint64 {
 		return x.AsOfChangeNumber
 	}
 	return 0
+}
+
+func (x *BatchGetGrantsResponse) GetServerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ServerTime
+	}
+	return nil
 }
 
 // GrantState is a grant that is still valid, or the reason why it ended.
@@ -1283,7 +1348,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\xac\x03\n" +
+	"\averdict\"\xa5\x04\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
@@ -1298,7 +1363,10 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12)\n" +
 	"\x10application_plan\x18\f \x01(\tR\x0fapplicationPlan\x12\x17\n" +
-	"\asign_in\x18\r \x01(\tR\x06signIn\x12\x19\n" +
+	"\asign_in\x18\r \x01(\tR\x06signIn\x12\x17\n" +
+	"\aapi_key\x18\x0e \x01(\tR\x06apiKey\x12/\n" +
+	"\x13permitted_addresses\x18\x0f \x03(\tR\x12permittedAddresses\x12-\n" +
+	"\x12permitted_referers\x18\x10 \x03(\tR\x11permittedReferers\x12\x19\n" +
 	"\brests_on\x18\v \x03(\tR\arestsOn\"\xc3\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
@@ -1313,22 +1381,25 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x10REASON_SUSPENDED\x10\x05\x12\x1f\n" +
 	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xfa\x02\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\x99\x03\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04name\x12/\n" +
 	"\foauth_client\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xb0\xea0\x01R\voauthClient\x12#\n" +
-	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12C\n" +
-	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"\aversion\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12 \n" +
 	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\x12,\n" +
 	"\fsubscription\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\fsubscription\x12%\n" +
 	"\asign_in\x18\a \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xf0\xea0\x01R\x06signIn\x12:\n" +
-	"\x05stage\x18\b \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\"\x82\x01\n" +
+	"\x05stage\x18\b \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\x12%\n" +
+	"\aapi_key\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\"\xbf\x01\n" +
 	"\x16BatchGetGrantsResponse\x129\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12-\n" +
-	"\x13as_of_change_number\x18\x02 \x01(\x04R\x10asOfChangeNumber\"\x8c\x01\n" +
+	"\x13as_of_change_number\x18\x02 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
+	"\vserver_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"serverTime\"\x8c\x01\n" +
 	"\n" +
 	"GrantState\x124\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.GrantH\x00R\x05grant\x12?\n" +
@@ -1346,11 +1417,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xc9\x03\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\x80\x04\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xe5\x02\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\x9c\x03\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
@@ -1365,10 +1436,13 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x1bCAUSE_SUBSCRIPTION_REQUIRED\x10\n" +
 	"\x12\x17\n" +
 	"\x13CAUSE_SIGN_IN_ENDED\x10\v\x12\x13\n" +
-	"\x0fCAUSE_NOT_OWNER\x10\f*S\n" +
+	"\x0fCAUSE_NOT_OWNER\x10\f\x12\x19\n" +
+	"\x15CAUSE_API_KEY_DELETED\x10\r\x12\x1a\n" +
+	"\x16CAUSE_API_KEY_REPLACED\x10\x0e*r\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
-	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x012\xdc\x02\n" +
+	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x01\x12\x1d\n" +
+	"\x19CREDENTIAL_SCHEME_API_KEY\x10\x022\xdc\x02\n" +
 	"\fGrantService\x12s\n" +
 	"\x10VerifyCredential\x12..tidegate.backplane.v1.VerifyCredentialRequest\x1a/.tidegate.backplane.v1.VerifyCredentialResponse\x12m\n" +
 	"\x0eBatchGetGrants\x12,.tidegate.backplane.v1.BatchGetGrantsRequest\x1a-.tidegate.backplane.v1.BatchGetGrantsResponse\x12h\n" +
@@ -1426,28 +1500,29 @@ var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
 	15, // 8: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
 	16, // 9: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
 	10, // 10: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
-	5,  // 11: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
-	2,  // 12: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	17, // 13: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	18, // 14: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	19, // 15: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	20, // 16: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	13, // 17: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
-	21, // 18: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	22, // 19: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
-	14, // 20: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
-	2,  // 21: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	3,  // 22: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
-	7,  // 23: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
-	11, // 24: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
-	4,  // 25: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
-	9,  // 26: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
-	12, // 27: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 11: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
+	5,  // 12: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
+	2,  // 13: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	17, // 14: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	18, // 15: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	19, // 16: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	20, // 17: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	13, // 18: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
+	21, // 19: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	22, // 20: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
+	14, // 21: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
+	2,  // 22: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	3,  // 23: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
+	7,  // 24: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
+	11, // 25: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
+	4,  // 26: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
+	9,  // 27: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
+	12, // 28: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
+	26, // [26:29] is the sub-list for method output_type
+	23, // [23:26] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_grant_service_proto_init() }

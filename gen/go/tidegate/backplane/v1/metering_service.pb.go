@@ -117,8 +117,11 @@ type UsageReport struct {
 	Limits []*v1.LimitUsage `protobuf:"bytes,9,rep,name=limits,proto3" json:"limits,omitempty"`
 	// Refused handshakes, at most 100 statuses.
 	RefusedHandshakes []*v1.RefusedHandshakes `protobuf:"bytes,10,rep,name=refused_handshakes,json=refusedHandshakes,proto3" json:"refused_handshakes,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The application's API keys with which sessions began or relayed something in the
+	// minute, at most 100.
+	ApiKeys       []string `protobuf:"bytes,11,rep,name=api_keys,json=apiKeys,proto3" json:"api_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UsageReport) Reset() {
@@ -217,6 +220,13 @@ func (x *UsageReport) GetLimits() []*v1.LimitUsage {
 func (x *UsageReport) GetRefusedHandshakes() []*v1.RefusedHandshakes {
 	if x != nil {
 		return x.RefusedHandshakes
+	}
+	return nil
+}
+
+func (x *UsageReport) GetApiKeys() []string {
+	if x != nil {
+		return x.ApiKeys
 	}
 	return nil
 }
@@ -633,7 +643,7 @@ const file_tidegate_backplane_v1_metering_service_proto_rawDesc = "" +
 	"\x05Batch\x12#\n" +
 	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\agateway\x12\"\n" +
 	"\aboot_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06bootId\x12-\n" +
-	"\bsequence\x18\x03 \x01(\x04B\x11\xbaH\x0e2\f\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f(\x01R\bsequence\"\xb3\x04\n" +
+	"\bsequence\x18\x03 \x01(\x04B\x11\xbaH\x0e2\f\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f(\x01R\bsequence\"\xe0\x04\n" +
 	"\vUsageReport\x12A\n" +
 	"\x06minute\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\r\xbaH\n" +
 	"\xc8\x01\x01\xb2\x01\x042\x02\b\x01R\x06minute\x12#\n" +
@@ -646,7 +656,9 @@ const file_tidegate_backplane_v1_metering_service_proto_rawDesc = "" +
 	"\boutbound\x18\b \x01(\v2\x1a.tidegate.usage.v1.TrafficR\boutbound\x12?\n" +
 	"\x06limits\x18\t \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10dR\x06limits\x12]\n" +
 	"\x12refused_handshakes\x18\n" +
-	" \x03(\v2$.tidegate.usage.v1.RefusedHandshakesB\b\xbaH\x05\x92\x01\x02\x10dR\x11refusedHandshakes\"\x97\x01\n" +
+	" \x03(\v2$.tidegate.usage.v1.RefusedHandshakesB\b\xbaH\x05\x92\x01\x02\x10dR\x11refusedHandshakes\x12+\n" +
+	"\bapi_keys\x18\v \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10d\"\x06r\x04\xa0\xeb0\x01R\aapiKeys\"\x97\x01\n" +
 	"\x12ReportUsageRequest\x12:\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.BatchB\x06\xbaH\x03\xc8\x01\x01R\x05batch\x12E\n" +
 	"\x05usage\x18\x02 \x03(\v2\".tidegate.backplane.v1.UsageReportB\v\xbaH\b\x92\x01\x05\b\x01\x10\x88'R\x05usage\"3\n" +

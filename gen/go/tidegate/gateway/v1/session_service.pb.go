@@ -169,8 +169,11 @@ type Session struct {
 	Limits []*v1.LimitUsage `protobuf:"bytes,15,rep,name=limits,proto3" json:"limits,omitempty"`
 	// Since when the session is paused; not set while it is not.
 	PausedSinceTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=paused_since_time,json=pausedSinceTime,proto3" json:"paused_since_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The API key with which the session began, applications/{application}/apiKeys/{api_key};
+	// empty for another credential.
+	ApiKey        string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -313,6 +316,13 @@ func (x *Session) GetPausedSinceTime() *timestamppb.Timestamp {
 		return x.PausedSinceTime
 	}
 	return nil
+}
+
+func (x *Session) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
 }
 
 // ListGatewaysRequest asks for a page of gateways.
@@ -504,8 +514,8 @@ type ListSessionsRequest struct {
 	// and the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription, user and plan, which the session has at any place. At most
-	// 1024 characters.
+	// application, subscription, user, api_key and plan, which the session has at any place.
+	// At most 1024 characters.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Whether to leave out gateways that cannot be reached, and name them in
 	// unreachable (AIP-217). Only for gateways/-.
@@ -658,7 +668,8 @@ type CountSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// gateways/{gateway}, or gateways/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// What sessions are counted by: "version", "application", "subscription" or "gateway".
+	// What sessions are counted by: "version", "application", "subscription", "api_key" or
+	// "gateway".
 	// Those that have none are left out.
 	GroupBy string `protobuf:"bytes,2,opt,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
 	// Only these, by their names, at most 1000; empty for all. Each that is named has a
@@ -963,7 +974,7 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime:<\xeaA9\n" +
-	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xf7\x05\n" +
+	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\x90\x06\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -983,7 +994,8 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x10application_plan\x18\r \x01(\tR\x0fapplicationPlan\x12!\n" +
 	"\ftraffic_plan\x18\x0e \x01(\tR\vtrafficPlan\x125\n" +
 	"\x06limits\x18\x0f \x03(\v2\x1d.tidegate.usage.v1.LimitUsageR\x06limits\x12F\n" +
-	"\x11paused_since_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpausedSinceTime:O\xeaAL\n" +
+	"\x11paused_since_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpausedSinceTime\x12\x17\n" +
+	"\aapi_key\x18( \x01(\tR\x06apiKey:O\xeaAL\n" +
 	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x87\x01\n" +
 	"\x13ListGatewaysRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +

@@ -162,6 +162,14 @@ var file_tidegate_rules_v1_rules_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,100025,opt,name=deny_rule_name",
 		Filename:      "tidegate/rules/v1/rules.proto",
 	},
+	{
+		ExtendedType:  (*validate.StringRules)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         100020,
+		Name:          "tidegate.rules.v1.api_key_name",
+		Tag:           "varint,100020,opt,name=api_key_name",
+		Filename:      "tidegate/rules/v1/rules.proto",
+	},
 }
 
 // Extension fields to validate.StringRules.
@@ -235,6 +243,10 @@ var (
 	//
 	// optional bool deny_rule_name = 100025;
 	E_DenyRuleName = &file_tidegate_rules_v1_rules_proto_extTypes[16]
+	// The name of an API key, applications/{application}/apiKeys/{api_key}.
+	//
+	// optional bool api_key_name = 100020;
+	E_ApiKeyName = &file_tidegate_rules_v1_rules_proto_extTypes[17]
 )
 
 var File_tidegate_rules_v1_rules_proto protoreflect.FileDescriptor
@@ -294,7 +306,11 @@ const file_tidegate_rules_v1_rules_proto_rawDesc = "" +
 	"\x15string.quota_use_name\x12\x1dmust be quotaUses/{quota_use}\x1a4!rule || this.matches('^quotaUses/[a-z0-9-]{1,64}$')R\fquotaUseName:\xb4\x01\n" +
 	"\x0edeny_rule_name\x12\x19.buf.validate.StringRules\x18\xb9\x8d\x06 \x01(\bBq\xc2Hn\n" +
 	"l\n" +
-	"\x15string.deny_rule_name\x12\x1dmust be denyRules/{deny_rule}\x1a4!rule || this.matches('^denyRules/[a-z0-9-]{1,64}$')R\fdenyRuleNameB\xca\x01\n" +
+	"\x15string.deny_rule_name\x12\x1dmust be denyRules/{deny_rule}\x1a4!rule || this.matches('^denyRules/[a-z0-9-]{1,64}$')R\fdenyRuleName:\xe3\x01\n" +
+	"\fapi_key_name\x12\x19.buf.validate.StringRules\x18\xb4\x8d\x06 \x01(\bB\xa3\x01\xc2H\x9f\x01\n" +
+	"\x9c\x01\n" +
+	"\x13string.api_key_name\x124must be applications/{application}/apiKeys/{api_key}\x1aO!rule || this.matches('^applications/[a-z0-9-]{1,64}/apiKeys/[a-z0-9-]{1,64}$')R\n" +
+	"apiKeyNameB\xca\x01\n" +
 	"\x15com.tidegate.rules.v1B\n" +
 	"RulesProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1;rulesv1\xa2\x02\x03TRX\xaa\x02\x11Tidegate.Rules.V1\xca\x02\x11Tidegate\\Rules\\V1\xe2\x02\x1dTidegate\\Rules\\V1\\GPBMetadata\xea\x02\x13Tidegate::Rules::V1"
 
@@ -319,10 +335,11 @@ var file_tidegate_rules_v1_rules_proto_depIdxs = []int32{
 	0,  // 14: tidegate.rules.v1.signing_key_name:extendee -> buf.validate.StringRules
 	0,  // 15: tidegate.rules.v1.quota_use_name:extendee -> buf.validate.StringRules
 	0,  // 16: tidegate.rules.v1.deny_rule_name:extendee -> buf.validate.StringRules
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	0,  // [0:17] is the sub-list for extension extendee
+	0,  // 17: tidegate.rules.v1.api_key_name:extendee -> buf.validate.StringRules
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	0,  // [0:18] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
 }
 
@@ -338,7 +355,7 @@ func file_tidegate_rules_v1_rules_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_rules_v1_rules_proto_rawDesc), len(file_tidegate_rules_v1_rules_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   0,
-			NumExtensions: 17,
+			NumExtensions: 18,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_rules_v1_rules_proto_goTypes,

@@ -311,6 +311,9 @@ type SessionRecord struct {
 	// The limit that ended the session or refused the handshake; not set where none did, and
 	// for those to whom limits does not show it. detail has neither its plan nor its name.
 	DecidingLimit *DecidingLimit `protobuf:"bytes,36,opt,name=deciding_limit,json=decidingLimit,proto3" json:"deciding_limit,omitempty"`
+	// The API key, applications/{application}/apiKeys/{api_key}, with which the session
+	// began; empty for another credential.
+	ApiKey        string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,6 +600,13 @@ func (x *SessionRecord) GetDecidingLimit() *DecidingLimit {
 	return nil
 }
 
+func (x *SessionRecord) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
 // DecidingLimit is the limit of a plan that ended a session or refused a handshake.
 type DecidingLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -676,7 +686,7 @@ var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xf6\x0f\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x9d\x10\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -721,7 +731,8 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\busername\x18! \x01(\tB\x03\xe0A\x03R\busername\x12 \n" +
 	"\x04plan\x18\" \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\x04plan\x12?\n" +
 	"\x06limits\x18# \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10@R\x06limits\x12G\n" +
-	"\x0edeciding_limit\x18$ \x01(\v2 .tidegate.usage.v1.DecidingLimitR\rdecidingLimit\"j\n" +
+	"\x0edeciding_limit\x18$ \x01(\v2 .tidegate.usage.v1.DecidingLimitR\rdecidingLimit\x12%\n" +
+	"\aapi_key\x18( \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +

@@ -22,6 +22,7 @@ type Services struct {
 	Users         identityv1.UserServiceClient
 	Security      identityv1.SecurityEventServiceClient
 	Applications  subscriptionv1.ApplicationServiceClient
+	APIKeys       subscriptionv1.APIKeyServiceClient
 	Subscriptions subscriptionv1.SubscriptionServiceClient
 	Tokens        subscriptionv1.TokenServiceClient
 	OAuth2        oauth2v1.OAuth2ServiceClient
@@ -43,6 +44,7 @@ func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Service
 		Users:         identityv1.NewUserServiceClient(subscription),
 		Security:      identityv1.NewSecurityEventServiceClient(subscription),
 		Applications:  subscriptionv1.NewApplicationServiceClient(subscription),
+		APIKeys:       subscriptionv1.NewAPIKeyServiceClient(subscription),
 		Subscriptions: subscriptionv1.NewSubscriptionServiceClient(subscription),
 		Tokens:        subscriptionv1.NewTokenServiceClient(subscription),
 		OAuth2:        oauth2v1.NewOAuth2ServiceClient(subscription),

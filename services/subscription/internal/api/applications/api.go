@@ -1,5 +1,5 @@
 // Package applications serves tidegate.subscription.v1: applications, their OAuth
-// clients with secrets, subscriptions, and the tokens that users get for gateways.
+// clients with secrets, their API keys, subscriptions, and the tokens that users get for gateways.
 package applications
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/catalogwatch"
@@ -18,10 +19,11 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves ApplicationService, SubscriptionService and TokenService, and PlanDirectoryService of
+// API serves ApplicationService, APIKeyService, SubscriptionService and TokenService, and PlanDirectoryService of
 // tidegate.backplane.v1.
 type API struct {
 	subscriptionv1.UnsafeApplicationServiceServer
+	subscriptionv1.UnsafeAPIKeyServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
 	subscriptionv1.UnsafeTokenServiceServer
 	backplanev1.UnsafePlanDirectoryServiceServer
@@ -29,25 +31,28 @@ type API struct {
 	store    *store.Store
 	catalog  *catalogwatch.Watch
 	issuer   *token.Issuer
+	keys     apikey.Formats
 	now      func() time.Time
 	security *securitylog.Log
 }
 
 var (
 	_ subscriptionv1.ApplicationServiceServer  = (*API)(nil)
+	_ subscriptionv1.APIKeyServiceServer       = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
 	_ subscriptionv1.TokenServiceServer        = (*API)(nil)
 	_ backplanev1.PlanDirectoryServiceServer   = (*API)(nil)
 )
 
-// New returns the API.
-func New(st *store.Store, catalog *catalogwatch.Watch, issuer *token.Issuer, now func() time.Time, security *securitylog.Log) *API {
-	return &API{store: st, catalog: catalog, issuer: issuer, now: now, security: security}
+// New returns the API. API keys are made in the first of the formats keys.
+func New(st *store.Store, catalog *catalogwatch.Watch, issuer *token.Issuer, keys apikey.Formats, now func() time.Time, security *securitylog.Log) *API {
+	return &API{store: st, catalog: catalog, issuer: issuer, keys: keys, now: now, security: security}
 }
 
 // Register adds the services to a server.
 func (a *API) Register(srv grpc.ServiceRegistrar) {
 	subscriptionv1.RegisterApplicationServiceServer(srv, a)
+	subscriptionv1.RegisterAPIKeyServiceServer(srv, a)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, a)
 	subscriptionv1.RegisterTokenServiceServer(srv, a)
 }
@@ -77,6 +82,12 @@ func Rules() identity.Rules {
 		subscriptionv1.ApplicationService_GetOAuthClientSecret_FullMethodName:    {},
 		subscriptionv1.ApplicationService_ListOAuthClientSecrets_FullMethodName:  {},
 		subscriptionv1.ApplicationService_DeleteOAuthClientSecret_FullMethodName: {},
+		subscriptionv1.APIKeyService_CreateAPIKey_FullMethodName:                 owner,
+		subscriptionv1.APIKeyService_GetAPIKey_FullMethodName:                    {},
+		subscriptionv1.APIKeyService_ListAPIKeys_FullMethodName:                  {},
+		subscriptionv1.APIKeyService_UpdateAPIKey_FullMethodName:                 owner,
+		subscriptionv1.APIKeyService_RotateAPIKey_FullMethodName:                 owner,
+		subscriptionv1.APIKeyService_DeleteAPIKey_FullMethodName:                 {},
 		subscriptionv1.SubscriptionService_CreateSubscription_FullMethodName:     owner,
 		subscriptionv1.SubscriptionService_GetSubscription_FullMethodName:        {},
 		subscriptionv1.SubscriptionService_BatchGetSubscriptions_FullMethodName:  {},

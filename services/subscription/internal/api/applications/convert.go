@@ -21,6 +21,8 @@ func Resource(row any) proto.Message {
 		return oauthClientProto(row)
 	case store.Secret:
 		return secretProto(row)
+	case store.APIKey:
+		return apiKeyProto(row)
 	case store.Subscription:
 		return subscriptionProto(row)
 	}

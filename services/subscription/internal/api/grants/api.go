@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -20,16 +21,18 @@ type API struct {
 
 	store  *store.Store
 	issuer *token.Issuer
+	keys   apikey.Formats
 	now    func() time.Time
 	watch  *change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
 }
 
 var _ backplanev1.GrantServiceServer = (*API)(nil)
 
-// New returns the API. Gateways watch the log changes.
-func New(st *store.Store, changes *change.Log, issuer *token.Issuer, now func() time.Time) *API {
+// New returns the API. Gateways watch the log changes; keys are the formats that API keys
+// have.
+func New(st *store.Store, changes *change.Log, issuer *token.Issuer, keys apikey.Formats, now func() time.Time) *API {
 	return &API{
-		store: st, issuer: issuer, now: now,
+		store: st, issuer: issuer, keys: keys, now: now,
 		watch: change.NewServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse](changes, nil),
 	}
 }

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -19,20 +20,31 @@ func oauthClientName(g store.Grant) string {
 	return resourcename.OAuthClient{Application: g.Application, OAuthClient: g.OAuthClient}.String()
 }
 
-// grantProto returns a grant; signIn is zero for none. It rests on the pair of application
+// apiKeyName returns the name of a grant's API key, "" where it has none.
+func apiKeyName(g store.Grant) string {
+	if g.APIKey == "" {
+		return ""
+	}
+	return resourcename.APIKey{Application: g.Application, APIKey: g.APIKey}.String()
+}
+
+// grantProto returns a grant of a token, or of a value of an API key, with this id; signIn is zero for none, expires for never. It rests on the pair of application
 // and version also where there is a subscription: an application that subscribes to a
 // version where it needs none keeps its grants, which are read again because of the pair,
 // and a gateway ends what no longer rests on all that it rested on.
-func grantProto(g store.Grant, tokenID string, signIn resourcename.SignIn, version string, scopes []string, expires time.Time) *backplanev1.Grant {
+func grantProto(g store.Grant, id string, signIn resourcename.SignIn, version string, scopes []string, expires time.Time) *backplanev1.Grant {
 	out := &backplanev1.Grant{
-		Name: store.GrantName(tokenID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
+		Name: store.GrantName(id), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
 		OauthClient: oauthClientName(g), Stage: catalogv1.Stage(g.Stage),
 		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version,
-		Scopes: scopes, ExpireTime: timestamppb.New(expires),
+		Scopes: scopes, ApiKey: apiKeyName(g), PermittedAddresses: g.Addresses, PermittedReferers: g.Referers,
+	}
+	if !expires.IsZero() {
+		out.ExpireTime = timestamppb.New(expires)
 	}
 	out.RestsOn = []string{out.GetName(), out.GetUser(), version}
-	if g.OAuthClient != "" {
-		out.RestsOn = []string{out.GetName(), out.GetOauthClient(), out.GetApplication(), out.GetUser(), version, store.PairName(g.Application, version)}
+	if issuedTo := cmp.Or(out.GetOauthClient(), out.GetApiKey()); issuedTo != "" {
+		out.RestsOn = []string{out.GetName(), issuedTo, out.GetApplication(), out.GetUser(), version, store.PairName(g.Application, version)}
 	}
 	if g.Subscription != "" {
 		out.Subscription = store.SubscriptionName(g.Subscription)

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,13 @@ import (
 // it rests on: until an event touches one of these names, the same credential gets
 // the same verdict.
 func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
+	if req.GetScheme() == backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY {
+		return a.verifyKey(ctx, req)
+	}
+	return a.verifyToken(ctx, req)
+}
+
+func (a *API) verifyToken(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
 	t, err := a.issuer.ReadApplication(ctx, req.GetCredential())
 	expired := errors.Is(err, token.ErrExpired)
 	switch {
@@ -31,41 +39,57 @@ func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCrede
 	if err != nil {
 		return nil, err
 	}
-	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: st.AsOf, ServerTime: timestamppb.New(a.now())}
-	deny := func(reason backplanev1.Denial_Reason, restsOn ...string) {
-		d := &backplanev1.Denial{Reason: reason, RestsOn: restsOn}
-		if st.Known {
-			d.Application = store.ApplicationName(st.Application)
-		}
-		resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: d}
-	}
+	v := a.verdict(st)
 	switch {
 	case expired:
-		deny(backplanev1.Denial_REASON_EXPIRED) // no change can end it
-	case !st.Known, st.Revoked, st.Over:
+		return v.deny(backplanev1.Denial_REASON_EXPIRED), nil // no change can end it
+	case !st.Known, st.Revoked, st.Over && !st.Suspended:
 		// Deleted OAuth clients, revoked tokens and sign-ins that have ended never come back.
-		deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID))
-	case st.Suspended:
-		deny(backplanev1.Denial_REASON_SUSPENDED,
-			store.GrantName(t.ID), oauthClientName(st.Grant), store.ApplicationName(st.Application), store.UserName(st.User))
-	case st.Elsewhere:
-		deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID))
-	case st.NotOwner:
-		deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID), store.UserName(st.User), t.SignIn.String(), req.GetVersion())
-	case st.Blocked:
-		deny(backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED,
-			store.SubscriptionName(st.Subscription), store.GrantName(t.ID), oauthClientName(st.Grant),
-			store.ApplicationName(st.Application), store.UserName(st.User), req.GetVersion())
-	case !st.Subscribed:
-		deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
-			store.PairName(st.Application, req.GetVersion()), store.GrantName(t.ID), oauthClientName(st.Grant),
-			store.ApplicationName(st.Application), store.UserName(st.User), req.GetVersion())
-	default:
-		resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{
-			Grant: grantProto(st.Grant, t.ID, t.SignIn, req.GetVersion(), t.Scopes, t.ExpiresAt),
-		}
+		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID)), nil
+	case st.Elsewhere && !st.Suspended:
+		return v.deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID)), nil
+	case st.NotOwner && !st.Suspended:
+		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID), store.UserName(st.User), t.SignIn.String(), req.GetVersion()), nil
 	}
-	return resp, nil
+	return v.ofRights(grantProto(st.Grant, t.ID, t.SignIn, req.GetVersion(), t.Scopes, t.ExpiresAt)), nil
+}
+
+// verdict makes the answer to a credential of which something is known.
+type verdict struct {
+	st   store.TokenState
+	resp *backplanev1.VerifyCredentialResponse
+}
+
+func (a *API) verdict(st store.TokenState) verdict {
+	return verdict{st, &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: st.AsOf, ServerTime: timestamppb.New(a.now())}}
+}
+
+// deny refuses the credential.
+func (v verdict) deny(reason backplanev1.Denial_Reason, restsOn ...string) *backplanev1.VerifyCredentialResponse {
+	d := &backplanev1.Denial{Reason: reason, RestsOn: restsOn}
+	if v.st.Known {
+		d.Application = store.ApplicationName(v.st.Application)
+	}
+	v.resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: d}
+	return v.resp
+}
+
+// ofRights answers with the grant of a good credential, unless its application may not
+// use the version.
+func (v verdict) ofRights(g *backplanev1.Grant) *backplanev1.VerifyCredentialResponse {
+	issuedTo := cmp.Or(g.GetOauthClient(), g.GetApiKey())
+	switch {
+	case v.st.Suspended:
+		return v.deny(backplanev1.Denial_REASON_SUSPENDED, g.GetName(), issuedTo, g.GetApplication(), g.GetUser())
+	case v.st.Blocked:
+		return v.deny(backplanev1.Denial_REASON_SUBSCRIPTION_BLOCKED,
+			g.GetSubscription(), g.GetName(), issuedTo, g.GetApplication(), g.GetUser(), g.GetVersion())
+	case !v.st.Subscribed:
+		return v.deny(backplanev1.Denial_REASON_NO_SUBSCRIPTION,
+			store.PairName(v.st.Application, g.GetVersion()), g.GetName(), issuedTo, g.GetApplication(), g.GetUser(), g.GetVersion())
+	}
+	v.resp.Verdict = &backplanev1.VerifyCredentialResponse_Grant{Grant: g}
+	return v.resp
 }
 
 // state returns what is known of a token for a version.
@@ -101,13 +125,17 @@ func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrant
 	if err != nil {
 		return nil, err
 	}
-	resp := &backplanev1.BatchGetGrantsResponse{AsOfChangeNumber: asOf}
+	resp := &backplanev1.BatchGetGrantsResponse{AsOfChangeNumber: asOf, ServerTime: timestamppb.New(a.now())}
 	for i, state := range states {
 		q := req.GetGrants()[i]
 		out := &backplanev1.GrantState{}
 		if state.Ended == backplanev1.GrantEvent_CAUSE_UNSPECIFIED {
+			expires := queries[i].ExpiresAt
+			if q.GetApiKey() != "" {
+				expires = state.ExpiresAt
+			}
 			out.State = &backplanev1.GrantState_Grant{
-				Grant: grantProto(state.Grant, queries[i].TokenID, queries[i].SignIn, q.GetVersion(), q.GetScopes(), queries[i].ExpiresAt),
+				Grant: grantProto(state.Grant, queries[i].TokenID, queries[i].SignIn, q.GetVersion(), q.GetScopes(), expires),
 			}
 		} else {
 			out.State = &backplanev1.GrantState_Ended{Ended: state.Ended}
@@ -130,6 +158,14 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 		if err != nil {
 			return nil, err
 		}
+		if q.GetApiKey() != "" {
+			key, err := resourcename.ParseAPIKey(at("api_key"), q.GetApiKey())
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, store.GrantQuery{TokenID: name.Grant, APIKey: key, Version: q.GetVersion(), Subscribed: q.GetSubscription() != ""})
+			continue
+		}
 		var client resourcename.OAuthClient
 		if q.GetOauthClient() != "" || q.GetSignIn() == "" {
 			if client, err = resourcename.ParseOAuthClient(at("oauth_client"), q.GetOauthClient()); err != nil {
@@ -142,7 +178,10 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 				return nil, err
 			}
 		}
-		if err := q.GetExpireTime().CheckValid(); err != nil {
+		if q.GetExpireTime() == nil {
+			return nil, fault.Invalid(at("expire_time"), "is required")
+		}
+		if q.GetExpireTime().CheckValid() != nil {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{

@@ -55,7 +55,7 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 	return &usagev1.SessionRecord{
 		Name: resourcename.SessionRecord{Ref: r.Ref}.String(), Session: r.Session, Version: r.Version,
 		Application: applicationName(r.Application), Subscription: subscriptionName(r.Subscription),
-		Grant: r.Grant, ClientAddress: r.ClientAddress,
+		Grant: r.Grant, ApiKey: r.APIKey, ClientAddress: r.ClientAddress,
 		StartTime: timeProto(r.StartedAt), EndTime: timeProto(r.EndedAt),
 		EndedBy: usagev1.SessionRecord_Party(r.EndedBy), EndReason: usagev1.EndReason(r.EndReason), Detail: r.Detail,
 		CloseCodeFromClient: uint32(r.CloseCodeFromClient), CloseCodeToClient: uint32(r.CloseCodeToClient),

@@ -10,6 +10,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
@@ -65,6 +66,13 @@ func usageRows(all []*backplanev1.UsageReport) ([]store.Usage, error) {
 			Sessions:     int64(u.GetSessions()),
 			In:           trafficRow(u.GetInbound()), Out: trafficRow(u.GetOutbound()),
 			Limits: limitRows(u.GetLimits()),
+		}
+		for _, name := range u.GetApiKeys() {
+			key, err := resourcename.ParseAPIKey(r.at+".api_keys", name)
+			if err != nil {
+				return nil, err
+			}
+			row.APIKeys = append(row.APIKeys, key)
 		}
 		for _, h := range u.GetRefusedHandshakes() {
 			row.Refused = append(row.Refused, store.RefusedHandshakes{Status: int64(h.GetStatus()), Number: int64(h.GetCount())})
@@ -132,6 +140,7 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 		Application:   applicationID(s.GetApplication()),
 		Subscription:  subscriptionID(s.GetSubscription()),
 		Grant:         s.GetGrant(),
+		APIKey:        s.GetApiKey(),
 		ClientAddress: s.GetClientAddress(),
 		StartedAt:     r.time("start_time", s.GetStartTime()), EndedAt: r.time("end_time", s.GetEndTime()),
 		EndedBy: int64(s.GetEndedBy()), EndReason: int64(s.GetEndReason()),

@@ -257,6 +257,14 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
    * @generated from field: google.protobuf.Timestamp paused_since_time = 16;
    */
   pausedSinceTime?: Timestamp;
+
+  /**
+   * The API key with which the session began, applications/{application}/apiKeys/{api_key};
+   * empty for another credential.
+   *
+   * @generated from field: string api_key = 40;
+   */
+  apiKey: string;
 };
 
 /**
@@ -381,6 +389,14 @@ export declare type SessionJson = {
    * @generated from field: google.protobuf.Timestamp paused_since_time = 16;
    */
   pausedSinceTime?: TimestampJson;
+
+  /**
+   * The API key with which the session began, applications/{application}/apiKeys/{api_key};
+   * empty for another credential.
+   *
+   * @generated from field: string api_key = 40;
+   */
+  apiKey?: string;
 };
 
 /**
@@ -584,8 +600,8 @@ export declare type ListSessionsRequest = Message<"tidegate.gateway.v1.ListSessi
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription, user and plan, which the session has at any place. At most
-   * 1024 characters.
+   * application, subscription, user, api_key and plan, which the session has at any place.
+   * At most 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -631,8 +647,8 @@ export declare type ListSessionsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription, user and plan, which the session has at any place. At most
-   * 1024 characters.
+   * application, subscription, user, api_key and plan, which the session has at any place.
+   * At most 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -745,7 +761,8 @@ export declare type CountSessionsRequest = Message<"tidegate.gateway.v1.CountSes
   parent: string;
 
   /**
-   * What sessions are counted by: "version", "application", "subscription" or "gateway".
+   * What sessions are counted by: "version", "application", "subscription", "api_key" or
+   * "gateway".
    * Those that have none are left out.
    *
    * @generated from field: string group_by = 2;
@@ -790,7 +807,8 @@ export declare type CountSessionsRequestJson = {
   parent?: string;
 
   /**
-   * What sessions are counted by: "version", "application", "subscription" or "gateway".
+   * What sessions are counted by: "version", "application", "subscription", "api_key" or
+   * "gateway".
    * Those that have none are left out.
    *
    * @generated from field: string group_by = 2;

@@ -7,6 +7,8 @@
  * @packageDocumentation
  */
 
+export * from "./api_key_pb.js";
+export * from "./api_key_service_pb.js";
 export * from "./application_pb.js";
 export * from "./application_service_pb.js";
 export * from "./oauth_client_pb.js";

@@ -293,6 +293,14 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
    * @generated from field: tidegate.usage.v1.DecidingLimit deciding_limit = 36;
    */
   decidingLimit?: DecidingLimit;
+
+  /**
+   * The API key, applications/{application}/apiKeys/{api_key}, with which the session
+   * began; empty for another credential.
+   *
+   * @generated from field: string api_key = 40;
+   */
+  apiKey: string;
 };
 
 /**
@@ -575,6 +583,14 @@ export declare type SessionRecordJson = {
    * @generated from field: tidegate.usage.v1.DecidingLimit deciding_limit = 36;
    */
   decidingLimit?: DecidingLimitJson;
+
+  /**
+   * The API key, applications/{application}/apiKeys/{api_key}, with which the session
+   * began; empty for another credential.
+   *
+   * @generated from field: string api_key = 40;
+   */
+  apiKey?: string;
 };
 
 /**

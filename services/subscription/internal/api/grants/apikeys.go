@@ -1,0 +1,30 @@
+package grants
+
+import (
+	"context"
+
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
+)
+
+// verifyKey judges an API key. Where a key is good from is a part of its grant: the
+// gateway judges that for each handshake.
+func (a *API) verifyKey(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
+	if _, ok := a.keys.Of(req.GetCredential()); !ok {
+		return a.denyInvalid(ctx)
+	}
+	st, err := a.store.KeyState(ctx, token.HashKey(req.GetCredential()), req.GetVersion())
+	if err != nil {
+		return nil, err
+	}
+	v := a.verdict(st.TokenState)
+	switch {
+	case !st.Known:
+		// It was never made, or is gone, and never comes back.
+		return v.deny(backplanev1.Denial_REASON_INVALID), nil
+	case !st.ExpiresAt.IsZero() && !a.now().Before(st.ExpiresAt):
+		return v.deny(backplanev1.Denial_REASON_EXPIRED), nil // an end is never moved to later
+	}
+	return v.ofRights(grantProto(st.Grant, st.Value, resourcename.SignIn{}, req.GetVersion(), nil, st.ExpiresAt)), nil
+}
