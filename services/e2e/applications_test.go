@@ -5,29 +5,22 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/coder/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	"github.com/tidegatehq/tidegate/services/e2e/browser"
 )
 
 // applications are APIs in front of the servers of testdata/node/applications.mjs.
 type applications struct {
 	user     *user
 	backends map[string]string
-	origins  []string // of what is published next
-	options  *catalogv1.BackendOptions
 	client   *product // an application
 }
 
@@ -78,7 +71,6 @@ func (a *applications) version(t *testing.T, name, context, backend string, secu
 	}
 	version, err := p.catalog.CreateVersion(p.ctx(t), &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
 		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(backend)}, Plans: []string{p.plan(t, "Gold")}, Security: security,
-		AllowedOrigins: a.origins, BackendOptions: a.options,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -120,14 +112,13 @@ func anonymous() *catalogv1.SecurityScheme {
 }
 
 // TestApplications lets the clients of real applications talk to their servers: those
-// from npm, Debian's package of Python, and a page in a browser.
+// from npm, and Debian's package of Python. A page in a browser is in the portal's browsertest.
 func TestApplications(t *testing.T) {
 	t.Parallel()
 	node(t)
 	a := newApplications(t, onSQLite(t).admin(t))
 	t.Run("node", a.nodeClients)
 	t.Run("python", a.pythonClient)
-	t.Run("browser", a.browserPage)
 }
 
 // nodeClients runs testdata/node/clients.mjs.
@@ -191,94 +182,4 @@ func (a *applications) pythonClient(t *testing.T) {
 	if err != nil || string(out) != want {
 		t.Errorf("client.py: %v\n%s\nwant\n%s", err, out, want)
 	}
-}
-
-// browserPage opens a page in a browser, which talks to an API that takes its origin,
-// and is refused by one that takes another.
-func (a *applications) browserPage(t *testing.T) {
-	browser.Require(t)
-	var addresses struct {
-		Address string `json:"address"`
-		Refused string `json:"refused"`
-		Strict  string `json:"strict"`
-	}
-	said := make(chan string, 1)
-	site := newSite(t, &addresses, said)
-	a.origins = []string{site}
-	url, token := a.publish(t, "Page", "/page", a.backends["echo"])
-	addresses.Address = url + "?access_token=" + token
-	a.origins = []string{"https://another.example"}
-	url, token = a.publish(t, "Other", "/other", a.backends["echo"])
-	addresses.Refused = url + "?access_token=" + token
-	a.origins, a.options = nil, &catalogv1.BackendOptions{Origin: catalogv1.BackendOptions_ORIGIN_ENDPOINT}
-	addresses.Strict, _ = a.publish(t, "Strict", "/strict", newStrictBackend(t), anonymous())
-	a.options = nil
-	t.Parallel()
-	tab := chromium(t).Tab(t, site, a.user.stack.WS)
-	tab.Open("/")
-	want := "protocol one\ntext hello\nbinary 0,255\nlarge true\nclosed 4321 as you said true\nrefused 1006\nstrict own origin\n"
-	select {
-	case got := <-said:
-		if got != want {
-			t.Errorf("the page says\n%s\nwant\n%s", got, want)
-		}
-	case <-within(t).Done():
-		t.Error("the page says nothing")
-	}
-	tab.Complains("WebSocket connection to '" + a.user.stack.WS + "/other/") // refused, as it must be
-}
-
-// newStrictBackend starts a backend that checks the origin as its library does by
-// default: it must be of the host that is asked for.
-func newStrictBackend(t *testing.T) string {
-	t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer func() { _ = conn.CloseNow() }()
-		said := "another origin"
-		if r.Header.Get("Origin") == "http://"+r.Host {
-			said = "own origin"
-		}
-		_ = conn.Write(r.Context(), websocket.MessageText, []byte(said))
-		_ = conn.Close(websocket.StatusNormalClosure, "")
-	}))
-	t.Cleanup(srv.Close)
-	return "ws" + strings.TrimPrefix(srv.URL, "http")
-}
-
-// chromium starts a browser that trusts the servers at these URLs and ends with the test.
-func chromium(t *testing.T, servers ...string) *browser.Chromium {
-	t.Helper()
-	browser.Require(t)
-	for i, server := range servers {
-		servers[i] = strings.TrimPrefix(server, "https://")
-	}
-	b, err := browser.Start(context.WithoutCancel(t.Context()), servers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Stop)
-	return b
-}
-
-// newSite serves the page, and the addresses that it asks for.
-func newSite(t *testing.T, addresses any, said chan<- string) string {
-	t.Helper()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, filepath.Join("testdata", "browser", "page.html"))
-	})
-	mux.HandleFunc("GET /addresses", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(addresses)
-	})
-	mux.HandleFunc("POST /said", func(_ http.ResponseWriter, r *http.Request) {
-		text, _ := io.ReadAll(r.Body)
-		said <- string(text)
-	})
-	srv := httptest.NewServer(mux)
-	t.Cleanup(srv.Close)
-	return srv.URL
 }

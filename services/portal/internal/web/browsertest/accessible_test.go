@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"net/http"
@@ -26,11 +27,7 @@ func TestAccessible(t *testing.T) {
 			t.Parallel()
 			tab, w := newTab(t)
 			if named != webtest.Plain {
-				var err error
-				if w, err = webtest.Fill(t.Context(), w.Tidegate, named); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(w.Close)
+				w = longNames(t, w)
 			}
 			tab.SetCookie("__Host-tidegate-theme", theme)
 			tab.Before(script)
@@ -43,6 +40,21 @@ func TestAccessible(t *testing.T) {
 			}
 		})
 	}
+}
+
+// longNames returns the world whose names are as long as they may be.
+func longNames(t *testing.T, w *webtest.World) *webtest.World {
+	t.Helper()
+	shared.long.Do(func() {
+		var err error
+		if shared.longer, err = webtest.Fill(context.Background(), w.Tidegate, webtest.Long); err != nil {
+			t.Error(err)
+		}
+	})
+	if shared.longer == nil {
+		t.FailNow()
+	}
+	return shared.longer
 }
 
 // pages are the paths of all pages, with some that have nothing to show.

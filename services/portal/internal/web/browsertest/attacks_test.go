@@ -16,7 +16,7 @@ func TestPayloads(t *testing.T) {
 	t.Parallel()
 	world(t)
 	s := shared.hostile
-	s.Hostile(t)
+	shared.stored.Do(func() { s.Hostile(t) })
 	b := s.Browser(t)
 	b.SignIn("admin", s.Password)
 	tab := shared.chromium.Tab(t, s.Portal)

@@ -114,7 +114,7 @@ func TestDisconnectInAFlood(t *testing.T) {
 	}))
 	t.Cleanup(backend.Close)
 	tab.SignIn("admin", w.Password)
-	tab.Open("/devportal/" + open(t, w, "Flood", backend.URL) + "/console")
+	tab.Open("/devportal/" + open(t, w, own("Flood"), backend.URL).GetName() + "/console")
 	tab.Size(1280, 2000) // so that nothing scrolls
 	tab.Click("Connect")
 	tab.Has("Connected: 101")
@@ -137,23 +137,8 @@ func TestDisconnectInAFlood(t *testing.T) {
 	}
 }
 
-// open publishes a version of a new API that everybody may connect to, and returns its name.
-func open(t *testing.T, w *webtest.World, name, backend string) string {
+// open publishes a version of a new API that everybody may connect to.
+func open(t *testing.T, w *webtest.World, name, backend string) *catalogv1.Version {
 	t.Helper()
-	catalog, ctx := catalogv1.NewCatalogServiceClient(w.Conn), w.As(t, "admin", w.Password)
-	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1", Security: []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}},
-		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: strings.Replace(backend, "http", "ws", 1)}}}},
-	}})
-	if err == nil {
-		_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v.GetName()
+	return w.Publish(t, w.As(t, "admin", w.Password), name, strings.Replace(backend, "http", "ws", 1), webtest.ForAll)
 }

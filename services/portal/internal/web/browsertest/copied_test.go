@@ -30,8 +30,9 @@ func TestCopied(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
 	tab.Before(caught)
-	person := w.User(t, "copier", ui.Admin)
-	tab.SignIn("copier", webtest.UserPassword)
+	username := own("copier")
+	person := w.User(t, username, ui.Admin)
+	tab.SignIn(username, webtest.UserPassword)
 
 	// The wizard and the page of a new secret show what no other page does.
 	version := "/devportal/" + w.Offered

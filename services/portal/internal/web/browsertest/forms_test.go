@@ -15,6 +15,7 @@ import (
 func TestDoubleClick(t *testing.T) {
 	t.Parallel()
 	for name, scripts := range map[string]bool{"Twice": true, "TwicePlain": false} {
+		name := own(name)
 		tab, w := newTab(t)
 		w.User(t, strings.ToLower(name), ui.Creator)
 		if !scripts {
@@ -34,19 +35,20 @@ func TestDoubleClick(t *testing.T) {
 func TestBack(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	w.User(t, "returner", ui.Creator, ui.Subscriber)
-	tab.SignIn("returner", webtest.UserPassword)
+	username, api := own("returner"), own("Returned")
+	w.User(t, username, ui.Creator, ui.Subscriber)
+	tab.SignIn(username, webtest.UserPassword)
 	tab.Open("/publisher/apis/new")
-	fillIn(tab, w, "Returned")
+	fillIn(tab, w, api)
 	tab.Follow("Create")
-	tab.Has("/returned/1.0.0")
+	tab.Has("/" + strings.ToLower(api) + "/1.0.0")
 	tab.Back()
 	tab.Until(`document.querySelector("h1")?.textContent === "Design a New WebSocket API"`)
 	if tab.Entry("Name") == "" {
-		fillIn(tab, w, "Returned") // the browser has asked for the form anew
+		fillIn(tab, w, api) // the browser has asked for the form anew
 	}
 	tab.Follow("Create")
-	one(t, tab, "Returned")
+	one(t, tab, api)
 
 	tab.Open("/devportal/" + w.Offered + "/wizard")
 	tab.Follow("Generate")
@@ -82,10 +84,11 @@ func one(t *testing.T, tab *browser.Tab, name string) {
 func TestEditorsInConflict(t *testing.T) {
 	t.Parallel()
 	first, w := newTab(t)
-	w.User(t, "editor", ui.Creator, ui.Publisher)
-	first.SignIn("editor", webtest.UserPassword)
+	username := own("editor")
+	w.User(t, username, ui.Creator, ui.Publisher)
+	first.SignIn(username, webtest.UserPassword)
 	first.Open("/publisher/apis/new")
-	fillIn(first, w, "Edited")
+	fillIn(first, w, own("Edited"))
 	first.Follow("Create")
 	lifecycle := first.Another(t) // opened before anything changes
 	first.Follow("Endpoint")
@@ -126,24 +129,25 @@ func TestEditorsInConflict(t *testing.T) {
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	w.User(t, "keyed", ui.Creator)
+	username, api := own("keyed"), own("Keyed")
+	w.User(t, username, ui.Creator)
 	tab.Open("/publisher")
-	tab.Type("keyed\t" + webtest.UserPassword)
+	tab.Type(username + "\t" + webtest.UserPassword)
 	tab.Next(func() { tab.Type("\r") })
 	goTo(t, tab, "Create API")
 	tab.Next(func() { tab.Type("\r") })
-	tab.Type("Keyed")
+	tab.Type(api)
 	for _, label := range []string{"Context", "Version", "Endpoint"} {
 		goTo(t, tab, label)
 		if label != "Version" {
-			tab.Type(map[string]string{"Context": "/keyed", "Endpoint": w.Backend}[label])
+			tab.Type(map[string]string{"Context": "/" + strings.ToLower(api), "Endpoint": w.Backend}[label])
 		}
 	}
 	goTo(t, tab, "Gold")
 	tab.Type(" ")
 	goTo(t, tab, "Create")
 	tab.Next(func() { tab.Type("\r") })
-	tab.Has("/keyed/1.0.0")
+	tab.Has("/" + strings.ToLower(api) + "/1.0.0")
 	tab.Has("Gold")
 
 	// The first key on a page leads to the link that skips what all pages have.
@@ -195,8 +199,9 @@ func goTo(t *testing.T, tab *browser.Tab, words string) {
 func TestMore(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	w.User(t, "many", ui.Subscriber)
-	ctx := w.As(t, "many", webtest.UserPassword)
+	username := own("many")
+	w.User(t, username, ui.Subscriber)
+	ctx := w.As(t, username, webtest.UserPassword)
 	for i := range 51 {
 		_, err := subscriptionv1.NewApplicationServiceClient(w.Conn).CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 			Application: &subscriptionv1.Application{DisplayName: fmt.Sprintf("Application %d", i+1)},
@@ -205,7 +210,7 @@ func TestMore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tab.SignIn("many", webtest.UserPassword)
+	tab.SignIn(username, webtest.UserPassword)
 	tab.Open("/devportal/applications")
 	const rows = `document.querySelectorAll("#rows > tr:not(.more)").length`
 	tab.Until(rows + " === 50")

@@ -13,12 +13,12 @@ import (
 func TestLiveList(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	version := open(t, w, "Watched", w.Backend)
+	version := open(t, w, own("Watched"), w.Backend)
 	tab.SignIn("admin", w.Password)
-	tab.Open("/publisher/" + version + "/sessions")
+	tab.Open("/publisher/" + version.GetName() + "/sessions")
 	tab.Has("No live session")
 	before := browser.Read[float64](tab, "performance.timeOrigin")
-	conn, _ := w.Dial(t, w.WSS+"/watched/1")
+	conn, _ := w.Dial(t, w.WSS+addressOf(version))
 	const rows = `document.querySelectorAll("#live tbody tr").length`
 	tab.Until(rows + " === 1")
 	if conn != nil {
@@ -38,8 +38,9 @@ func TestLiveList(t *testing.T) {
 func TestTheme(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	w.User(t, "looker", ui.Subscriber)
-	tab.SignIn("looker", webtest.UserPassword)
+	username := own("looker")
+	w.User(t, username, ui.Subscriber)
+	tab.SignIn(username, webtest.UserPassword)
 	background := func() string {
 		return browser.Read[string](tab, "getComputedStyle(document.documentElement).backgroundColor")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,45 +23,52 @@ const patience = 30 * time.Second
 var shared struct {
 	once     sync.Once
 	err      error
+	data     string // the folder
 	world    *webtest.World
 	hasty    *webtest.Tidegate // whose tokens end so soon that every request refreshes them
-	hostile  *webtest.Tidegate // in which users have stored attacks
+	hostile  *webtest.Tidegate // in which users have stored attacks, once stored is done
 	chromium *browser.Chromium
+	listed   *site // whose pages may call the portal of world
+
+	stored sync.Once
+	long   sync.Once
+	longer *webtest.World // names are as long as they may be, once long is done
+
+	mu    sync.Mutex
+	names map[string]int // how often own was asked for a name
 }
 
 func TestMain(m *testing.M) {
-	data, err := os.MkdirTemp("", "tidegate-browser-")
-	if err != nil {
+	var err error
+	if shared.data, err = os.MkdirTemp("", "tidegate-browser-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	startShared := func() { shared.err = start(filepath.Join(data, "data")) }
-	begin = func() { shared.once.Do(startShared) }
 	code := m.Run()
 	if err := stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	if err := os.RemoveAll(data); err != nil {
+	if err := os.RemoveAll(shared.data); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)
 }
 
-// begin starts what is shared, once.
-var begin func()
-
 // start starts the servers and the browser that trusts them.
-func start(data string) error {
+func start() error {
 	var err1, err2, err3 error
+	if shared.listed, err1 = newSite(); err1 != nil {
+		return err1
+	}
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		shared.hasty, err1 = webtest.Launch(filepath.Join(data, "hasty"), "-subscription.user-token-lifetime", "30s")
+		shared.hasty, err1 = webtest.Launch(filepath.Join(shared.data, "hasty"), "-subscription.user-token-lifetime", "30s")
 	})
-	tasks.Go(func() { shared.hostile, err3 = webtest.Launch(filepath.Join(data, "hostile")) })
+	tasks.Go(func() { shared.hostile, err3 = webtest.Launch(filepath.Join(shared.data, "hostile")) })
 	tasks.Go(func() {
 		var server *webtest.Tidegate
-		if server, err2 = webtest.Launch(filepath.Join(data, "data")); err2 == nil {
+		if server, err2 = webtest.Launch(filepath.Join(shared.data, "data"), "-portal.cors-origins", shared.listed.URL); err2 == nil {
 			shared.world, err2 = webtest.Fill(context.Background(), server, webtest.Plain)
 		}
 	})
@@ -81,7 +89,13 @@ func stop() error {
 	if shared.chromium != nil {
 		shared.chromium.Stop()
 	}
+	if shared.listed != nil {
+		shared.listed.Close()
+	}
 	var all []error
+	if shared.longer != nil {
+		shared.longer.Close()
+	}
 	if shared.world != nil {
 		shared.world.Close()
 		all = append(all, shared.world.Stop())
@@ -108,11 +122,24 @@ func newTab(t *testing.T) (*browser.Tab, *webtest.World) {
 func world(t *testing.T) *webtest.World {
 	t.Helper()
 	browser.Require(t)
-	begin()
+	shared.once.Do(func() { shared.err = start() })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	return shared.world
+}
+
+// own returns a name that no other test has, and no earlier run of the same (-count).
+func own(name string) string {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.names == nil {
+		shared.names = map[string]int{}
+	}
+	if shared.names[name]++; shared.names[name] > 1 {
+		name += strconv.Itoa(shared.names[name])
+	}
+	return name
 }
 
 // node returns the folder of what is installed from npm, or skips the test.

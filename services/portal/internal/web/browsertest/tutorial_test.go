@@ -20,11 +20,12 @@ import (
 func TestTutorial(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	w.User(t, "tutor", ui.Creator, ui.Publisher, ui.Subscriber)
-	publish(tab, w.Backend, "EchoWebSocket", "tutor")
-	wizard(tab, "EchoWebSocket")
+	username, api := own("tutor"), own("EchoWebSocket")
+	w.User(t, username, ui.Creator, ui.Publisher, ui.Subscriber)
+	publish(tab, w.Backend, api, username)
+	wizard(tab, api)
 	tab.Follow("Developer portal")
-	tab.Follow("EchoWebSocket")
+	tab.Follow(api)
 	tab.Follow("Try it in the console")
 	tab.Click("Connect")
 	tab.Has("Connected: 101")
@@ -43,10 +44,11 @@ func TestTutorial(t *testing.T) {
 func TestTutorialWithoutScripts(t *testing.T) {
 	t.Parallel()
 	tab, w := newTab(t)
-	w.User(t, "plain", ui.Creator, ui.Publisher, ui.Subscriber)
+	username, api := own("plain"), own("PlainWebSocket")
+	w.User(t, username, ui.Creator, ui.Publisher, ui.Subscriber)
 	tab.WithoutScripts()
-	publish(tab, w.Backend, "PlainWebSocket", "plain")
-	wizard(tab, "PlainWebSocket")
+	publish(tab, w.Backend, api, username)
+	wizard(tab, api)
 	if got := browser.Read[int](tab, `[...document.querySelectorAll("[data-copy]")].filter((e) => e.checkVisibility()).length`); got != 0 {
 		t.Errorf("%d copy buttons are shown, which do nothing", got)
 	}
