@@ -30,6 +30,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/e2e/browser"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
 // patience is how long something may take. Only failures use it up.
@@ -43,86 +44,149 @@ const (
 	height    = 800
 )
 
-// TestPictures takes a picture of eight pages, of a harbour's installation. With
-// UPDATE_PICTURES=1, as make pictures sets it, docs gets them; else it is looked whether docs
-// has one of each.
+// picture is a picture of a page.
+type picture struct {
+	name string
+	// user is who sees the page, and path where it is.
+	user, path string
+	// press is a button on it, pressed in a form; what is shown then is the picture.
+	press string
+	// has are words that the picture is there for.
+	has []string
+	// use is what a user does on the page before the picture is taken.
+	use func(tab *browser.Tab)
+}
+
+// pictures are those that docs has.
+func (h *harbour) pictures() []picture {
+	tides, locks := h.versions["Harbour Tides"], h.versions["Lock Schedule"]
+	return []picture{
+		{name: "overview", user: "admin", path: "/admin", has: []string{"Gateways", "Security"}},
+		{name: "changes", user: "admin", path: "/admin/changes", has: []string{"catalog"}},
+		{name: "apis", user: "pia", path: "/publisher", has: []string{"Vessel Positions", "Berth Sensors"}},
+		{name: "version", user: "pia", path: "/publisher/" + tides, has: []string{"2.1.0"}},
+		{name: "usage", user: "pia", path: "/publisher/" + tides + "/usage", has: []string{"Messages"}},
+		{name: "catalogue", user: "dave", path: "/devportal", has: []string{"Lock Schedule", "Weather Warnings"}},
+		{name: "wizard", user: "dave", path: "/devportal/" + locks + "/wizard", press: "Generate", has: []string{"In a terminal"}},
+		{name: "console", user: "dave", path: "/devportal/" + tides + "/console", has: []string{"Connect", "Message to send"}, use: converse},
+	}
+}
+
+// converse sends two messages in the console.
+func converse(tab *browser.Tab) {
+	tab.Click("Connect")
+	tab.Has("Connected: 101")
+	for _, text := range []string{`{"subscribe": ["elbe/brunsbuettel", "elbe/cuxhaven"]}`, `{"station": "elbe/brunsbuettel", "height": 2.87, "trend": "rising", "at": "2026-05-04T09:12:00Z"}`} {
+		tab.Fill("Message to send", text)
+		tab.Click("Send")
+	}
+	tab.Until(`document.getElementById("c-received").textContent.startsWith("2 messages")`)
+}
+
+// password is that of a user of the harbour.
+func (h *harbour) password(user string) string {
+	if user == "admin" {
+		return h.Password
+	}
+	return webtest.UserPassword
+}
+
+// TestPictures looks at the pages of a harbour's installation that docs has pictures of:
+// they show what the pictures are there for, and docs has each picture and no other. With
+// UPDATE_PICTURES=1, as make pictures sets it, the installation has been used for a day, and a
+// browser takes the pictures anew; without it there is no browser.
 func TestPictures(t *testing.T) {
+	anew := os.Getenv("UPDATE_PICTURES") == "1"
+	h := newHarbour(t, anew)
+	if anew {
+		h.takeAll(t)
+	}
+	browsers, names := map[string]*webtest.Browser{}, map[string]bool{}
+	for _, p := range h.pictures() {
+		names[p.name+".png"] = true
+		b := browsers[p.user]
+		if b == nil {
+			b = h.Browser(t)
+			b.SignIn(p.user, h.password(p.user))
+			browsers[p.user] = b
+		}
+		page := b.Open(p.path)
+		if p.press != "" {
+			page = b.Submit(p.press)
+		}
+		for _, words := range p.has {
+			if !strings.Contains(page.Text(), words) {
+				t.Errorf("%s does not show %q:\n%s", p.path, words, page.Text())
+			}
+		}
+		file, err := os.ReadFile(filepath.Join(folder, p.name+".png"))
+		if err != nil {
+			t.Errorf("%v: make pictures takes it", err)
+			continue
+		}
+		if config, err := png.DecodeConfig(bytes.NewReader(file)); err != nil || config.Width != width || config.Height != height || len(file) > mostBytes {
+			t.Errorf("the picture %s has %d times %d pixels in %d bytes, %v, want %d times %d in at most %d", p.name, config.Width, config.Height, len(file), err, width, height, mostBytes)
+		}
+	}
+	there, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range there {
+		if !names[file.Name()] {
+			t.Errorf("%s is a picture of nothing: remove it", file.Name())
+		}
+	}
+}
+
+// takeAll takes all pictures.
+func (h *harbour) takeAll(t *testing.T) {
+	t.Helper()
 	browser.Require(t)
-	h := newHarbour(t)
 	chromium, err := browser.Start(context.WithoutCancel(t.Context()), strings.TrimPrefix(h.Portal, "https://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(chromium.Stop)
-	as := func(username, password string) *browser.Tab {
-		tab := chromium.Tab(t, h.Portal)
-		tab.Size(width, height)
-		tab.SignIn(username, password)
-		return tab
+	tabs := map[string]*browser.Tab{}
+	for _, p := range h.pictures() {
+		tab := tabs[p.user]
+		if tab == nil {
+			tab = chromium.Tab(t, h.Portal)
+			tab.Size(width, height)
+			tab.SignIn(p.user, h.password(p.user))
+			tabs[p.user] = tab
+		}
+		tab.Open(p.path)
+		if p.press != "" {
+			tab.Follow(p.press)
+		}
+		for _, words := range p.has {
+			tab.Until(fmt.Sprintf("document.body.innerText.includes(%q)", words))
+		}
+		if p.use != nil {
+			p.use(tab)
+		}
+		take(t, tab, h.Data, p.name)
 	}
-	admin, pia, dave := as("admin", h.Password), as("pia", webtest.UserPassword), as("dave", webtest.UserPassword)
-	admin.Open("/admin")
-	admin.Has("Gateways")
-	take(t, admin, h.Data, "overview")
-	admin.Open("/admin/changes")
-	admin.Has("catalog")
-	take(t, admin, h.Data, "changes")
-	pia.Open("/publisher")
-	pia.Has("Vessel Positions")
-	take(t, pia, h.Data, "apis")
-	pia.Open("/publisher/" + h.versions["Harbour Tides"])
-	pia.Has("2.1.0")
-	take(t, pia, h.Data, "version")
-	pia.Follow("Usage")
-	pia.Has("Messages")
-	take(t, pia, h.Data, "usage")
-	dave.Open("/devportal")
-	dave.Has("Lock Schedule")
-	take(t, dave, h.Data, "catalogue")
-	dave.Open("/devportal/" + h.versions["Lock Schedule"] + "/wizard")
-	dave.Follow("Generate")
-	dave.Has("In a terminal")
-	take(t, dave, h.Data, "wizard")
-	dave.Open("/devportal/" + h.versions["Harbour Tides"] + "/console")
-	dave.Click("Connect")
-	dave.Has("Connected: 101")
-	for _, text := range []string{`{"subscribe": ["elbe/brunsbuettel", "elbe/cuxhaven"]}`, `{"station": "elbe/brunsbuettel", "height": 2.87, "trend": "rising", "at": "2026-05-04T09:12:00Z"}`} {
-		dave.Fill("Message to send", text)
-		dave.Click("Send")
-	}
-	dave.Until(`document.getElementById("c-received").textContent.startsWith("2 messages")`)
-	take(t, dave, h.Data, "console")
 }
 
 // take takes a picture.
 func take(t *testing.T, tab *browser.Tab, data, name string) {
 	t.Helper()
-	// Of a folder of this test's the reader has no use: it is as make run says it. And the
-	// page is shown from its top.
+	// Of a folder of this test's the reader has no use, nor of what this machine is called:
+	// the folder is as make run says it. And the page is shown from its top.
 	browser.Read[bool](tab, fmt.Sprintf(`(() => {
 		const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 		document.body.querySelectorAll("wbr").forEach((w) => w.remove());
 		document.body.normalize();
-		while (words.nextNode()) words.currentNode.data = words.currentNode.data.replaceAll(%q, "tidegate-data");
+		while (words.nextNode()) words.currentNode.data = words.currentNode.data.replaceAll(%q, "tidegate-data").replace(new RegExp("\\b%s\\b", "g"), "harbour");
 		scrollTo(0, 0);
 		return true;
-	})()`, data))
-	picture := withFewColours(t, tab.Picture())
-	file := filepath.Join(folder, name+".png")
-	if os.Getenv("UPDATE_PICTURES") == "1" {
-		if err := os.WriteFile(file, picture, 0o644); err != nil { //nolint:gosec // a document is for all
-			t.Fatal(err)
-		}
-	}
-	there, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatalf("%v: make pictures takes it", err)
-	}
-	for of, text := range map[string][]byte{"taken now": picture, "in docs": there} {
-		config, err := png.DecodeConfig(bytes.NewReader(text))
-		if err != nil || config.Width != width || config.Height != height || len(text) > mostBytes {
-			t.Errorf("the picture %s %s has %d times %d pixels in %d bytes, %v, want %d times %d in at most %d", name, of, config.Width, config.Height, len(text), err, width, height, mostBytes)
-		}
+	})()`, data, watch.HostInstance("", "none")))
+	text := withFewColours(t, tab.Picture())
+	if err := os.WriteFile(filepath.Join(folder, name+".png"), text, 0o644); err != nil { //nolint:gosec // a document is for all
+		t.Fatal(err)
 	}
 }
 
@@ -168,10 +232,11 @@ func call[Q, R any](t *testing.T, ctx context.Context, method func(context.Conte
 	return resp
 }
 
-// newHarbour starts a Tidegate in which APIs have been used for a day.
-func newHarbour(t *testing.T) *harbour {
+// newHarbour starts a Tidegate that has APIs and, where it is used, sessions, and traffic for
+// a day.
+func newHarbour(t *testing.T, used bool) *harbour {
 	t.Helper()
-	h := &harbour{Tidegate: webtest.Start(t, "-catalog.gateway-urls", "wss://ws.harbour.example"), t: t, versions: map[string]string{}}
+	h := &harbour{t: t, versions: map[string]string{}, Tidegate: webtest.Start(t, "-catalog.gateway-urls", "wss://ws.harbour.example")}
 	backend := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(backend.Close)
 	h.backend = "ws" + strings.TrimPrefix(backend.URL, "http")
@@ -190,6 +255,9 @@ func newHarbour(t *testing.T) *harbour {
 		{"Berth Sensors", "/berths", "0.9.0", "Load of bollards and fenders, twice a second.", []string{"beta"}, false},
 	} {
 		h.offer(api.name, api.path, api.version, api.text, api.tags, api.publish)
+	}
+	if !used {
+		return h
 	}
 	for _, use := range []struct {
 		owner, application string
