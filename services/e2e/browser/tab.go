@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
@@ -50,6 +51,23 @@ func (b *Chromium) Tab(t testing.TB, origin string, also ...string) *Tab {
 func (tab *Tab) Another(t testing.TB) *Tab {
 	t.Helper()
 	return newTab(t, tab.ctx, tab.origin.String(), tab.also)
+}
+
+// Opened does what makes the page open another tab, such as a click on a link that says so,
+// and returns that tab, for a test that ends before the first one's.
+func (tab *Tab) Opened(t testing.TB, act func()) *Tab {
+	t.Helper()
+	ctx, cancel := tab.within()
+	defer cancel()
+	opened := chromedp.WaitNewTarget(ctx, func(*target.Info) bool { return true })
+	act()
+	select {
+	case id := <-opened:
+		return newTab(t, tab.ctx, tab.origin.String(), tab.also, chromedp.WithTargetID(id))
+	case <-ctx.Done():
+		tab.t.Fatalf("after %v no tab was opened", patience)
+		return nil
+	}
 }
 
 func newTab(t testing.TB, parent context.Context, origin string, also []string, options ...chromedp.ContextOption) *Tab {
@@ -270,6 +288,16 @@ func (tab *Tab) SetCookie(name, value string) {
 	tab.t.Helper()
 	secure := tab.origin.Scheme == "https"
 	Call(tab, network.SetCookie, network.SetCookieParams{Name: name, Value: value, URL: tab.origin.String() + "/", Path: "/", Secure: &secure})
+}
+
+// Cookies returns the values of the origin's cookies, those that no script reads included.
+func (tab *Tab) Cookies() map[string]string {
+	tab.t.Helper()
+	all := map[string]string{}
+	for _, c := range Call(tab, network.GetCookies, network.GetCookiesParams{URLs: []string{tab.origin.String() + "/"}}).Cookies {
+		all[c.Name] = c.Value
+	}
+	return all
 }
 
 // Size makes the window as large as this, in pixels.

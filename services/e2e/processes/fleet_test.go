@@ -210,6 +210,8 @@ func (f *fleet) local(process, key, value string) string {
 			host += strings.TrimPrefix(process, program(process))
 		}
 		return f.port(host + ":" + port)
+	case key == "GATEWAY_URLS":
+		return "wss://" + f.port("gateway:8099") // the plain one, on loopback, would spare consoles TLS
 	case key == "ISSUER":
 		return "https://" + f.port("portal:9443")
 	}

@@ -217,7 +217,13 @@ type Browser struct {
 // own pages.
 func (s *Tidegate) Browser(t testing.TB) *Browser {
 	t.Helper()
-	origin, err := url.Parse(s.Portal)
+	return NewBrowser(t, s.Portal, s.tls)
+}
+
+// NewBrowser is like Browser, of a portal that runs by itself.
+func NewBrowser(t testing.TB, portal string, trust *tls.Config) *Browser {
+	t.Helper()
+	origin, err := url.Parse(portal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +231,7 @@ func (s *Tidegate) Browser(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: true}
+	transport := &http.Transport{TLSClientConfig: trust.Clone(), ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &Browser{t: t, origin: origin, client: &http.Client{Jar: jar, Transport: transport}}
 }

@@ -90,6 +90,9 @@ func TestConsole(t *testing.T) {
 			t.Fatalf("the record %s = %v, %v", ref[1], record, err)
 		}
 	}
+	record := tab.Opened(t, func() { tab.Click("Its record") })
+	record.Has(ref[1])
+	record.Has("401")
 }
 
 // TestDisconnectInAFlood sends 10000 messages as fast as the page takes them, and clicks on
