@@ -24,7 +24,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/cli"
 	"github.com/tidegatehq/tidegate/services/e2e/browser"
@@ -207,7 +206,7 @@ func TestPrograms(t *testing.T) {
 		{"tidegate", "tidegate.bash", "the script with tidegate", inShell},
 	} {
 		p := newPlace(t, gateway, c.name, c.file)
-		path := "/devportal/" + publish(t, s, c.name)
+		path := "/devportal/" + s.Publish(t, s.As(t, "admin", s.Password), c.name, "ws://backend.test").GetName()
 		page := b.Open(path)
 		p.program, p.settings = page.Copied(c.what), page.Copied("the settings")
 		if !strings.Contains(p.program, gateway.wss+"/"+c.name+"/1.0.0") {
@@ -234,31 +233,6 @@ func TestPrograms(t *testing.T) {
 			staysAway(t, run)
 		})
 	}
-}
-
-// publish publishes a version and returns its name.
-func publish(t *testing.T, s *webtest.Tidegate, name string) string {
-	t.Helper()
-	catalog, ctx := catalogv1.NewCatalogServiceClient(s.Conn), s.As(t, "admin", s.Password)
-	plans, err := catalog.ListPlans(ctx, &catalogv1.ListPlansRequest{PageSize: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + name}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1.0.0", Plans: []string{plans.GetPlans()[0].GetName()},
-		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://backend.test"}}}},
-	}})
-	if err == nil {
-		_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v.GetName()
 }
 
 // attempts runs a program while its connections end in some ways, until it makes no

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
@@ -123,4 +124,30 @@ func securityLog(t *testing.T, s *webtest.Tidegate) {
 		}
 	}
 	want(t, b.Open("/admin/security?event=BORED"), http.StatusUnprocessableEntity, `No event "BORED": there are`)
+
+	// In one program the events of the catalog and the gateway are there, too.
+	v := published(t, s, "Logged")
+	connect(t, s.WS+"/logged/1")
+	b.Open("/admin/sessions")
+	b.Submit("Search", "version", v.GetName())
+	session := ""
+	for text, to := range b.Page.Links() {
+		if strings.HasPrefix(text, "Close the session of ") {
+			session = strings.Split(to, "/")[4] // of /admin/sessions/GATEWAY/SESSION/close
+			b.Open(to)
+			b.Submit("Close the session")
+		}
+	}
+	api, _, _ := strings.Cut(v.GetName(), "/versions/")
+	_, err := catalogv1.NewCatalogServiceClient(s.Conn).TransferOwnership(s.As(t, "admin", s.Password), &catalogv1.TransferOwnershipRequest{Name: api, Owner: "watched"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for event, what := range map[string]string{"OWNER_CHANGED": "OWNER_CHANGED admin " + api, "SESSION_CLOSED": "/sessions/" + session + " CloseSession"} {
+		for !b.Open("/admin/security?event=" + event).Has(what) {
+			if wait.Err() != nil {
+				t.Fatalf("an event of another service, %s, is not shown:\n%s", what, b.Page.Text())
+			}
+		}
+	}
 }

@@ -11,12 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
-	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 )
 
@@ -40,27 +36,9 @@ func published(t *testing.T, s *webtest.Tidegate, name string, trafficPlan ...st
 		}
 	}))
 	t.Cleanup(backend.Close)
-	catalog, ctx := catalogv1.NewCatalogServiceClient(s.Conn), s.As(t, "admin", s.Password)
-	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
-		Version: "1", TrafficPlan: strings.Join(trafficPlan, ""), Security: []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}},
-		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws" + strings.TrimPrefix(backend.URL, "http")}}}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var header metadata.MD
-	if v, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header)); err != nil {
-		t.Fatal(err)
-	}
-	change := strings.Join(header.Get(gen.ChangeHeader), "")
-	if got, err := changev1.NewChangeServiceClient(s.Conn).WaitChange(ctx, &changev1.WaitChangeRequest{Name: change}); err != nil || !got.GetApplied() {
-		t.Fatalf("WaitChange = %v, %v", got, err)
-	}
-	return v
+	return s.Publish(t, s.As(t, "admin", s.Password), name, "ws"+strings.TrimPrefix(backend.URL, "http"), webtest.ForAll, func(v *catalogv1.Version) {
+		v.Version, v.TrafficPlan = "1", strings.Join(trafficPlan, "")
+	})
 }
 
 // connect opens a session and sends a message there and back.

@@ -76,25 +76,10 @@ func (w *world) admin(t *testing.T) context.Context {
 // it. It returns the version's name.
 func (w *world) publish(t *testing.T, name, backend string, change func(*catalogv1.Version)) string {
 	t.Helper()
-	catalog, ctx := catalogv1.NewCatalogServiceClient(w.Conn), w.admin(t)
-	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
-	if err != nil {
-		t.Fatal(err)
+	if change == nil {
+		change = func(*catalogv1.Version) {}
 	}
-	v := &catalogv1.Version{
-		Version: "1.0.0", Plans: []string{w.plan("Gold"), w.plan("Silver")},
-		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}}},
-	}
-	if change != nil {
-		change(v)
-	}
-	if v, err = catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v}); err != nil {
-		t.Fatal(err)
-	}
-	if v, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}); err != nil {
-		t.Fatal(err)
-	}
-	return v.GetName()
+	return w.Publish(t, w.admin(t), name, backend, change).GetName()
 }
 
 // plan returns the name of the plan that users call so.
