@@ -62,7 +62,7 @@ type ListUsageRequest struct {
 	// "paused", "refused" or "observed". Without a step rows are in this order, the most
 	// first, where top is set. Refused without top.
 	OrderBy string `protobuf:"bytes,9,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
-	// Only usage of these versions, apis/{api}/versions/{version}, at most 100; empty for all.
+	// Only usage of these versions, apis/{api}/versions/{version}, at most 1000; empty for all.
 	// Those that the caller may not see have none.
 	Versions      []string `protobuf:"bytes,10,rep,name=versions,proto3" json:"versions,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -418,7 +418,7 @@ var File_tidegate_usage_v1_usage_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_usage_service_proto_rawDesc = "" +
 	"\n" +
-	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xb9\x04\n" +
+	"%tidegate/usage/v1/usage_service.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a&tidegate/usage/v1/session_record.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xba\x04\n" +
 	"\x10ListUsageRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12'\n" +
 	"\n" +
@@ -430,9 +430,9 @@ const file_tidegate_usage_v1_usage_service_proto_rawDesc = "" +
 	"\x04step\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\xb0\xbd\x102\x02\b<R\x04step\x12X\n" +
 	"\bgroup_by\x18\a \x03(\tB=\xbaH:\x92\x017\x10\x05\x18\x01\"1r/R\x03apiR\aversionR\vapplicationR\fsubscriptionR\x04planR\agroupBy\x12\x1b\n" +
 	"\x03top\x18\b \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x03top\x12b\n" +
-	"\border_by\x18\t \x01(\tBG\xbaHD\xd8\x01\x01r?R\bmessagesR\x05bytesR\bsessionsR\adroppedR\x06pausedR\arefusedR\bobservedR\aorderBy\x12.\n" +
+	"\border_by\x18\t \x01(\tBG\xbaHD\xd8\x01\x01r?R\bmessagesR\x05bytesR\bsessionsR\adroppedR\x06pausedR\arefusedR\bobservedR\aorderBy\x12/\n" +
 	"\bversions\x18\n" +
-	" \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x90\xea0\x01R\bversions\"k\n" +
+	" \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xe8\a\x18\x01\"\x06r\x04\x90\xea0\x01R\bversions\"k\n" +
 	"\x11ListUsageResponse\x12.\n" +
 	"\x05usage\x18\x01 \x03(\v2\x18.tidegate.usage.v1.UsageR\x05usage\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\";\n" +

@@ -27,8 +27,7 @@ type apiRow struct {
 	States []versionState
 	// Sessions are those of these versions that live now, -1 where that is not known.
 	Sessions int64
-	// Messages are those of the last 24 hours, -1 where there are too many versions to ask
-	// about; Day draws them.
+	// Messages are those of the last 24 hours; Day draws them.
 	Messages int64
 	Day      template.HTML
 }
@@ -39,7 +38,7 @@ type versionState struct {
 	Badge         ui.Badge
 }
 
-// mostVersions is how many versions the list looks at for their states.
+// mostVersions is how many versions the list looks at for their states and traffic.
 const mostVersions = 1000
 
 // mine restricts a list to what belongs to the caller.
@@ -84,16 +83,12 @@ func (p *pages) fillIn(r *ui.Request, rows []apiRow) error {
 	if err != nil {
 		return err
 	}
-	var names, asked []string
+	var names []string
 	for _, one := range list.GetVersions() {
 		api, _, _ := strings.Cut(one.GetName(), "/versions/")
 		row := byName[api]
 		row.States = append(row.States, versionState{one.GetVersion(), versionPath(one.GetName()), stateBadge(one)})
-		if names = append(names, one.GetName()); len(asked) < mostOfDay {
-			asked = append(asked, one.GetName())
-		} else {
-			row.Messages = -1
-		}
+		names = append(names, one.GetName())
 	}
 	counts, err := p.LiveSessions(r, "version", names...)
 	if err != nil {
@@ -107,9 +102,9 @@ func (p *pages) fillIn(r *ui.Request, rows []apiRow) error {
 			byName[api].Sessions += n
 		}
 	}
-	days, err := p.daysOf(r, asked)
+	days, err := p.daysOf(r, names)
 	for api, day := range days {
-		if row := byName[api]; row != nil && row.Messages >= 0 {
+		if row := byName[api]; row != nil {
 			for _, n := range day {
 				row.Messages += n
 			}

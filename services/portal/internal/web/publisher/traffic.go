@@ -57,16 +57,15 @@ func (p *pages) traffic(r *ui.Request, v *version) (traffic, error) {
 	return t, nil
 }
 
-// The list of APIs shows the traffic of a day in steps, of at most so many versions.
+// The list of APIs shows the traffic of a day in steps.
 const (
 	listStep        = 3 * time.Hour
-	mostOfDay       = 100
 	stepsOfList     = int(24 * time.Hour / listStep)
 	mostRowsOfUsage = 1000
 )
 
 // daysOf returns the messages of the last 24 hours in steps, by the names of APIs. versions
-// are those of these APIs, at most mostOfDay.
+// are those of these APIs, at most mostVersions.
 func (p *pages) daysOf(r *ui.Request, versions []string) (map[string][]int64, error) {
 	days := map[string][]int64{}
 	if len(versions) == 0 {

@@ -98,7 +98,7 @@ export declare type ListUsageRequest = Message<"tidegate.usage.v1.ListUsageReque
   orderBy: string;
 
   /**
-   * Only usage of these versions, apis/{api}/versions/{version}, at most 100; empty for all.
+   * Only usage of these versions, apis/{api}/versions/{version}, at most 1000; empty for all.
    * Those that the caller may not see have none.
    *
    * @generated from field: repeated string versions = 10;
@@ -191,7 +191,7 @@ export declare type ListUsageRequestJson = {
   orderBy?: string;
 
   /**
-   * Only usage of these versions, apis/{api}/versions/{version}, at most 100; empty for all.
+   * Only usage of these versions, apis/{api}/versions/{version}, at most 1000; empty for all.
    * Those that the caller may not see have none.
    *
    * @generated from field: repeated string versions = 10;
