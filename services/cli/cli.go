@@ -80,6 +80,7 @@ type grammar struct {
 
 	API          apiCmds          `cmd:"" name:"api" help:"APIs and their versions."`
 	Plan         planCmds         `cmd:"" help:"Plans."`
+	Deny         denyCmds         `cmd:"" help:"Deny rules, which keep clients out."`
 	App          appCmds          `cmd:"" help:"Applications."`
 	Subscribe    subscribeCmd     `cmd:"" help:"Subscribe an application to a version of an API."`
 	Subscription subscriptionCmds `cmd:"" help:"Subscriptions."`

@@ -135,6 +135,7 @@ func TestHelp(t *testing.T) {
 		"api version":         {"api version create"},
 		"change":              {"Usage: tidegate change <command>", "change list"},
 		"plan":                {"plan create", "plan list", "plan get", "plan update", "plan delete"},
+		"deny":                {"deny create", "deny list", "deny get", "deny update", "deny delete"},
 		"quota":               {"quota list", "quota reset", "quota add", "quota events"},
 		"plan create --help":  {"--rate=UNIT=AMOUNT/TIME", "--quota=UNIT=AMOUNT/WINDOW", "-f, --file=FILE"},
 		"usage --help":        {"--by=WHAT", "--order-by=WHAT", "--limits"},

@@ -60,6 +60,7 @@ type client struct {
 	others bool
 
 	catalog  catalogv1.CatalogServiceClient
+	deny     catalogv1.DenyRuleServiceClient
 	signIns  identityv1.SignInServiceClient
 	users    identityv1.UserServiceClient
 	security identityv1.SecurityEventServiceClient
@@ -107,6 +108,7 @@ func (s *shell) dial() (*client, error) {
 		return nil, err
 	}
 	c.catalog = catalogv1.NewCatalogServiceClient(c.conn)
+	c.deny = catalogv1.NewDenyRuleServiceClient(c.conn)
 	c.signIns = identityv1.NewSignInServiceClient(c.conn)
 	c.users = identityv1.NewUserServiceClient(c.conn)
 	c.security = identityv1.NewSecurityEventServiceClient(c.conn)

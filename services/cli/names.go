@@ -26,6 +26,7 @@ const (
 	kindPlan        = "plan"
 	kindLimit       = "limit"
 	kindQuota       = "quota"
+	kindDenyRule    = "deny rule"
 	kindRole        = "role"
 	kindReason      = "end reason"
 )
@@ -48,7 +49,7 @@ func kindOfArgument(command *kong.Node, name string) string {
 	}
 	return map[string]string{
 		"api": kindAPI, "version": kindVersion, "address": kindVersion, "app": kindApplication, "subscription": kindApplication,
-		"plan": kindPlan, "quota": kindQuota,
+		"plan": kindPlan, "quota": kindQuota, "rule": kindDenyRule,
 	}[name]
 }
 
@@ -94,6 +95,11 @@ func (s *shell) names(ctx context.Context, kind string) []string {
 		}
 		slices.Sort(all)
 		all = slices.Compact(all)
+	case kindDenyRule:
+		list, _ := cl.deny.ListDenyRules(ctx, &catalogv1.ListDenyRulesRequest{PageSize: pageSize, OrderBy: "create_time desc"})
+		for _, rule := range list.GetDenyRules() {
+			all = append(all, rule.GetName())
+		}
 	case kindQuota:
 		list, _ := cl.quotas.ListQuotaUses(ctx, &usagev1.ListQuotaUsesRequest{PageSize: pageSize})
 		for _, use := range list.GetQuotaUses() {

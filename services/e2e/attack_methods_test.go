@@ -94,6 +94,8 @@ func attackBodies() map[string]string {
 		"CatalogService.CreateApi":                   `{"api": {"displayName": "Attacker's", "context": "/attackers"}}`,
 		"CatalogService.CreatePlan":                  `{"plan": {"displayName": "Attacker's"}}`,
 		"CatalogService.CreateVersion":               `{"version": {"version": "6.6.6", "endpoints": {"production": [{"url": "ws://192.0.2.1/"}]}}}`,
+		"DenyRuleService.CreateDenyRule":             `{"denyRule": {"api": "$api", "clientAddress": "192.0.2.66"}}`,
+		"DenyRuleService.UpdateDenyRule":             `{"denyRule": {"reason": "attacked"}}`,
 		"CatalogService.TransferOwnership":           `{"owner": "users/me"}`,
 		"CatalogService.UpdateApi":                   `{"api": {"description": "attacked"}}`,
 		"CatalogService.UpdatePlan":                  `{"plan": {"description": "attacked"}}`,

@@ -65,6 +65,11 @@ func (s *Stack) newVictim(t *testing.T) *victim {
 	}
 	v.hidden["users/*/signIns/*"], v.hidden["quotaUses/*"] = v.signInElsewhere(t), v.quotaUse(t)
 	v.hidden["applications/*/apiKeys/*"] = v.apiKey(t)
+	rule, err := v.deny.CreateDenyRule(v.ctx(t), &catalogv1.CreateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Api: x.api.GetName(), ClientAddress: "192.0.2.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.hidden["denyRules/*"] = rule.GetName()
 	v.hidden["gateways/*"], _, _ = strings.Cut(v.hidden["gateways/*/sessions/*"], "/sessions/")
 	v.published = maps.Clone(v.hidden)
 	v.published["apis/*"], v.published["apis/*/versions/*"] = x.api.GetName(), x.version.GetName()

@@ -79,6 +79,11 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"usage", "usage"},
 		{"usage --api Json --api Renamed --by version", "usage"},
 		{"usage --by plan --top 1 --order-by bytes", "usage"},
+		{"deny create --from 203.0.113.0/24 --api Json/1.0.0 --reason scans --lifetime 7d", "versions"},
+		{"deny list --from 203.0.113.7 --api Json --order newest", "denyRules"},
+		{"deny get RULE", "apiDisplayName"},
+		{"deny update RULE --api Json --app applications/none --from 2001:db8::/32 --lifetime 0s", "clientAddress"},
+		{"deny delete RULE", "deleted"},
 		{"quota list", "quotaUses"},
 		{"quota reset QUOTA", "resetTime"},
 		{"quota add 5 QUOTA", "added"},
@@ -153,6 +158,8 @@ func TestJSON(t *testing.T) {
 				t.Fatalf("the subscriptions are %q, want several", all)
 			}
 			names = strings.NewReplacer("SUBSCRIPTIONS", strings.Join(all, " "))
+		case "deny get RULE":
+			names = strings.NewReplacer("RULE", sh.name(t, "deny list"))
 		case "quota reset QUOTA":
 			names = strings.NewReplacer("QUOTA", sh.name(t, "quota list"))
 		case "session get SESSION":

@@ -167,6 +167,20 @@ func TestRefusedCommands(t *testing.T) {
 		{"api version update Echo/1.0.0 --error-frames loud", `api version update: --error-frames: "loud" is none of json, wso2, none, text=TEXT, default`, 2},
 		{"quota list --app Nothing", `quota list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"quota reset quotaUses/nothing", `quota reset: QUOTA: there is no quota "quotaUses/nothing" that you may see; list them with: tidegate quota list`, 1},
+
+		// Deny rules.
+		{"deny create", `deny create: nothing to deny: give --api, --app, --subscription or --from`, 2},
+		{"deny create --from here", `deny create: --from: must be an IP address or a network such as 203.0.113.0/24: "here" is not a network such as 10.0.0.0/8`, 1},
+		{"deny create --from 10.1.0.0/8", `deny create: --from: must be an IP address or a network such as 203.0.113.0/24: "10.1.0.0/8" has bits beyond its length: 10.0.0.0/8 is meant`, 1},
+		{"deny create --api Nothing", `deny create: --api: there is no version "Nothing" that you may see; list them with: tidegate api version list`, 1},
+		{"deny create --api Echo --api Echo/1.0.0", `deny create: --api: several must be versions of one API, such as EchoWebSocket/1.0.0 and EchoWebSocket/2.0.0`, 2},
+		{"deny create --app Nothing", `deny create: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
+		{"deny create --subscription Phone", `deny create: --subscription: must be subscriptions/{subscription}`, 1},
+		{"deny create --from 10.0.0.1 --lifetime=-1s", `deny create: --lifetime: must be in the future`, 1},
+		{"deny list --from here", `deny list: --from: "here" is no IP address or network, such as 203.0.113.7 or 203.0.113.0/24`, 2},
+		{"deny list --api Nothing", `deny list: --api: there is no API "Nothing" that you may see; list them with: tidegate api list`, 1},
+		{"deny get nothing", `deny get: RULE: there is no deny rule "nothing" that you may see; list them with: tidegate deny list`, 1},
+		{"deny update nothing", `deny update: nothing to change: give --api, --app, --subscription, --from, --reason or --lifetime`, 2},
 		{"session get nothing", `session get: SESSION: there is no live session "nothing" that you may see; list them with: tidegate session list`, 1},
 
 		// States that do not allow it.

@@ -36,6 +36,7 @@ type user struct {
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	quotas   usagev1.QuotaServiceClient
+	deny     catalogv1.DenyRuleServiceClient
 	sessions gatewayv1.SessionServiceClient
 }
 
@@ -67,6 +68,7 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
 		usage:    usagev1.NewUsageServiceClient(conn),
 		quotas:   usagev1.NewQuotaServiceClient(conn),
+		deny:     catalogv1.NewDenyRuleServiceClient(conn),
 		sessions: gatewayv1.NewSessionServiceClient(conn),
 	}
 	in, err := p.signIns.SignIn(within(t), &identityv1.SignInRequest{Username: username, Password: password})
