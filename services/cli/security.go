@@ -4,12 +4,13 @@ import (
 	"strings"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 )
 
 // securityFlags say how the clients of a version prove who they are.
 type securityFlags struct {
 	Security string   `enum:"oauth2,none," default:"" placeholder:"KIND" help:"How clients prove who they are: oauth2, with an access token (the default), or none."`
-	Place    []string `sep:"none" placeholder:"PLACE" help:"Where the access token may be, header:Authorization or query:access_token; can be repeated, in the order of the search. Default: both."`
+	Place    []string `sep:"none" placeholder:"PLACE" help:"Where the access token may be: header:NAME, query:NAME, query:NAME:base64, cookie:NAME or subprotocol; can be repeated, in the order of the search. Default: header:Authorization, then query:access_token."`
 }
 
 // schemes returns the security schemes that the flags describe, nil for none given.
@@ -25,15 +26,11 @@ func (f *securityFlags) schemes() ([]*catalogv1.SecurityScheme, error) {
 	}
 	oauth2 := &catalogv1.OAuth2Scheme{}
 	for _, text := range f.Place {
-		part, name, _ := strings.Cut(text, ":")
-		switch {
-		case part == "header" && name != "":
-			oauth2.Places = append(oauth2.Places, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name}}})
-		case part == "query" && name != "":
-			oauth2.Places = append(oauth2.Places, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: name}}})
-		default:
-			return nil, usagef("--place: %q is neither header:Authorization nor query:access_token", text)
+		place, err := credentialplace.Parse(text)
+		if err != nil {
+			return nil, usagef("--place: %q: %v", text, err)
 		}
+		oauth2.Places = append(oauth2.Places, place)
 	}
 	return []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}}, nil
 }
@@ -44,11 +41,7 @@ func schemeLabel(s *catalogv1.SecurityScheme) string {
 	case *catalogv1.SecurityScheme_Oauth2:
 		var places []string
 		for _, p := range s.GetOauth2().GetPlaces() {
-			if q := p.GetQuery(); q != nil {
-				places = append(places, "query:"+q.GetName())
-			} else {
-				places = append(places, "header:"+p.GetHeader().GetName())
-			}
+			places = append(places, credentialplace.Text(p))
 		}
 		return strings.TrimSuffix("oauth2 in "+strings.Join(places, ", "), " in ")
 	case *catalogv1.SecurityScheme_None:

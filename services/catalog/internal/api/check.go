@@ -64,7 +64,7 @@ func checkVersion(v *catalogv1.Version) error {
 		add("subscriptionless", errors.New("must be false with the security none, which asks for no token"))
 	}
 	add("backend_options.fixed_host", checkFixedHost(v.GetBackendOptions().GetFixedHost()))
-	for _, w := range checkSecurity(filledIn(v.GetSecurity())) {
+	for _, w := range checkSecurity(filledIn(v.GetSecurity()), v.GetAllowedOrigins()) {
 		add(w.Field, errors.New(w.Message))
 	}
 	return fault.InvalidAll(wrong...)
@@ -170,30 +170,6 @@ func checkState(state *string) error {
 		return nil
 	}
 	return fault.Invalid("filter", "no state %q: there are CREATED, PUBLISHED", *state)
-}
-
-// checkSecurity returns what is wrong with the alternatives of a version, by field.
-// Their defaults are filled in.
-func checkSecurity(schemes []*catalogv1.SecurityScheme) []fault.Violation {
-	var wrong []fault.Violation
-	taken := map[string]string{}
-	for i, s := range schemes {
-		field := fmt.Sprintf("security[%d]", i)
-		if s.GetNone() != nil && len(schemes) > 1 {
-			wrong = append(wrong, fault.Violation{Field: field, Message: "none stands alone"})
-		}
-		for j, place := range s.GetOauth2().GetPlaces() {
-			place, where := placeRow(place), fmt.Sprintf("%s.oauth2.places[%d]", field, j)
-			key := place.In + " " + strings.ToLower(place.Name)
-			if other, ok := taken[key]; ok {
-				wrong = append(wrong, fault.Violation{
-					Field: where, Message: fmt.Sprintf("must differ from %s: the two could not be told apart", other),
-				})
-			}
-			taken[key] = where
-		}
-	}
-	return wrong
 }
 
 // ownerTerm returns the owner in a filter, the id of a user, or nil; users/me is the

@@ -204,13 +204,6 @@ func securityRows(schemes []*catalogv1.SecurityScheme) []store.SecurityScheme {
 	return rows
 }
 
-func placeRow(p *catalogv1.CredentialPlace) store.Place {
-	if q := p.GetQuery(); q != nil {
-		return store.Place{In: store.InQuery, Name: q.GetName()}
-	}
-	return store.Place{In: store.InHeader, Name: p.GetHeader().GetName()}
-}
-
 // planUseProto returns what uses a plan, in the catalog and elsewhere.
 func planUseProto(use store.PlanUse, elsewhere *backplanev1.CountPlanUseResponse) *catalogv1.PlanUse {
 	return &catalogv1.PlanUse{

@@ -26,6 +26,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
@@ -225,6 +226,15 @@ func inHeader(name string) *catalogv1.CredentialPlace {
 
 func inQuery(name string) *catalogv1.CredentialPlace {
 	return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: name}}}
+}
+
+// place is a place as users write it.
+func place(text string) *catalogv1.CredentialPlace {
+	p, err := credentialplace.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return p
 }
 
 // demote demotes a version of ann's.

@@ -25,6 +25,8 @@ const (
 	badFixedHost    = "must be a host with or without a port, as app.example.com:8443, of at most 255 characters"
 	fixed           = catalogv1.BackendOptions_HOST_FIXED
 	badMessageBytes = "version.max_message_bytes: must be greater than or equal to 0 and less than or equal to 1073741824"
+	places0         = "version.security[0].oauth2.places[0]."
+	wholeOrigin     = "must be the whole origin of a page, as https://app.example.com, without * and not null, because security[0].oauth2.places[0] is a cookie"
 	badTag          = "must have 1 to 50 characters, no control characters and no space at either end"
 	notPromised     = "this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed"
 	badVersionName  = "name: must be apis/{api}/versions/{version}"
@@ -54,6 +56,11 @@ func badFields() []struct {
 	}
 	security := func(s ...*catalogv1.SecurityScheme) func(*catalogv1.Version) {
 		return func(v *catalogv1.Version) { v.Security = s }
+	}
+	cookie := func(name string, origins ...string) func(*catalogv1.Version) {
+		return func(v *catalogv1.Version) {
+			v.Security, v.AllowedOrigins = []*catalogv1.SecurityScheme{oauth2(place("cookie:" + name))}, origins
+		}
 	}
 	many := func(n int, format string) []string {
 		var all []string
@@ -117,8 +124,22 @@ func badFields() []struct {
 		{"schemes with a place in common", security(oauth2(inQuery("access_token")), oauth2()),
 			"version.security[1].oauth2.places[1]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
 		{"a place of no kind", security(oauth2(&catalogv1.CredentialPlace{})), "version.security[0].oauth2.places[0].place: is required"},
-		{"another header", security(oauth2(inHeader("X-Token"))), "version.security[0].oauth2.places[0].header.name: must be Authorization, the one header that is served"},
-		{"another parameter", security(oauth2(inQuery("token"))), "version.security[0].oauth2.places[0].query.name: must be access_token, the one parameter that is served"},
+		{"a parameter twice", security(oauth2(inQuery("a"), place("query:A"), place("query:a:base64"))),
+			"version.security[0].oauth2.places[2]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
+		{"sub-protocols twice", security(oauth2(place("subprotocol")), oauth2(place("subprotocol"))),
+			"version.security[1].oauth2.places[0]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
+		{"a header with a space", security(oauth2(inHeader("X Token"))), places0 + "header.name: must be the name of a header, as Authorization or X-Api-Key, of 1 to 64 characters"},
+		{"a header of the handshake", security(oauth2(inHeader("sec-WebSocket-key"))), places0 + "header.name: must not be sec-WebSocket-key, which means something else in a handshake"},
+		{"a header of proxies", security(oauth2(inHeader("X_Forwarded_For"))), places0 + "header.name: must not be X_Forwarded_For, which means something else in a handshake"},
+		{"the header Cookie", security(oauth2(inHeader("cookie"))), places0 + "header.name: must not be cookie, which means something else in a handshake"},
+		{"a header in an unknown form", security(oauth2(&catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "A", Form: 99}}})), places0 + "header.form: is not one of the defined values"},
+		{"a parameter with a separator", security(oauth2(inQuery("a&b"))), places0 + "query.name: must be the name of a parameter, as access_token, of 1 to 64 characters of A-Z a-z 0-9 . _ ~ $ @ ! * [ ] -"},
+		{"a long parameter", security(oauth2(inQuery(strings.Repeat("a", 65)))), places0 + "query.name: must be the name of a parameter, as access_token, of 1 to 64 characters of A-Z a-z 0-9 . _ ~ $ @ ! * [ ] -"},
+		{"a cookie with a separator", cookie("a;b", "https://a.example"), places0 + "cookie.name: must be the name of a cookie, as session, of 1 to 64 characters"},
+		{"a cookie of ours", cookie("__Host-Tidegate", "https://a.example"), places0 + "cookie.name: must not begin with tidegate, as the cookies of Tidegate's own pages do"},
+		{"a cookie for any page", cookie("a"), "version.allowed_origins: must list the pages that may connect, as https://app.example.com, because security[0].oauth2.places[0] is a cookie"},
+		{"a cookie for subdomains and null", cookie("a", "https://a.example", "https://*.a.example", "null"),
+			"version.allowed_origins[1]: " + wholeOrigin + "; version.allowed_origins[2]: " + wholeOrigin},
 		{"a plan that is none", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/none"} }, "version.plans[1]: there is no plans/none"},
 		{"a plan by its display name", func(v *catalogv1.Version) { v.Plans = []string{"Gold"} }, "version.plans[0]: must be plans/{plan}"},
 		{"a plan twice", func(v *catalogv1.Version) { v.Plans = []string{"plans/gold", "plans/gold"} }, "version.plans: must not have the same value twice"},

@@ -24,6 +24,8 @@ const (
 	PingsPrefix    = "PINGS_"
 	BillingPrefix  = "BILLING_"
 	TemplatePrefix = "TEMPLATE_"
+	FormPrefix     = "FORM_"
+	EncodingPrefix = "ENCODING_"
 )
 
 // Snapshot emits what the installation is called, all plans, deny rules and routes, for
@@ -187,11 +189,7 @@ func (s SecurityScheme) Message() *catalogv1.SecurityScheme {
 	}
 	oauth2 := &catalogv1.OAuth2Scheme{}
 	for _, p := range s.Places {
-		place := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: p.Name}}}
-		if p.In == InQuery {
-			place.Place = &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: p.Name}}
-		}
-		oauth2.Places = append(oauth2.Places, place)
+		oauth2.Places = append(oauth2.Places, p.Message())
 	}
 	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}
 }

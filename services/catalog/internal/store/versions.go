@@ -90,19 +90,6 @@ const (
 	SchemeNone   = "none"
 )
 
-// Place is where in a handshake a credential may be.
-type Place struct {
-	// In is InHeader or InQuery.
-	In   string `json:"in"`
-	Name string `json:"name"`
-}
-
-// Parts of a handshake that have places.
-const (
-	InHeader = "header"
-	InQuery  = "query"
-)
-
 // Anonymous reports whether clients connect without a credential.
 func (v Version) Anonymous() bool {
 	return len(v.Security) == 1 && v.Security[0].Type == SchemeNone

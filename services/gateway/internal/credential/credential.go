@@ -6,8 +6,8 @@ package credential
 
 import (
 	"errors"
+	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -31,41 +31,30 @@ type Scheme struct {
 	Places []Place // where the credential may be, in the order tried
 }
 
-// Place is where in a handshake a credential may be.
-type Place uint8
-
-// The places.
-const (
-	// AuthorizationHeader is the header "Authorization: Bearer TOKEN".
-	AuthorizationHeader Place = iota + 1
-	// AccessTokenQuery is the query parameter access_token.
-	AccessTokenQuery
-)
-
-// String describes the place to a user who has to put a credential there.
-func (p Place) String() string {
-	switch p {
-	case AuthorizationHeader:
-		return "the header Authorization: Bearer"
-	case AccessTokenQuery:
-		return "the query parameter access_token"
-	default:
-		return "an unknown place"
-	}
-}
-
 // Credential is what a client presented.
 type Credential struct {
 	Type  Type   // of the scheme in whose place it was found
 	Value string // "" for None
 }
 
-const (
-	header    = "Authorization"
-	parameter = "access_token"
-	// maxToken is the longest credential that the control plane takes.
-	maxToken = 8192
-)
+// Handshake is what of a handshake can hold credentials.
+type Handshake struct {
+	Header    http.Header // with canonical names
+	Query     string      // undecoded, without "?"
+	Protocols []string    // the sub-protocols offered, in the client's order; not changed in place
+}
+
+// Taken is what Take found.
+type Taken struct {
+	Credential
+	Part Part // in which it was; 0 for None
+	// Answer is the sub-protocol of the handshake that the client is to be answered where the
+	// backend chooses none, or browsers fail the connection; "" where there is none.
+	Answer string
+}
+
+// maxToken is the longest credential that the control plane takes.
+const maxToken = 8192
 
 // ErrMissing means that no place holds a credential.
 var ErrMissing = errors.New("no credential")
@@ -76,63 +65,108 @@ var errMalformed = errors.New("malformed credential")
 
 // Take finds the credential of a handshake. It tries the schemes in order, and the
 // places of each in order; the first place that holds a credential decides. If that
-// credential is malformed, no other place is tried. The error is ErrMissing or says
-// that the credential is malformed.
+// credential is malformed, no other place is tried. The error is ErrMissing, ErrAlone or
+// says that the credential is malformed.
 //
-// An Authorization header of another scheme and a parameter without a value hold
-// no credential (RFC 6749 section 3.1). A header line or a parameter that is
-// repeated is malformed (RFC 6750 section 3.1).
+// A header whose form is Bearer and that has another scheme, and a header, a parameter or
+// a cookie without a value hold no credential (RFC 6749 section 3.1). A header line, a
+// parameter or a cookie that is repeated is malformed (RFC 6750 section 3.1). A first
+// message is not there yet, and holds none.
 //
-// Whatever the outcome, every header and every parameter that is a place of one
-// of the schemes is removed, used or not: headers from h, parameters from the
-// query that is returned. All other bytes of the query stay as they are, in
-// their order.
-func Take(schemes []Scheme, h http.Header, query string) (c Credential, rest string, err error) {
-	lines, found := h[header], tokens{rest: query}
-	if anyHas(schemes, AuthorizationHeader) {
-		delete(h, header)
-	}
-	if anyHas(schemes, AccessTokenQuery) {
-		found = cutTokens(query)
-	}
+// Whatever the outcome, everything at a place of one of the schemes is removed from h, used
+// or not. All other bytes of the query, of the cookies and of the protocols stay as they
+// are, in their order.
+func Take(schemes []Scheme, h *Handshake) (Taken, error) {
+	var t Taken
+	decided, err := false, ErrMissing
 	for _, s := range schemes {
-		if s.Type == None {
-			return Credential{Type: None}, found.rest, nil
+		if s.Type == None && !decided {
+			t.Credential, decided, err = Credential{Type: None}, true, nil
 		}
 		for _, p := range s.Places {
-			var token string
-			err := ErrMissing
-			switch p {
-			case AuthorizationHeader:
-				token, err = fromHeader(lines)
-			case AccessTokenQuery:
-				token, err = found.one()
+			value, answer, e := h.cut(p)
+			if answer != "" {
+				t.Answer = answer
 			}
-			switch {
-			case err == nil:
-				return Credential{Type: s.Type, Value: token}, found.rest, nil
-			case !errors.Is(err, ErrMissing):
-				return Credential{}, found.rest, err
+			if decided || errors.Is(e, ErrMissing) {
+				continue
+			}
+			if decided, err = true, e; e == nil {
+				value, err = s.Type.check(value)
+			}
+			if err == nil {
+				t.Credential, t.Part = Credential{Type: s.Type, Value: value}, p.Part
 			}
 		}
 	}
-	return Credential{}, found.rest, ErrMissing
+	return t, err
 }
 
-// TryOutSchemes are those by which a try-out token is taken, whatever the version asks for.
-func TryOutSchemes() []Scheme {
-	return []Scheme{{Type: OAuth2, Places: []Place{AuthorizationHeader, AccessTokenQuery}}}
+// cut removes what is at a place and returns the credential there, decoded and not
+// checked. answer is as Taken has it.
+func (h *Handshake) cut(p Place) (value, answer string, err error) {
+	switch p.Part {
+	case Header:
+		lines := h.Header[p.Name]
+		delete(h.Header, p.Name)
+		value, err = fromHeader(lines, p.Form)
+	case Query:
+		found := cutTokens(h.Query, p.Name)
+		h.Query = found.rest
+		value, err = found.one(p.Form)
+	case Cookie:
+		value, err = h.cutCookie(p.Name)
+	case Subprotocol:
+		return h.cutProtocol()
+	default:
+		err = ErrMissing
+	}
+	return value, "", err
+}
+
+// FirstMessagePlace returns the place of schemes that is the first message, and the type of
+// the credential there; ok is false where none is.
+func FirstMessagePlace(schemes []Scheme) (p Place, t Type, ok bool) {
+	for _, s := range schemes {
+		for _, p := range s.Places {
+			if p.Part == FirstMessage {
+				return p, s.Type, true
+			}
+		}
+	}
+	return Place{}, 0, false
+}
+
+// TryOutSchemes are those by which a try-out token is taken from a version with these
+// schemes: it is good at the places of access tokens, whatever the version asks for. The
+// version's own places are emptied, too.
+func TryOutSchemes(schemes []Scheme) []Scheme {
+	return append([]Scheme{{Type: OAuth2, Places: OAuth2Places()}}, schemes...)
 }
 
 // TryOut returns the version that the credential of a handshake says it is a try-out token
-// of, "" for any other credential. Nothing is verified, and nothing removed.
-func TryOut(h http.Header, query string) string {
-	token, err := fromHeader(h[header])
-	if errors.Is(err, ErrMissing) && strings.Contains(query, "=") {
-		found := cutTokens(query)
-		token, err = found.one()
+// of, "" for any other credential. It is looked for at the places of access tokens, then at
+// those of schemes. Nothing is verified, and nothing removed.
+func TryOut(schemes []Scheme, h *Handshake) string {
+	token, err := fromHeader(h.Header["Authorization"], Bearer)
+	if errors.Is(err, ErrMissing) && strings.Contains(h.Query, "=") {
+		found := cutTokens(h.Query, "access_token")
+		token, err = found.one(Raw)
 	}
-	if err != nil || !strings.HasPrefix(token, jwtPrefix) {
+	if errors.Is(err, ErrMissing) && len(schemes) > 0 {
+		var t Taken
+		t, err = Take(schemes, &Handshake{Header: maps.Clone(h.Header), Query: h.Query, Protocols: h.Protocols})
+		token = t.Value
+	}
+	if err != nil {
+		return ""
+	}
+	return tryOutVersion(token)
+}
+
+// tryOutVersion returns the version that a token says it is a try-out token of, or "".
+func tryOutVersion(token string) string {
+	if !strings.HasPrefix(token, jwtPrefix) {
 		return ""
 	}
 	_, rest, _ := strings.Cut(token, ".")
@@ -144,36 +178,44 @@ func TryOut(h http.Header, query string) string {
 	return claims.Version
 }
 
-func anyHas(schemes []Scheme, p Place) bool {
-	return slices.ContainsFunc(schemes, func(s Scheme) bool { return slices.Contains(s.Places, p) })
-}
-
-func fromHeader(lines []string) (string, error) {
+// fromHeader returns the credential of a header.
+func fromHeader(lines []string, form Form) (string, error) {
 	switch {
 	case len(lines) == 0:
 		return "", ErrMissing
 	case len(lines) > 1:
 		return "", errMalformed
 	}
-	scheme, token, _ := strings.Cut(strings.Trim(lines[0], " \t"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	value := strings.Trim(lines[0], " \t")
+	if form == Bearer {
+		scheme, token, _ := strings.Cut(value, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return "", ErrMissing
+		}
+		return strings.TrimLeft(token, " "), nil
+	}
+	if value == "" {
 		return "", ErrMissing
 	}
-	return check(strings.TrimLeft(token, " "))
+	return value, nil
 }
 
-// check returns the token if it has the form of RFC 6750 section 2.1.
-func check(token string) (string, error) {
-	body := strings.TrimRight(token, "=")
-	if body == "" || len(token) > maxToken {
+// check returns a credential if it can be one of the type: an access token has the form of
+// RFC 6750 section 2.1, and every other is visible ASCII.
+func (t Type) check(value string) (string, error) {
+	body := value
+	if t == OAuth2 {
+		body = strings.TrimRight(value, "=")
+	}
+	if body == "" || len(value) > maxToken {
 		return "", errMalformed
 	}
 	for i := range len(body) {
-		if !isTokenByte(body[i]) {
+		if c := body[i]; c <= ' ' || c >= 0x7f || t == OAuth2 && !isTokenByte(c) {
 			return "", errMalformed
 		}
 	}
-	return token, nil
+	return value, nil
 }
 
 func isTokenByte(c byte) bool {

@@ -6,8 +6,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
 )
 
-// tokens are the parameters access_token that were cut out of a query, and the rest
-// of it.
+// tokens are the parameters of one name that were cut out of a query, and the rest of it.
 type tokens struct {
 	count int
 	last  string // the value of the last one, escaped
@@ -15,13 +14,13 @@ type tokens struct {
 	rest  string // the query without them
 }
 
-// cutTokens cuts the parameters access_token out of a query, in one pass.
-func cutTokens(query string) tokens {
+// cutTokens cuts the parameters of a name out of a query, in one pass.
+func cutTokens(query, name string) tokens {
 	var t tokens
 	var room [16]string // so that most queries are cut without allocating a list
 	kept := room[:0]
 	for piece := range strings.SplitSeq(query, "&") {
-		if !isParameter(piece) {
+		if !isParameter(piece, name) {
 			kept = append(kept, piece)
 			continue
 		}
@@ -36,8 +35,8 @@ func cutTokens(query string) tokens {
 	return t
 }
 
-// one returns the token, if there is exactly one.
-func (t *tokens) one() (string, error) {
+// one returns the credential, if there is exactly one, as a form has it. A plus is a plus.
+func (t *tokens) one(form Form) (string, error) {
 	switch {
 	case !t.held:
 		return "", ErrMissing
@@ -45,19 +44,22 @@ func (t *tokens) one() (string, error) {
 		return "", errMalformed
 	}
 	token, ok := pieces.Unescape(t.last)
-	if !ok {
+	if ok && form == Base64 {
+		token = decodeBase64(token)
+	}
+	if !ok || token == "" {
 		return "", errMalformed
 	}
-	return check(token)
+	return token, nil
 }
 
-// isParameter reports whether a piece of a query is the access_token as a
+// isParameter reports whether a piece of a query is the parameter of a name as a
 // backend would read it, which decodes the name.
-func isParameter(piece string) bool {
-	name, _, _ := strings.Cut(piece, "=")
-	if strings.IndexByte(name, '%') < 0 {
-		return name == parameter
+func isParameter(piece, name string) bool {
+	own, _, _ := strings.Cut(piece, "=")
+	if strings.IndexByte(own, '%') < 0 {
+		return own == name
 	}
-	decoded, ok := pieces.Unescape(name)
-	return ok && decoded == parameter
+	decoded, ok := pieces.Unescape(own)
+	return ok && decoded == name
 }

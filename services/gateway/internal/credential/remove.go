@@ -21,7 +21,7 @@ func (r *Recognizer) Remove(h http.Header, protocols []string, query string) (re
 		switch {
 		case name == "Cookie":
 			if slices.ContainsFunc(lines, func(line string) bool { return pieces.Any(line, pieces.OfCookies, r.inCookie) }) {
-				keep(h, name, r.cutCookies(lines))
+				keep(h, name, withoutCookies(lines, r.inCookie))
 			}
 		case slices.ContainsFunc(lines, r.inLine):
 			keep(h, name, slices.DeleteFunc(slices.Clone(lines), r.inLine))
@@ -93,17 +93,6 @@ func (r *Recognizer) Hide(text string) string {
 		text = text[min(end+1, len(text)):]
 	}
 	return shown.String()
-}
-
-// cutCookies returns Cookie lines without the cookies that must not reach a backend.
-func (r *Recognizer) cutCookies(lines []string) []string {
-	var kept []string
-	for _, line := range lines {
-		if rest := strings.TrimLeft(pieces.Cut(line, pieces.OfCookies, r.inCookie), " \t"); rest != "" {
-			kept = append(kept, rest)
-		}
-	}
-	return kept
 }
 
 // inCookie reports whether a cookie must not reach a backend.

@@ -3,6 +3,7 @@ package handshake
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -19,18 +20,27 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	r := a.match.Route
 	schemes := r.Schemes
 	if a.tryOut {
-		schemes = credential.TryOutSchemes()
+		schemes = credential.TryOutSchemes(schemes)
 	}
-	c, query, err := credential.Take(schemes, a.Header, a.Query)
-	a.Protocols, a.query = h.Ours.Remove(a.Header, a.Protocols, query)
-	switch {
+	taken, err := credential.Take(schemes, &a.shown)
+	a.taken = taken
+	a.shown.Protocols, a.shown.Query = h.Ours.Remove(a.shown.Header, a.shown.Protocols, a.shown.Query)
+	switch c := taken.Credential; {
 	case errors.Is(err, credential.ErrMissing):
 		return missing(r.Schemes)
+	case errors.Is(err, credential.ErrAlone):
+		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: err.Error()}
 	case err != nil:
 		return invalid(err)
 	case c.Type == credential.None:
 		return a.checkEndpoint()
 	}
+	return h.verify(ctx, a, taken.Credential)
+}
+
+// verify asks what a credential is good for.
+func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credential) (err error) {
+	r := a.match.Route
 	if a.grant, a.position, err = h.Grants.Verify(a.client(ctx), c, r.Name); err != nil {
 		if d, ok := errors.AsType[*grant.DeniedError](err); ok {
 			a.application = d.Application
@@ -92,14 +102,8 @@ const realm = `Bearer realm="tidegate"`
 // missing is the answer to a request without a credential. Its challenge has no
 // error code, as RFC 6750 section 3.1 says.
 func missing(schemes []credential.Scheme) *problem.Problem {
-	var names []string
-	for _, s := range schemes {
-		for _, p := range s.Places {
-			names = append(names, p.String())
-		}
-	}
 	return &problem.Problem{
-		Status: 401, Code: problem.CredentialMissing, Detail: "the API needs a credential; it is looked for in " + strings.Join(names, ", then in "),
+		Status: 401, Code: problem.CredentialMissing, Detail: "the API needs a credential; it is looked for in " + credential.Names(schemes),
 		Header: []head.Field{{Name: "WWW-Authenticate", Value: realm}},
 	}
 }

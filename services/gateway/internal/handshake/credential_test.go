@@ -36,11 +36,11 @@ var listing = []struct {
 	schemes          []credential.Scheme
 	lines, parameter string
 }{
-	{"both places", []credential.Scheme{{Type: credential.OAuth2, Places: bothPlaces()}}, good, ""},
-	{"the header", []credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AuthorizationHeader}}}, good, ""},
-	{"the query", []credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AccessTokenQuery}}}, "", "access_token=good&"},
+	{"both places", []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}, good, ""},
+	{"the header", []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()[:1]}}, good, ""},
+	{"the query", []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()[1:]}}, "", "access_token=good&"},
 	{"none", []credential.Scheme{{Type: credential.None}}, "", ""},
-	{"a token or none", []credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AccessTokenQuery}}, {Type: credential.None}}, "", ""},
+	{"a token or none", []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()[1:]}, {Type: credential.None}}, "", ""},
 }
 
 // wrong are the places where clients put a credential by mistake.

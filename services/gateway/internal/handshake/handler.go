@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -91,7 +92,10 @@ type attempt struct {
 	match   routes.Match
 	near    *session.Route // what the path leads to, also where that is refused
 	tryOut  bool           // its credential says that it is a try-out token of the version
-	query   string         // without credentials
+	// shown is what the client's request has for the backend, without credentials once they
+	// are taken out.
+	shown credential.Handshake
+	taken credential.Taken // once they are
 
 	grant *grant.Grant // nil if the API asks for no credential
 	// application is whose credential was shown, good or not; "" where none is known.
@@ -106,7 +110,10 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	defer cancel(nil)
 	deadline := time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) })
 	defer deadline.Stop()
-	a := &attempt{Request: r, ref: ref.New(time.Now()), cancel: cancel}
+	a := &attempt{
+		Request: r, ref: ref.New(time.Now()), cancel: cancel,
+		shown: credential.Handshake{Header: r.Header, Query: r.Query, Protocols: r.Protocols},
+	}
 	a.monitor.start(r, h.monitorDelay, cancel)
 	if err := h.run(ctx, a); err != nil {
 		a.monitor.stop()
@@ -218,7 +225,7 @@ func (h *Handler) route(a *attempt) error {
 		return a.find(m, err)
 	}
 	a.match, a.near = m, m.Route.Shared()
-	a.tryOut = m.Route.Open() && credential.TryOut(a.Header, a.Query) == m.Route.Name
+	a.tryOut = m.Route.Open() && credential.TryOut(nil, &a.shown) == m.Route.Name
 	return a.served()
 }
 
@@ -227,7 +234,11 @@ func (h *Handler) route(a *attempt) error {
 // version, so nobody else can make the gateway take longer for the path of a version than
 // for that of none: the credential is looked at for both.
 func (a *attempt) find(m routes.Match, why error) error {
-	version := credential.TryOut(a.Header, a.Query)
+	var schemes []credential.Scheme
+	if m.Hidden != nil {
+		schemes = m.Hidden.Schemes
+	}
+	version := credential.TryOut(schemes, &a.shown)
 	if m.Hidden == nil || m.Hidden.Name != version {
 		return notFound(why.Error())
 	}
@@ -244,9 +255,12 @@ func (a *attempt) served() error {
 }
 
 // origin refuses pages that may not connect. Clients that send no Origin are not
-// browsers, and are let through.
+// browsers, and are let through, but with a cookie: browsers send those on their own, so
+// that it came says nothing of who asked for it.
 func (a *attempt) origin() error {
 	switch lines := a.Header["Origin"]; {
+	case len(lines) == 0 && a.taken.Part == credential.Cookie:
+		return forbidden(problem.OriginRefused, "a credential in a cookie needs the header Origin")
 	case len(lines) == 0:
 		return nil
 	case len(lines) == 1 && a.match.Route.Origins.Allow(lines[0]):
@@ -290,7 +304,7 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 // dial connects to the backend.
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
 	return h.Dialer.Dial(ctx, &upstream.Request{
-		Endpoint: a.endpoint(), Backends: a.match.Route.Backends, Suffix: a.match.Suffix, Query: a.query, Header: a.Header, Protocols: a.Protocols,
+		Endpoint: a.endpoint(), Backends: a.match.Route.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols,
 		Way: a.Way, Secure: a.Secure, Host: a.Host,
 		Installation: h.Routes.Installation(),
 	})
@@ -332,7 +346,7 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 		return err
 	}
 	s.SetSubprotocol(backend.Protocol)
-	if err := h.upgrader.answer(a.Conn, a.Key, backend); err != nil {
+	if err := h.upgrader.answer(a.Conn, a.Key, cmp.Or(backend.Protocol, a.taken.Answer), backend.Header); err != nil {
 		// A part of the answer may have been sent: there is no other answer now.
 		_, _ = a.Conn.Close(), backend.Conn.Close()
 		hold.Unopen()

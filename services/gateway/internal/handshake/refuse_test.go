@@ -43,9 +43,13 @@ func TestRefusals(t *testing.T) {
 	}
 	version("hidden", func(r *routes.Route) { r.Published = false })
 	version("needs", func(r *routes.Route) { r.Requires = []string{"unknown", "other"} })
+	version("cookie", func(r *routes.Route) {
+		r.Schemes[0].Places, r.Origins = []credential.Place{credential.InHeader("Authorization", credential.Bearer), credential.InCookie("sid")}, origins(t, "https://ok.example")
+	})
+	version("protocol", func(r *routes.Route) { r.Schemes[0].Places = []credential.Place{credential.InSubprotocol()} })
 	version("origin", func(r *routes.Route) { r.Origins = origins(t, "https://ok.example") })
 	version("noscheme", func(r *routes.Route) { r.Schemes = nil })
-	version("query", func(r *routes.Route) { r.Schemes[0].Places = []credential.Place{credential.AccessTokenQuery} })
+	version("query", func(r *routes.Route) { r.Schemes[0].Places = credential.OAuth2Places()[1:] })
 	version("testing", func(r *routes.Route) { r.Production, r.Sandbox = nil, r.Production })
 	version("both", func(r *routes.Route) { r.Sandbox = r.Production })
 
@@ -89,6 +93,13 @@ func TestRefusals(t *testing.T) {
 		{"other origin", "/echo/origin", good + "Origin: https://bad.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
 		{"null origin", "/echo/origin", good + "Origin: null\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
 		{"two origins", "/echo/origin", good + "Origin: https://ok.example\r\nOrigin: https://ok.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
+		{"a cookie without an origin", "/echo/cookie", "Cookie: sid=good\r\n", 403, "ORIGIN_REFUSED", "a credential in a cookie needs the header Origin", "", ""},
+		{"a cookie from another page", "/echo/cookie", "Cookie: sid=good\r\nOrigin: https://bad.example\r\n", 403, "ORIGIN_REFUSED", "the API does not take connections from this origin", "", ""},
+		{"no cookie", "/echo/cookie", "", 401, "CREDENTIAL_MISSING", "the API needs a credential; it is looked for in the header Authorization: Bearer, then in the cookie sid", "", ""},
+		{"two cookies", "/echo/cookie", "Cookie: sid=good; sid=good\r\nOrigin: https://ok.example\r\n", 401, "CREDENTIAL_INVALID", "the credential is not valid", "", ""},
+		{"Kubernetes' sub-protocol alone", "/echo/protocol", "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.Z29vZA\r\n", 400, "BAD_REQUEST",
+			"a sub-protocol base64url.bearer.authorization.k8s.io.TOKEN needs another sub-protocol beside it, which can be the answer", "", ""},
+		{"no sub-protocol with a token", "/echo/protocol", "Sec-WebSocket-Protocol: bearer\r\n", 401, "CREDENTIAL_MISSING", "the API needs a credential; it is looked for in the sub-protocol after bearer", "", ""},
 		{"the credential before the origin", "/echo/origin", "Origin: https://bad.example\r\n", 401, "CREDENTIAL_MISSING", missing, "", ""},
 
 		{"no such API", "/none/1.0.0", good, 404, "NOT_FOUND", "no such API or version", "", ""},

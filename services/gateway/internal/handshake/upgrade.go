@@ -11,7 +11,6 @@ import (
 	"github.com/lxzan/gws"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
 // upgrader answers handshakes with 101 (RFC 6455 section 4.2.2). It leaves that to
@@ -51,8 +50,8 @@ func newUpgrade() *upgrade {
 	}}}
 }
 
-// answer writes the 101 to the client's connection.
-func (u *upgrader) answer(conn net.Conn, key string, backend *upstream.Backend) error {
+// answer writes the 101 to the client's connection, with a sub-protocol if that is not "".
+func (u *upgrader) answer(conn net.Conn, key, protocol string, header []head.Field) error {
 	up, ok := u.pool.Get().(*upgrade)
 	if !ok {
 		up = newUpgrade()
@@ -67,10 +66,10 @@ func (u *upgrader) answer(conn net.Conn, key string, backend *upstream.Backend) 
 		return fmt.Errorf("gws wrote %q, not a 101", up.answer.written)
 	}
 	b = append(b, "\r\n"...)
-	if backend.Protocol != "" {
-		b = head.AppendField(b, "Sec-WebSocket-Protocol", backend.Protocol)
+	if protocol != "" {
+		b = head.AppendField(b, "Sec-WebSocket-Protocol", protocol)
 	}
-	for _, f := range backend.Header {
+	for _, f := range header {
 		b = head.AppendField(b, f.Name, f.Value)
 	}
 	up.answer.written = append(b, "\r\n"...)

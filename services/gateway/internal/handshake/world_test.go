@@ -205,11 +205,6 @@ func (w *world) end() {
 // issuer is the installation's issuer of tokens.
 const issuer = "https://issuer.test"
 
-// bothPlaces are the places where a credential is looked for by default.
-func bothPlaces() []credential.Place {
-	return []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}
-}
-
 // serve puts a route from /echo/1.0.0, and from /echo, to the endpoint into the
 // table; more changes the route before that.
 func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
@@ -220,7 +215,7 @@ func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
 	}
 	r := &routes.Route{
 		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Segment: "1.0.0", Default: true, Published: true,
-		Production: e, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: bothPlaces()}}, ChangeNumber: 3,
+		Production: e, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}, ChangeNumber: 3,
 	}
 	for _, f := range more {
 		f(r)

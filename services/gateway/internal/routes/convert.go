@@ -90,12 +90,12 @@ func (r *Route) endpoint(stage []*catalogv1.Endpoint) (*Endpoint, error) {
 // secure sets how clients authenticate: as the route says, or by default.
 func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
 	if len(alternatives) == 0 {
-		r.Schemes = []credential.Scheme{{Type: credential.OAuth2, Places: defaultPlaces()}}
+		r.Schemes = []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}
 	}
 	for _, alternative := range alternatives {
 		switch s := alternative.GetScheme().(type) {
 		case *catalogv1.SecurityScheme_Oauth2:
-			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces())})
+			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces(), credential.OAuth2Places())})
 		case *catalogv1.SecurityScheme_None:
 			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None})
 		default:
@@ -156,27 +156,6 @@ func (r *Route) tell(f *catalogv1.ErrorFrames) {
 	default:
 		r.lacks("template of error frames")
 	}
-}
-
-func (r *Route) places(list []*catalogv1.CredentialPlace) (places []credential.Place) {
-	if len(list) == 0 {
-		return defaultPlaces()
-	}
-	for _, place := range list {
-		switch {
-		case strings.EqualFold(place.GetHeader().GetName(), "Authorization"):
-			places = append(places, credential.AuthorizationHeader)
-		case place.GetQuery().GetName() == "access_token":
-			places = append(places, credential.AccessTokenQuery)
-		default:
-			r.lacks("place")
-		}
-	}
-	return places
-}
-
-func defaultPlaces() []credential.Place {
-	return []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}
 }
 
 // lacks notes that the route says something of the given kind that this gateway

@@ -359,7 +359,7 @@ func TestFromProto(t *testing.T) {
 		r.Security = []*catalogv1.SecurityScheme{
 			{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
 				{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}},
-				{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "X-Token"}}},
+				{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token", Encoding: 99}}},
 				{},
 			}}}},
 			{},
@@ -378,7 +378,7 @@ func TestFromProto(t *testing.T) {
 		Endpoint{Host: "127.0.0.1:1", Name: "127.0.0.1", Addr: "127.0.0.1:1", Path: "/x"},
 		Endpoint{TLS: true, Host: "sandbox", Name: "sandbox", Addr: "sandbox:443", Path: "/s"},
 		true, false, time.Minute,
-		[]credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AccessTokenQuery}}}, 1,
+		[]credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()[1:]}}, 1,
 	})
 	if got != want {
 		t.Errorf("fromProto = %s\nwant %s", got, want)
@@ -387,7 +387,7 @@ func TestFromProto(t *testing.T) {
 		t.Errorf("Missing() = %q, want what this gateway does not know", got)
 	}
 	plain, err := fromProto(message("/a"))
-	wantSchemes := []credential.Scheme{{Type: credential.OAuth2, Places: []credential.Place{credential.AuthorizationHeader, credential.AccessTokenQuery}}}
+	wantSchemes := []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}
 	if err != nil || !reflect.DeepEqual(plain.Schemes, wantSchemes) || len(plain.Missing()) != 0 {
 		t.Errorf("fromProto of a plain route = %+v, %v, want the defaults", plain, err)
 	}

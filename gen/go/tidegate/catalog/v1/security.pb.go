@@ -22,6 +22,113 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How the header holds it.
+type HeaderPlace_Form int32
+
+const (
+	// Not set: BEARER for Authorization, RAW for every other header.
+	HeaderPlace_FORM_UNSPECIFIED HeaderPlace_Form = 0
+	// "Bearer CREDENTIAL", with the word in any case (RFC 6750). A value with another
+	// first word holds none.
+	HeaderPlace_FORM_BEARER HeaderPlace_Form = 1
+	// The credential as it is.
+	HeaderPlace_FORM_RAW HeaderPlace_Form = 2
+)
+
+// Enum value maps for HeaderPlace_Form.
+var (
+	HeaderPlace_Form_name = map[int32]string{
+		0: "FORM_UNSPECIFIED",
+		1: "FORM_BEARER",
+		2: "FORM_RAW",
+	}
+	HeaderPlace_Form_value = map[string]int32{
+		"FORM_UNSPECIFIED": 0,
+		"FORM_BEARER":      1,
+		"FORM_RAW":         2,
+	}
+)
+
+func (x HeaderPlace_Form) Enum() *HeaderPlace_Form {
+	p := new(HeaderPlace_Form)
+	*p = x
+	return p
+}
+
+func (x HeaderPlace_Form) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HeaderPlace_Form) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_security_proto_enumTypes[0].Descriptor()
+}
+
+func (HeaderPlace_Form) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_security_proto_enumTypes[0]
+}
+
+func (x HeaderPlace_Form) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HeaderPlace_Form.Descriptor instead.
+func (HeaderPlace_Form) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{4, 0}
+}
+
+// How the parameter holds it.
+type QueryPlace_Encoding int32
+
+const (
+	// Not set: PLAIN.
+	QueryPlace_ENCODING_UNSPECIFIED QueryPlace_Encoding = 0
+	// The credential, percent-encoded where that is needed. A plus is a plus.
+	QueryPlace_ENCODING_PLAIN QueryPlace_Encoding = 1
+	// The same, of the credential in base64, of either alphabet, padded or not.
+	QueryPlace_ENCODING_BASE64 QueryPlace_Encoding = 2
+)
+
+// Enum value maps for QueryPlace_Encoding.
+var (
+	QueryPlace_Encoding_name = map[int32]string{
+		0: "ENCODING_UNSPECIFIED",
+		1: "ENCODING_PLAIN",
+		2: "ENCODING_BASE64",
+	}
+	QueryPlace_Encoding_value = map[string]int32{
+		"ENCODING_UNSPECIFIED": 0,
+		"ENCODING_PLAIN":       1,
+		"ENCODING_BASE64":      2,
+	}
+)
+
+func (x QueryPlace_Encoding) Enum() *QueryPlace_Encoding {
+	p := new(QueryPlace_Encoding)
+	*p = x
+	return p
+}
+
+func (x QueryPlace_Encoding) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QueryPlace_Encoding) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_security_proto_enumTypes[1].Descriptor()
+}
+
+func (QueryPlace_Encoding) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_security_proto_enumTypes[1]
+}
+
+func (x QueryPlace_Encoding) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QueryPlace_Encoding.Descriptor instead.
+func (QueryPlace_Encoding) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{5, 0}
+}
+
 // SecurityScheme is one way in which a client proves who it is. The term is
 // OpenAPI's.
 type SecurityScheme struct {
@@ -113,9 +220,9 @@ func (*SecurityScheme_None) isSecurityScheme_Scheme() {}
 // OAuth2Scheme requires an access token.
 type OAuth2Scheme struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where in the handshake the token may be, in the order of the search: at
-	// most 8 places, without repetition. Empty means the header Authorization,
-	// then the query parameter access_token.
+	// Where the token may be, in the order of the search: at most 8 places, without
+	// repetition. Empty means the header Authorization, then the query parameter
+	// access_token.
 	Places        []*CredentialPlace `protobuf:"bytes,1,rep,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -195,7 +302,8 @@ func (*NoneScheme) Descriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{2}
 }
 
-// CredentialPlace is where in a handshake a credential may be.
+// CredentialPlace is where in a handshake a credential may be. Whatever is at a place
+// that a version lists is removed before the handshake goes to the backend, used or not.
 type CredentialPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kind of place.
@@ -204,6 +312,9 @@ type CredentialPlace struct {
 	//
 	//	*CredentialPlace_Header
 	//	*CredentialPlace_Query
+	//	*CredentialPlace_Cookie
+	//	*CredentialPlace_Subprotocol
+	//	*CredentialPlace_FirstMessage
 	Place         isCredentialPlace_Place `protobuf_oneof:"place"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -264,6 +375,33 @@ func (x *CredentialPlace) GetQuery() *QueryPlace {
 	return nil
 }
 
+func (x *CredentialPlace) GetCookie() *CookiePlace {
+	if x != nil {
+		if x, ok := x.Place.(*CredentialPlace_Cookie); ok {
+			return x.Cookie
+		}
+	}
+	return nil
+}
+
+func (x *CredentialPlace) GetSubprotocol() *SubprotocolPlace {
+	if x != nil {
+		if x, ok := x.Place.(*CredentialPlace_Subprotocol); ok {
+			return x.Subprotocol
+		}
+	}
+	return nil
+}
+
+func (x *CredentialPlace) GetFirstMessage() *FirstMessagePlace {
+	if x != nil {
+		if x, ok := x.Place.(*CredentialPlace_FirstMessage); ok {
+			return x.FirstMessage
+		}
+	}
+	return nil
+}
+
 type isCredentialPlace_Place interface {
 	isCredentialPlace_Place()
 }
@@ -278,16 +416,40 @@ type CredentialPlace_Query struct {
 	Query *QueryPlace `protobuf:"bytes,2,opt,name=query,proto3,oneof"`
 }
 
+type CredentialPlace_Cookie struct {
+	// A cookie.
+	Cookie *CookiePlace `protobuf:"bytes,3,opt,name=cookie,proto3,oneof"`
+}
+
+type CredentialPlace_Subprotocol struct {
+	// A sub-protocol.
+	Subprotocol *SubprotocolPlace `protobuf:"bytes,4,opt,name=subprotocol,proto3,oneof"`
+}
+
+type CredentialPlace_FirstMessage struct {
+	// The first message after the handshake.
+	FirstMessage *FirstMessagePlace `protobuf:"bytes,5,opt,name=first_message,json=firstMessage,proto3,oneof"`
+}
+
 func (*CredentialPlace_Header) isCredentialPlace_Place() {}
 
 func (*CredentialPlace_Query) isCredentialPlace_Place() {}
 
+func (*CredentialPlace_Cookie) isCredentialPlace_Place() {}
+
+func (*CredentialPlace_Subprotocol) isCredentialPlace_Place() {}
+
+func (*CredentialPlace_FirstMessage) isCredentialPlace_Place() {}
+
 // HeaderPlace is a header that holds a credential.
 type HeaderPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The header's name, without regard to case: "Authorization", whose value is
-	// "Bearer TOKEN". No other header is supported.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The header's name, without regard to case, such as "Authorization" or "X-Api-Key": 1
+	// to 64 characters of a token (RFC 9110). Headers that mean something else in a
+	// handshake, such as Host, Cookie and Sec-WebSocket-Protocol, cannot be named.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How the header holds it.
+	Form          HeaderPlace_Form `protobuf:"varint,2,opt,name=form,proto3,enum=tidegate.catalog.v1.HeaderPlace_Form" json:"form,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,11 +491,21 @@ func (x *HeaderPlace) GetName() string {
 	return ""
 }
 
+func (x *HeaderPlace) GetForm() HeaderPlace_Form {
+	if x != nil {
+		return x.Form
+	}
+	return HeaderPlace_FORM_UNSPECIFIED
+}
+
 // QueryPlace is a query parameter that holds a credential.
 type QueryPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The parameter's name: "access_token". No other parameter is supported.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The parameter's name, such as "access_token": 1 to 64 characters of A-Z a-z 0-9
+	// . _ ~ $ @ ! * [ ] -.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How the parameter holds it.
+	Encoding      QueryPlace_Encoding `protobuf:"varint,2,opt,name=encoding,proto3,enum=tidegate.catalog.v1.QueryPlace_Encoding" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -375,6 +547,244 @@ func (x *QueryPlace) GetName() string {
 	return ""
 }
 
+func (x *QueryPlace) GetEncoding() QueryPlace_Encoding {
+	if x != nil {
+		return x.Encoding
+	}
+	return QueryPlace_ENCODING_UNSPECIFIED
+}
+
+// CookiePlace is a cookie that holds a credential. Browsers send cookies whatever page
+// connects, so a version that lists one also lists allowed_origins, each in full (no "*",
+// and no "null"), and a handshake whose credential is in a cookie is refused unless it has
+// one of them as its Origin.
+type CookiePlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cookie's name, in its case: 1 to 64 characters of a token (RFC 9110). Names that
+	// begin with "tidegate", also behind "__Host-" and the like, are those of Tidegate's own
+	// cookies.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CookiePlace) Reset() {
+	*x = CookiePlace{}
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CookiePlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CookiePlace) ProtoMessage() {}
+
+func (x *CookiePlace) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CookiePlace.ProtoReflect.Descriptor instead.
+func (*CookiePlace) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CookiePlace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// SubprotocolPlace is a name that is offered in Sec-WebSocket-Protocol and holds a
+// credential, in one of two forms:
+//
+//   - The pair "bearer, CREDENTIAL". Both are removed, and "bearer" is the answer where
+//     the backend chooses none.
+//   - "base64url.bearer.authorization.k8s.io.CREDENTIAL", in base64url without padding.
+//     It is removed, and needs another protocol beside it, which can be the answer.
+//
+// A sub-protocol is a token (RFC 9110): what has other characters, such as ":", does not
+// fit into the pair.
+type SubprotocolPlace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubprotocolPlace) Reset() {
+	*x = SubprotocolPlace{}
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubprotocolPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubprotocolPlace) ProtoMessage() {}
+
+func (x *SubprotocolPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubprotocolPlace.ProtoReflect.Descriptor instead.
+func (*SubprotocolPlace) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{7}
+}
+
+// FirstMessagePlace is the first message of a client, of at most 16384 bytes of text. The
+// client is answered 101 before it, and the backend is connected to once the credential is
+// found good. It is the last place of a version: those before it are looked at in the
+// handshake.
+type FirstMessagePlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where in the message, which is JSON then, the credential is a string (RFC 6901), such
+	// as "/token": at most 256 bytes. Empty means that the whole text is the credential.
+	Pointer string `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
+	// What else the message has to say; only with a pointer.
+	Condition *FirstMessagePlace_Condition `protobuf:"bytes,2,opt,name=condition,proto3" json:"condition,omitempty"`
+	// Whether the backend gets the message, with the credential in it.
+	PassOn bool `protobuf:"varint,3,opt,name=pass_on,json=passOn,proto3" json:"pass_on,omitempty"`
+	// The sub-protocols that the version speaks, at most 8: the answer is the first one of
+	// the client's that is listed, and a backend that chooses another one is not served.
+	// Empty means none.
+	Subprotocols  []string `protobuf:"bytes,4,rep,name=subprotocols,proto3" json:"subprotocols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirstMessagePlace) Reset() {
+	*x = FirstMessagePlace{}
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirstMessagePlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirstMessagePlace) ProtoMessage() {}
+
+func (x *FirstMessagePlace) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirstMessagePlace.ProtoReflect.Descriptor instead.
+func (*FirstMessagePlace) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FirstMessagePlace) GetPointer() string {
+	if x != nil {
+		return x.Pointer
+	}
+	return ""
+}
+
+func (x *FirstMessagePlace) GetCondition() *FirstMessagePlace_Condition {
+	if x != nil {
+		return x.Condition
+	}
+	return nil
+}
+
+func (x *FirstMessagePlace) GetPassOn() bool {
+	if x != nil {
+		return x.PassOn
+	}
+	return false
+}
+
+func (x *FirstMessagePlace) GetSubprotocols() []string {
+	if x != nil {
+		return x.Subprotocols
+	}
+	return nil
+}
+
+// A member of the message that has to have a value.
+type FirstMessagePlace_Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the member is (RFC 6901), such as "/method": 1 to 256 bytes.
+	Pointer string `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"`
+	// The text that the member is: at most 256 bytes.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirstMessagePlace_Condition) Reset() {
+	*x = FirstMessagePlace_Condition{}
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirstMessagePlace_Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirstMessagePlace_Condition) ProtoMessage() {}
+
+func (x *FirstMessagePlace_Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirstMessagePlace_Condition.ProtoReflect.Descriptor instead.
+func (*FirstMessagePlace_Condition) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8, 0}
+}
+
+func (x *FirstMessagePlace_Condition) GetPointer() string {
+	if x != nil {
+		return x.Pointer
+	}
+	return ""
+}
+
+func (x *FirstMessagePlace_Condition) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 var File_tidegate_catalog_v1_security_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_security_proto_rawDesc = "" +
@@ -387,18 +797,46 @@ const file_tidegate_catalog_v1_security_proto_rawDesc = "" +
 	"\fOAuth2Scheme\x12F\n" +
 	"\x06places\x18\x01 \x03(\v2$.tidegate.catalog.v1.CredentialPlaceB\b\xbaH\x05\x92\x01\x02\x10\bR\x06places\"\f\n" +
 	"\n" +
-	"NoneScheme\"\x96\x01\n" +
+	"NoneScheme\"\xec\x02\n" +
 	"\x0fCredentialPlace\x12:\n" +
 	"\x06header\x18\x01 \x01(\v2 .tidegate.catalog.v1.HeaderPlaceH\x00R\x06header\x127\n" +
-	"\x05query\x18\x02 \x01(\v2\x1f.tidegate.catalog.v1.QueryPlaceH\x00R\x05queryB\x0e\n" +
-	"\x05place\x12\x05\xbaH\x02\b\x01\"\x93\x01\n" +
-	"\vHeaderPlace\x12\x83\x01\n" +
-	"\x04name\x18\x01 \x01(\tBo\xbaHl\xba\x01i\n" +
-	"\fheader_place\x124must be Authorization, the one header that is served\x1a#this.matches('^(?i)authorization$')R\x04name\"\x85\x01\n" +
+	"\x05query\x18\x02 \x01(\v2\x1f.tidegate.catalog.v1.QueryPlaceH\x00R\x05query\x12:\n" +
+	"\x06cookie\x18\x03 \x01(\v2 .tidegate.catalog.v1.CookiePlaceH\x00R\x06cookie\x12I\n" +
+	"\vsubprotocol\x18\x04 \x01(\v2%.tidegate.catalog.v1.SubprotocolPlaceH\x00R\vsubprotocol\x12M\n" +
+	"\rfirst_message\x18\x05 \x01(\v2&.tidegate.catalog.v1.FirstMessagePlaceH\x00R\ffirstMessageB\x0e\n" +
+	"\x05place\x12\x05\xbaH\x02\b\x01\"\xc6\x02\n" +
+	"\vHeaderPlace\x12\xb4\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x9f\x01\xbaH\x9b\x01\xba\x01\x97\x01\n" +
+	"\fheader_place\x12Rmust be the name of a header, as Authorization or X-Api-Key, of 1 to 64 characters\x1a3this.matches('^[A-Za-z0-9!#$%&\\'*+.^_`|~-]{1,64}$')R\x04name\x12C\n" +
+	"\x04form\x18\x02 \x01(\x0e2%.tidegate.catalog.v1.HeaderPlace.FormB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04form\";\n" +
+	"\x04Form\x12\x14\n" +
+	"\x10FORM_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vFORM_BEARER\x10\x01\x12\f\n" +
+	"\bFORM_RAW\x10\x02\"\xf7\x02\n" +
 	"\n" +
-	"QueryPlace\x12w\n" +
-	"\x04name\x18\x01 \x01(\tBc\xbaH`\xba\x01]\n" +
-	"\vquery_place\x126must be access_token, the one parameter that is served\x1a\x16this == 'access_token'R\x04nameB\xdb\x01\n" +
+	"QueryPlace\x12\xc9\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xb4\x01\xbaH\xb0\x01\xba\x01\xac\x01\n" +
+	"\vquery_place\x12jmust be the name of a parameter, as access_token, of 1 to 64 characters of A-Z a-z 0-9 . _ ~ $ @ ! * [ ] -\x1a1this.matches('^[A-Za-z0-9._~$@!*\\\\[\\\\]-]{1,64}$')R\x04name\x12N\n" +
+	"\bencoding\x18\x02 \x01(\x0e2(.tidegate.catalog.v1.QueryPlace.EncodingB\b\xbaH\x05\x82\x01\x02\x10\x01R\bencoding\"M\n" +
+	"\bEncoding\x12\x18\n" +
+	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eENCODING_PLAIN\x10\x01\x12\x13\n" +
+	"\x0fENCODING_BASE64\x10\x02\"\xb1\x01\n" +
+	"\vCookiePlace\x12\xa1\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x8c\x01\xbaH\x88\x01\xba\x01\x84\x01\n" +
+	"\fcookie_place\x12?must be the name of a cookie, as session, of 1 to 64 characters\x1a3this.matches('^[A-Za-z0-9!#$%&\\'*+.^_`|~-]{1,64}$')R\x04name\"\x12\n" +
+	"\x10SubprotocolPlace\"\xd5\x05\n" +
+	"\x11FirstMessagePlace\x12\xb1\x01\n" +
+	"\apointer\x18\x01 \x01(\tB\x96\x01\xbaH\x92\x01\xba\x01\x8e\x01\n" +
+	"\apointer\x12@must be empty or a JSON pointer, as /token, of at most 256 bytes\x1aAbytes(this).size() <= 256 && this.matches('^(/([^/~]|~[01])*)*$')R\apointer\x12N\n" +
+	"\tcondition\x18\x02 \x01(\v20.tidegate.catalog.v1.FirstMessagePlace.ConditionR\tcondition\x12\x17\n" +
+	"\apass_on\x18\x03 \x01(\bR\x06passOn\x12\xbe\x01\n" +
+	"\fsubprotocols\x18\x04 \x03(\tB\x99\x01\xbaH\x95\x01\x92\x01\x91\x01\x10\b\x18\x01\"\x8a\x01\xba\x01\x86\x01\n" +
+	"\vsubprotocol\x12Bmust be the name of a sub-protocol, as mqtt, of 1 to 64 characters\x1a3this.matches('^[A-Za-z0-9!#$%&\\'*+.^_`|~-]{1,64}$')R\fsubprotocols\x1a\xe1\x01\n" +
+	"\tCondition\x12\xb3\x01\n" +
+	"\apointer\x18\x01 \x01(\tB\x98\x01\xbaH\x94\x01\xba\x01\x90\x01\n" +
+	"\x11condition_pointer\x128must be a JSON pointer, as /method, of at most 256 bytes\x1aAbytes(this).size() <= 256 && this.matches('^(/([^/~]|~[01])*)+$')R\apointer\x12\x1e\n" +
+	"\x05value\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x05valueB\xdb\x01\n" +
 	"\x17com.tidegate.catalog.v1B\rSecurityProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -413,26 +851,39 @@ func file_tidegate_catalog_v1_security_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_security_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_tidegate_catalog_v1_security_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tidegate_catalog_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tidegate_catalog_v1_security_proto_goTypes = []any{
-	(*SecurityScheme)(nil),  // 0: tidegate.catalog.v1.SecurityScheme
-	(*OAuth2Scheme)(nil),    // 1: tidegate.catalog.v1.OAuth2Scheme
-	(*NoneScheme)(nil),      // 2: tidegate.catalog.v1.NoneScheme
-	(*CredentialPlace)(nil), // 3: tidegate.catalog.v1.CredentialPlace
-	(*HeaderPlace)(nil),     // 4: tidegate.catalog.v1.HeaderPlace
-	(*QueryPlace)(nil),      // 5: tidegate.catalog.v1.QueryPlace
+	(HeaderPlace_Form)(0),               // 0: tidegate.catalog.v1.HeaderPlace.Form
+	(QueryPlace_Encoding)(0),            // 1: tidegate.catalog.v1.QueryPlace.Encoding
+	(*SecurityScheme)(nil),              // 2: tidegate.catalog.v1.SecurityScheme
+	(*OAuth2Scheme)(nil),                // 3: tidegate.catalog.v1.OAuth2Scheme
+	(*NoneScheme)(nil),                  // 4: tidegate.catalog.v1.NoneScheme
+	(*CredentialPlace)(nil),             // 5: tidegate.catalog.v1.CredentialPlace
+	(*HeaderPlace)(nil),                 // 6: tidegate.catalog.v1.HeaderPlace
+	(*QueryPlace)(nil),                  // 7: tidegate.catalog.v1.QueryPlace
+	(*CookiePlace)(nil),                 // 8: tidegate.catalog.v1.CookiePlace
+	(*SubprotocolPlace)(nil),            // 9: tidegate.catalog.v1.SubprotocolPlace
+	(*FirstMessagePlace)(nil),           // 10: tidegate.catalog.v1.FirstMessagePlace
+	(*FirstMessagePlace_Condition)(nil), // 11: tidegate.catalog.v1.FirstMessagePlace.Condition
 }
 var file_tidegate_catalog_v1_security_proto_depIdxs = []int32{
-	1, // 0: tidegate.catalog.v1.SecurityScheme.oauth2:type_name -> tidegate.catalog.v1.OAuth2Scheme
-	2, // 1: tidegate.catalog.v1.SecurityScheme.none:type_name -> tidegate.catalog.v1.NoneScheme
-	3, // 2: tidegate.catalog.v1.OAuth2Scheme.places:type_name -> tidegate.catalog.v1.CredentialPlace
-	4, // 3: tidegate.catalog.v1.CredentialPlace.header:type_name -> tidegate.catalog.v1.HeaderPlace
-	5, // 4: tidegate.catalog.v1.CredentialPlace.query:type_name -> tidegate.catalog.v1.QueryPlace
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3,  // 0: tidegate.catalog.v1.SecurityScheme.oauth2:type_name -> tidegate.catalog.v1.OAuth2Scheme
+	4,  // 1: tidegate.catalog.v1.SecurityScheme.none:type_name -> tidegate.catalog.v1.NoneScheme
+	5,  // 2: tidegate.catalog.v1.OAuth2Scheme.places:type_name -> tidegate.catalog.v1.CredentialPlace
+	6,  // 3: tidegate.catalog.v1.CredentialPlace.header:type_name -> tidegate.catalog.v1.HeaderPlace
+	7,  // 4: tidegate.catalog.v1.CredentialPlace.query:type_name -> tidegate.catalog.v1.QueryPlace
+	8,  // 5: tidegate.catalog.v1.CredentialPlace.cookie:type_name -> tidegate.catalog.v1.CookiePlace
+	9,  // 6: tidegate.catalog.v1.CredentialPlace.subprotocol:type_name -> tidegate.catalog.v1.SubprotocolPlace
+	10, // 7: tidegate.catalog.v1.CredentialPlace.first_message:type_name -> tidegate.catalog.v1.FirstMessagePlace
+	0,  // 8: tidegate.catalog.v1.HeaderPlace.form:type_name -> tidegate.catalog.v1.HeaderPlace.Form
+	1,  // 9: tidegate.catalog.v1.QueryPlace.encoding:type_name -> tidegate.catalog.v1.QueryPlace.Encoding
+	11, // 10: tidegate.catalog.v1.FirstMessagePlace.condition:type_name -> tidegate.catalog.v1.FirstMessagePlace.Condition
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_security_proto_init() }
@@ -447,19 +898,23 @@ func file_tidegate_catalog_v1_security_proto_init() {
 	file_tidegate_catalog_v1_security_proto_msgTypes[3].OneofWrappers = []any{
 		(*CredentialPlace_Header)(nil),
 		(*CredentialPlace_Query)(nil),
+		(*CredentialPlace_Cookie)(nil),
+		(*CredentialPlace_Subprotocol)(nil),
+		(*CredentialPlace_FirstMessage)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_security_proto_rawDesc), len(file_tidegate_catalog_v1_security_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_tidegate_catalog_v1_security_proto_goTypes,
 		DependencyIndexes: file_tidegate_catalog_v1_security_proto_depIdxs,
+		EnumInfos:         file_tidegate_catalog_v1_security_proto_enumTypes,
 		MessageInfos:      file_tidegate_catalog_v1_security_proto_msgTypes,
 	}.Build()
 	File_tidegate_catalog_v1_security_proto = out.File

@@ -29,20 +29,17 @@ func (s *socket) dial(open *command) (*connection, event) {
 	if err := s.issue(open); err != nil {
 		return nil, event{Type: "failed", Text: "there is no token: " + status.Convert(err).Message()}
 	}
-	if place := s.queryPlace(); open.Token != "" && place != "" {
-		q, err := url.ParseQuery(open.Query)
-		if err == nil {
-			q.Set(place, open.Token)
-			open.Query = q.Encode()
-		}
+	place := s.place(open.Place)
+	if open.Token != "" {
+		open.show(place, s.version)
 	}
 	target, err1 := open.target(gatewayOf(s.version))
 	header, err2 := open.header()
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, event{Type: "failed", Text: err.Error()}
 	}
-	if open.Token != "" && s.queryPlace() == "" {
-		header.Set("Authorization", "Bearer "+open.Token)
+	if open.Token != "" {
+		showInHeader(header, place, open.Token)
 	}
 	if s.client != "" {
 		header.Set("X-Forwarded-For", s.client)
@@ -84,21 +81,6 @@ func (s *socket) issue(open *command) error {
 	}
 	open.Token = issued.GetAccessToken()
 	return err
-}
-
-// queryPlace returns the name of the parameter that the version takes tokens in, where it
-// takes them in no header.
-func (s *socket) queryPlace() string {
-	name := ""
-	for _, scheme := range s.version.GetSecurity() {
-		for _, place := range scheme.GetOauth2().GetPlaces() {
-			if place.GetHeader() != nil {
-				return ""
-			}
-			name = place.GetQuery().GetName()
-		}
-	}
-	return name
 }
 
 // connection is one to a gateway. gws has a connection that it cannot close: it would do so

@@ -23,7 +23,7 @@ const (
 
 // command is what the page says, in JSON. The first has the type open, and is said once.
 //
-//	open    path, query, headers, protocols; application, tryOut or token; sandbox
+//	open    path, query, headers, protocols; application, tryOut or token; place; sandbox
 //	text    text
 //	binary  data
 //	ping    data, at most 125 bytes
@@ -44,8 +44,10 @@ type command struct {
 	Application string `json:"application,omitempty"`
 	TryOut      bool   `json:"tryOut,omitempty"`
 	Sandbox     bool   `json:"sandbox,omitempty"`
-	// Token is an access token, sent where the version takes one.
+	// Token is an access token, sent at Place, as package credentialplace writes it: one of
+	// the version's, or empty for the first of them.
 	Token string `json:"token,omitempty"`
+	Place string `json:"place,omitempty"`
 	// Text and Data are what messages have; Data is in base64.
 	Text string `json:"text,omitempty"`
 	Data []byte `json:"data,omitempty"`

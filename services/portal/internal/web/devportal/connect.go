@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -24,11 +25,7 @@ func addressCopies(v *catalogv1.Version) []ui.Copy {
 func securityWords(v *catalogv1.Version) string {
 	var words []string
 	for _, place := range snippet.Places(v) {
-		if q := place.GetQuery(); q != nil {
-			words = append(words, "the parameter "+q.GetName())
-		} else {
-			words = append(words, "the header "+place.GetHeader().GetName())
-		}
+		words = append(words, credentialplace.Words(place))
 	}
 	return "an OAuth2 access token in " + strings.Join(words, " or ")
 }
@@ -48,10 +45,8 @@ func (p *pages) wscat(v *catalogv1.Version) []ui.Copy {
 	with := snippet.Places(v)
 	for _, address := range v.GetAddresses() {
 		for _, place := range with {
-			if q := place.GetQuery(); q != nil {
-				line(address, `"`+address+"?"+q.GetName()+`=$TOKEN"`)
-			} else {
-				line(address, quote.Word(address)+` -H "`+place.GetHeader().GetName()+`: Bearer $TOKEN"`)
+			if more := wscatToken(v, address, place); more != "" {
+				line(address, more)
 			}
 		}
 		if len(with) == 0 {
@@ -59,4 +54,28 @@ func (p *pages) wscat(v *catalogv1.Version) []ui.Copy {
 		}
 	}
 	return lines
+}
+
+// wscatToken is how wscat shows a version the token in $TOKEN at a place of an address; ""
+// where it cannot.
+func wscatToken(v *catalogv1.Version, address string, p *catalogv1.CredentialPlace) string {
+	switch p := p.GetPlace().(type) {
+	case *catalogv1.CredentialPlace_Header:
+		word := ""
+		if credentialplace.HasBearer(p.Header) {
+			word = "Bearer "
+		}
+		return quote.Word(address) + ` -H "` + p.Header.GetName() + ": " + word + `$TOKEN"`
+	case *catalogv1.CredentialPlace_Query:
+		value := "$TOKEN"
+		if p.Query.GetEncoding() == catalogv1.QueryPlace_ENCODING_BASE64 {
+			value = `$(printf %s "$TOKEN" | base64 -w0)`
+		}
+		return `"` + address + "?" + p.Query.GetName() + "=" + value + `"`
+	case *catalogv1.CredentialPlace_Cookie:
+		return quote.Word(address) + " -o " + quote.Word(v.GetAllowedOrigins()[0]) + ` -H "Cookie: ` + p.Cookie.GetName() + `=$TOKEN"`
+	case *catalogv1.CredentialPlace_Subprotocol:
+		return quote.Word(address) + ` -s bearer -s "$TOKEN"`
+	}
+	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -139,15 +140,9 @@ func security() versionForm {
 			v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
 			return
 		}
-		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places(form.Get("places"))}}}}
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places(form)}}}}
 	}}
 }
-
-// The places of a token, as the form has them: in the order of the search.
-const (
-	headerFirst = "header query"
-	queryFirst  = "query header"
-)
 
 // securityFields are the entries of a version's security.
 func securityFields(v *catalogv1.Version) []ui.Field {
@@ -157,15 +152,8 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 			scheme = "none"
 		}
 		for _, place := range s.GetOauth2().GetPlaces() {
-			if place.GetQuery() != nil {
-				where = append(where, "query")
-			} else {
-				where = append(where, "header")
-			}
+			where = append(where, credentialplace.Text(place))
 		}
-	}
-	if len(where) == 0 {
-		where = []string{headerFirst}
 	}
 	without := ""
 	if v.GetSubscriptionless() {
@@ -175,10 +163,9 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 		{Name: "security", Label: "Clients prove who they are", Kind: "radio", Value: scheme, Options: []ui.Option{
 			{Value: "oauth2", Text: "With an access token", Hint: "OAuth 2.0, of an application"}, {Value: "none", Text: "Not at all", Hint: "everybody may connect"},
 		}, Paths: []string{"version.security"}},
-		{Name: "places", Label: "Where the token may be", Kind: "select", Value: strings.Join(where, " "), Options: []ui.Option{
-			{Value: headerFirst, Text: "The header Authorization, else the parameter access_token"}, {Value: queryFirst, Text: "The parameter access_token, else the header Authorization"},
-			{Value: "header", Text: "Only the header Authorization"}, {Value: "query", Text: "Only the parameter access_token"},
-		}, Hint: "Backends do not get it. Browsers cannot send the header.", Paths: []string{"version.security"}},
+		{Name: "places", Label: "Where the token may be", Kind: "textarea", Code: true, Value: strings.Join(where, "\n"), Placeholder: "header:Authorization\nquery:access_token",
+			Hint: "One on a line, in the order of the search: " + credentialplace.Forms + ". Empty for the header Authorization, then the parameter access_token. " +
+				"Backends get none of them. Browsers cannot send headers; a cookie needs allowed origins.", Paths: []string{"version.security", "version.security[0].oauth2.places"}},
 		{Name: "subscriptionless", Label: "Applications need no subscription", Kind: "check", Value: without, Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}},
 			Hint: "Any valid token of an application enters, under a plan that is for this.", Paths: []string{"version.subscriptionless"}},
 		{Name: "origins", Label: "Allowed origins", Kind: "textarea", Code: true, Value: strings.Join(v.GetAllowedOrigins(), "\n"), Placeholder: "https://*.example.com",
@@ -186,15 +173,16 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 	}
 }
 
-// places are those that an entry of the form names.
-func places(text string) []*catalogv1.CredentialPlace {
+// places are those that the form names. What is none is said at the entry.
+func places(form *ui.Form) []*catalogv1.CredentialPlace {
 	var all []*catalogv1.CredentialPlace
-	for name := range strings.FieldsSeq(text) {
-		if name == "query" {
-			all = append(all, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}})
-		} else {
-			all = append(all, &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "Authorization"}}})
+	for _, line := range form.Lines("places") {
+		place, err := credentialplace.Parse(line)
+		if err != nil {
+			form.Wrong("places", line+": "+err.Error())
+			continue
 		}
+		all = append(all, place)
 	}
 	return all
 }

@@ -112,7 +112,7 @@ func securityPage(t *testing.T, s *webtest.Tidegate) {
 	b := publish(t, s, "sina", nil)
 	b.Open(b.base)
 	b.Click("Security")
-	if p := b.Page; p.Value("security") != "oauth2" || p.Value("places") != "header query" || p.Value("origins") != "" || p.Value("subscriptionless") != "" {
+	if p := b.Page; p.Value("security") != "oauth2" || p.Value("places") != "header:Authorization\nquery:access_token" || p.Value("origins") != "" || p.Value("subscriptionless") != "" {
 		t.Errorf("the form begins with %q %q %q", p.Value("security"), p.Value("places"), p.Value("origins"))
 	}
 	refused(t, b.Submit("Save", "origins", "https://good.example\r\n\r\nexample.com"), "origins", "https://good.example\nexample.com")
@@ -120,14 +120,20 @@ func securityPage(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("an origin that is none: %q", got)
 	}
 	refused(t, b.Submit("Save", "origins", "", "security", "none", "subscriptionless", "on"), "subscriptionless", "on")
+	refused(t, b.Submit("Save", "security", "oauth2", "subscriptionless", "", "places", "header:X-Key\r\nbody"), "places", "header:X-Key\nbody")
+	refused(t, b.Submit("Save", "places", "query:a\r\ncookie:sid", "origins", ""), "origins", "")
+	refused(t, b.Submit("Save", "places", "query:a\r\ncookie:tidegate-x", "origins", "https://good.example"), "places", "query:a\ncookie:tidegate-x")
+	if got := b.Page.Error("places"); !strings.HasPrefix(got, "Line 2: Must not begin with tidegate") {
+		t.Errorf("a cookie of ours: %q", got)
+	}
 	late := b.Tab()
 	late.Open(b.base + "/security")
-	want(t, b.Submit("Save", "security", "oauth2", "subscriptionless", "on", "places", "query", "origins", "https://*.example.com\r\nnull"), http.StatusOK, "is saved")
+	want(t, b.Submit("Save", "security", "oauth2", "subscriptionless", "on", "places", "query:access_token", "origins", "https://*.example.com\r\nnull"), http.StatusOK, "is saved")
 	now := b.version(t, "sina")
 	if !now.GetSubscriptionless() || len(now.GetAllowedOrigins()) != 2 || len(now.GetSecurity()) != 1 || len(now.GetSecurity()[0].GetOauth2().GetPlaces()) != 1 || now.GetSecurity()[0].GetOauth2().GetPlaces()[0].GetQuery().GetName() != "access_token" {
 		t.Errorf("the version is %v", now)
 	}
-	want(t, late.Submit("Save", "places", "query header"), http.StatusConflict, "Stored now: Only the parameter access_token", "Stored now: yes", "Stored now: https://*.example.com null")
+	want(t, late.Submit("Save", "places", "query:access_token\r\nheader:Authorization"), http.StatusConflict, "Stored now: query:access_token", "Stored now: yes", "Stored now: https://*.example.com null")
 	want(t, b.Open(b.base), http.StatusOK, "any website can have its visitors' browsers connect")
 	b.Open(b.base + "/security")
 	want(t, b.Submit("Save", "subscriptionless", "", "security", "none"), http.StatusOK, "is saved")

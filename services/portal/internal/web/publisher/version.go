@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
@@ -76,19 +77,12 @@ func securityWords(schemes []*catalogv1.SecurityScheme) []string {
 		case s.GetOauth2() != nil:
 			var places []string
 			for _, place := range s.GetOauth2().GetPlaces() {
-				places = append(places, placeWords(place))
+				places = append(places, credentialplace.Words(place))
 			}
 			words = append(words, strings.TrimSuffix("OAuth2 token in "+strings.Join(places, " or "), " in "))
 		}
 	}
 	return words
-}
-
-func placeWords(p *catalogv1.CredentialPlace) string {
-	if q := p.GetQuery(); q != nil {
-		return "the parameter " + q.GetName()
-	}
-	return "the header " + p.GetHeader().GetName()
 }
 
 // lifecycleView is what a version's life is.

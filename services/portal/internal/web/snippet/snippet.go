@@ -18,6 +18,7 @@ import (
 	"text/template"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/kit/quote"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
@@ -46,10 +47,10 @@ type Program struct {
 type data struct {
 	// Address is the version's, Tokens the token endpoint.
 	Address, Tokens string
-	// Needs says that clients show a token: in the Header or the parameter Query, one of
-	// which may be empty.
-	Needs         bool
-	Header, Query string
+	// Needs says that clients show a token: in the Header, after Word, or the parameter
+	// Query. One of them may be empty.
+	Needs               bool
+	Header, Word, Query string
 }
 
 // Templates are those of the programs, parsed.
@@ -61,7 +62,7 @@ func Parse() Templates {
 	return Templates{template.Must(t.ParseFS(files, "programs/*"))}
 }
 
-// Of returns the programs for a version, or none where it has no address. tokens is the URL
+// Of returns the programs for a version, or none where it has no address, or takes tokens only where these programs do not put them. tokens is the URL
 // of the token endpoint; authority is the file with the certificate of the gateways'
 // authority, empty where programs trust it already.
 func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
@@ -72,14 +73,19 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	for _, place := range Places(v) {
 		d.Needs = true
 		if h := place.GetHeader(); h != nil && d.Header == "" {
-			d.Header = h.GetName()
+			if d.Header = h.GetName(); credentialplace.HasBearer(h) {
+				d.Word = "Bearer "
+			}
 		}
-		if q := place.GetQuery(); q != nil && d.Query == "" {
+		if q := place.GetQuery(); q != nil && d.Query == "" && q.GetEncoding() != catalogv1.QueryPlace_ENCODING_BASE64 {
 			d.Query = q.GetName()
 		}
 	}
 	for _, s := range v.GetSecurity() {
 		d.Needs = d.Needs && s.GetNone() == nil
+	}
+	if d.Needs && d.Header == "" && d.Query == "" {
+		return View{}
 	}
 	view := View{Pages: !d.Needs || d.Query != ""}
 	for _, p := range []struct{ file, id, title, what string }{

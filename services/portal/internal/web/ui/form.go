@@ -289,24 +289,27 @@ func (f *Form) renewRequest() {
 	}
 }
 
-// of returns the field that a path of a request is sent in, or nil.
+// of returns the field that a path of a request is sent in, the first that has the longest
+// part of it, or nil.
 func (f *Form) of(path string) *Field {
+	var found *Field
+	longest := 0
 	for _, field := range f.Fields {
 		for _, p := range field.Paths {
-			if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || strings.ContainsAny(rest[:1], ".[")) {
-				return field
+			if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || strings.ContainsAny(rest[:1], ".[")) && len(p) > longest {
+				found, longest = field, len(p)
 			}
 		}
 	}
-	return nil
+	return found
 }
 
-// line names the line of a textarea that the path of a violation is about, as "Line 2: ".
+// line names the line of a textarea that the path of a violation is about, as "Line 2: ": by
+// the last index in it.
 func (f *Field) line(path string) string {
-	_, rest, ok := strings.Cut(path, "[")
-	number, _, _ := strings.Cut(rest, "]")
+	number, _, _ := strings.Cut(path[strings.LastIndexByte(path, '[')+1:], "]")
 	n, err := strconv.Atoi(number)
-	if !ok || err != nil || f.Kind != "textarea" {
+	if err != nil || f.Kind != "textarea" {
 		return ""
 	}
 	return fmt.Sprintf("Line %d: ", n+1)

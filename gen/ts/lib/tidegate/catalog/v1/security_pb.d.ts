@@ -2,7 +2,7 @@
 // @generated from file tidegate/catalog/v1/security.proto (package tidegate.catalog.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
@@ -76,9 +76,9 @@ export declare const SecuritySchemeSchema: GenMessage<SecurityScheme, {jsonType:
  */
 export declare type OAuth2Scheme = Message<"tidegate.catalog.v1.OAuth2Scheme"> & {
   /**
-   * Where in the handshake the token may be, in the order of the search: at
-   * most 8 places, without repetition. Empty means the header Authorization,
-   * then the query parameter access_token.
+   * Where the token may be, in the order of the search: at most 8 places, without
+   * repetition. Empty means the header Authorization, then the query parameter
+   * access_token.
    *
    * @generated from field: repeated tidegate.catalog.v1.CredentialPlace places = 1;
    */
@@ -92,9 +92,9 @@ export declare type OAuth2Scheme = Message<"tidegate.catalog.v1.OAuth2Scheme"> &
  */
 export declare type OAuth2SchemeJson = {
   /**
-   * Where in the handshake the token may be, in the order of the search: at
-   * most 8 places, without repetition. Empty means the header Authorization,
-   * then the query parameter access_token.
+   * Where the token may be, in the order of the search: at most 8 places, without
+   * repetition. Empty means the header Authorization, then the query parameter
+   * access_token.
    *
    * @generated from field: repeated tidegate.catalog.v1.CredentialPlace places = 1;
    */
@@ -130,7 +130,8 @@ export declare type NoneSchemeJson = {
 export declare const NoneSchemeSchema: GenMessage<NoneScheme, {jsonType: NoneSchemeJson}>;
 
 /**
- * CredentialPlace is where in a handshake a credential may be.
+ * CredentialPlace is where in a handshake a credential may be. Whatever is at a place
+ * that a version lists is removed before the handshake goes to the backend, used or not.
  *
  * @generated from message tidegate.catalog.v1.CredentialPlace
  */
@@ -156,11 +157,36 @@ export declare type CredentialPlace = Message<"tidegate.catalog.v1.CredentialPla
      */
     value: QueryPlace;
     case: "query";
+  } | {
+    /**
+     * A cookie.
+     *
+     * @generated from field: tidegate.catalog.v1.CookiePlace cookie = 3;
+     */
+    value: CookiePlace;
+    case: "cookie";
+  } | {
+    /**
+     * A sub-protocol.
+     *
+     * @generated from field: tidegate.catalog.v1.SubprotocolPlace subprotocol = 4;
+     */
+    value: SubprotocolPlace;
+    case: "subprotocol";
+  } | {
+    /**
+     * The first message after the handshake.
+     *
+     * @generated from field: tidegate.catalog.v1.FirstMessagePlace first_message = 5;
+     */
+    value: FirstMessagePlace;
+    case: "firstMessage";
   } | { case: undefined; value?: undefined };
 };
 
 /**
- * CredentialPlace is where in a handshake a credential may be.
+ * CredentialPlace is where in a handshake a credential may be. Whatever is at a place
+ * that a version lists is removed before the handshake goes to the backend, used or not.
  *
  * @generated from message tidegate.catalog.v1.CredentialPlace
  */
@@ -178,6 +204,27 @@ export declare type CredentialPlaceJson = {
    * @generated from field: tidegate.catalog.v1.QueryPlace query = 2;
    */
   query?: QueryPlaceJson;
+
+  /**
+   * A cookie.
+   *
+   * @generated from field: tidegate.catalog.v1.CookiePlace cookie = 3;
+   */
+  cookie?: CookiePlaceJson;
+
+  /**
+   * A sub-protocol.
+   *
+   * @generated from field: tidegate.catalog.v1.SubprotocolPlace subprotocol = 4;
+   */
+  subprotocol?: SubprotocolPlaceJson;
+
+  /**
+   * The first message after the handshake.
+   *
+   * @generated from field: tidegate.catalog.v1.FirstMessagePlace first_message = 5;
+   */
+  firstMessage?: FirstMessagePlaceJson;
 };
 
 /**
@@ -193,12 +240,20 @@ export declare const CredentialPlaceSchema: GenMessage<CredentialPlace, {jsonTyp
  */
 export declare type HeaderPlace = Message<"tidegate.catalog.v1.HeaderPlace"> & {
   /**
-   * The header's name, without regard to case: "Authorization", whose value is
-   * "Bearer TOKEN". No other header is supported.
+   * The header's name, without regard to case, such as "Authorization" or "X-Api-Key": 1
+   * to 64 characters of a token (RFC 9110). Headers that mean something else in a
+   * handshake, such as Host, Cookie and Sec-WebSocket-Protocol, cannot be named.
    *
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * How the header holds it.
+   *
+   * @generated from field: tidegate.catalog.v1.HeaderPlace.Form form = 2;
+   */
+  form: HeaderPlace_Form;
 };
 
 /**
@@ -208,12 +263,20 @@ export declare type HeaderPlace = Message<"tidegate.catalog.v1.HeaderPlace"> & {
  */
 export declare type HeaderPlaceJson = {
   /**
-   * The header's name, without regard to case: "Authorization", whose value is
-   * "Bearer TOKEN". No other header is supported.
+   * The header's name, without regard to case, such as "Authorization" or "X-Api-Key": 1
+   * to 64 characters of a token (RFC 9110). Headers that mean something else in a
+   * handshake, such as Host, Cookie and Sec-WebSocket-Protocol, cannot be named.
    *
    * @generated from field: string name = 1;
    */
   name?: string;
+
+  /**
+   * How the header holds it.
+   *
+   * @generated from field: tidegate.catalog.v1.HeaderPlace.Form form = 2;
+   */
+  form?: HeaderPlace_FormJson;
 };
 
 /**
@@ -223,17 +286,66 @@ export declare type HeaderPlaceJson = {
 export declare const HeaderPlaceSchema: GenMessage<HeaderPlace, {jsonType: HeaderPlaceJson}>;
 
 /**
+ * How the header holds it.
+ *
+ * @generated from enum tidegate.catalog.v1.HeaderPlace.Form
+ */
+export enum HeaderPlace_Form {
+  /**
+   * Not set: BEARER for Authorization, RAW for every other header.
+   *
+   * @generated from enum value: FORM_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * "Bearer CREDENTIAL", with the word in any case (RFC 6750). A value with another
+   * first word holds none.
+   *
+   * @generated from enum value: FORM_BEARER = 1;
+   */
+  BEARER = 1,
+
+  /**
+   * The credential as it is.
+   *
+   * @generated from enum value: FORM_RAW = 2;
+   */
+  RAW = 2,
+}
+
+/**
+ * How the header holds it.
+ *
+ * @generated from enum tidegate.catalog.v1.HeaderPlace.Form
+ */
+export declare type HeaderPlace_FormJson = "FORM_UNSPECIFIED" | "FORM_BEARER" | "FORM_RAW";
+
+/**
+ * Describes the enum tidegate.catalog.v1.HeaderPlace.Form.
+ */
+export declare const HeaderPlace_FormSchema: GenEnum<HeaderPlace_Form, HeaderPlace_FormJson>;
+
+/**
  * QueryPlace is a query parameter that holds a credential.
  *
  * @generated from message tidegate.catalog.v1.QueryPlace
  */
 export declare type QueryPlace = Message<"tidegate.catalog.v1.QueryPlace"> & {
   /**
-   * The parameter's name: "access_token". No other parameter is supported.
+   * The parameter's name, such as "access_token": 1 to 64 characters of A-Z a-z 0-9
+   * . _ ~ $ @ ! * [ ] -.
    *
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * How the parameter holds it.
+   *
+   * @generated from field: tidegate.catalog.v1.QueryPlace.Encoding encoding = 2;
+   */
+  encoding: QueryPlace_Encoding;
 };
 
 /**
@@ -243,11 +355,19 @@ export declare type QueryPlace = Message<"tidegate.catalog.v1.QueryPlace"> & {
  */
 export declare type QueryPlaceJson = {
   /**
-   * The parameter's name: "access_token". No other parameter is supported.
+   * The parameter's name, such as "access_token": 1 to 64 characters of A-Z a-z 0-9
+   * . _ ~ $ @ ! * [ ] -.
    *
    * @generated from field: string name = 1;
    */
   name?: string;
+
+  /**
+   * How the parameter holds it.
+   *
+   * @generated from field: tidegate.catalog.v1.QueryPlace.Encoding encoding = 2;
+   */
+  encoding?: QueryPlace_EncodingJson;
 };
 
 /**
@@ -255,4 +375,264 @@ export declare type QueryPlaceJson = {
  * Use `create(QueryPlaceSchema)` to create a new message.
  */
 export declare const QueryPlaceSchema: GenMessage<QueryPlace, {jsonType: QueryPlaceJson}>;
+
+/**
+ * How the parameter holds it.
+ *
+ * @generated from enum tidegate.catalog.v1.QueryPlace.Encoding
+ */
+export enum QueryPlace_Encoding {
+  /**
+   * Not set: PLAIN.
+   *
+   * @generated from enum value: ENCODING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The credential, percent-encoded where that is needed. A plus is a plus.
+   *
+   * @generated from enum value: ENCODING_PLAIN = 1;
+   */
+  PLAIN = 1,
+
+  /**
+   * The same, of the credential in base64, of either alphabet, padded or not.
+   *
+   * @generated from enum value: ENCODING_BASE64 = 2;
+   */
+  BASE64 = 2,
+}
+
+/**
+ * How the parameter holds it.
+ *
+ * @generated from enum tidegate.catalog.v1.QueryPlace.Encoding
+ */
+export declare type QueryPlace_EncodingJson = "ENCODING_UNSPECIFIED" | "ENCODING_PLAIN" | "ENCODING_BASE64";
+
+/**
+ * Describes the enum tidegate.catalog.v1.QueryPlace.Encoding.
+ */
+export declare const QueryPlace_EncodingSchema: GenEnum<QueryPlace_Encoding, QueryPlace_EncodingJson>;
+
+/**
+ * CookiePlace is a cookie that holds a credential. Browsers send cookies whatever page
+ * connects, so a version that lists one also lists allowed_origins, each in full (no "*",
+ * and no "null"), and a handshake whose credential is in a cookie is refused unless it has
+ * one of them as its Origin.
+ *
+ * @generated from message tidegate.catalog.v1.CookiePlace
+ */
+export declare type CookiePlace = Message<"tidegate.catalog.v1.CookiePlace"> & {
+  /**
+   * The cookie's name, in its case: 1 to 64 characters of a token (RFC 9110). Names that
+   * begin with "tidegate", also behind "__Host-" and the like, are those of Tidegate's own
+   * cookies.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * CookiePlace is a cookie that holds a credential. Browsers send cookies whatever page
+ * connects, so a version that lists one also lists allowed_origins, each in full (no "*",
+ * and no "null"), and a handshake whose credential is in a cookie is refused unless it has
+ * one of them as its Origin.
+ *
+ * @generated from message tidegate.catalog.v1.CookiePlace
+ */
+export declare type CookiePlaceJson = {
+  /**
+   * The cookie's name, in its case: 1 to 64 characters of a token (RFC 9110). Names that
+   * begin with "tidegate", also behind "__Host-" and the like, are those of Tidegate's own
+   * cookies.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.CookiePlace.
+ * Use `create(CookiePlaceSchema)` to create a new message.
+ */
+export declare const CookiePlaceSchema: GenMessage<CookiePlace, {jsonType: CookiePlaceJson}>;
+
+/**
+ * SubprotocolPlace is a name that is offered in Sec-WebSocket-Protocol and holds a
+ * credential, in one of two forms:
+ *
+ *   - The pair "bearer, CREDENTIAL". Both are removed, and "bearer" is the answer where
+ *     the backend chooses none.
+ *   - "base64url.bearer.authorization.k8s.io.CREDENTIAL", in base64url without padding.
+ *     It is removed, and needs another protocol beside it, which can be the answer.
+ *
+ * A sub-protocol is a token (RFC 9110): what has other characters, such as ":", does not
+ * fit into the pair.
+ *
+ * @generated from message tidegate.catalog.v1.SubprotocolPlace
+ */
+export declare type SubprotocolPlace = Message<"tidegate.catalog.v1.SubprotocolPlace"> & {
+};
+
+/**
+ * SubprotocolPlace is a name that is offered in Sec-WebSocket-Protocol and holds a
+ * credential, in one of two forms:
+ *
+ *   - The pair "bearer, CREDENTIAL". Both are removed, and "bearer" is the answer where
+ *     the backend chooses none.
+ *   - "base64url.bearer.authorization.k8s.io.CREDENTIAL", in base64url without padding.
+ *     It is removed, and needs another protocol beside it, which can be the answer.
+ *
+ * A sub-protocol is a token (RFC 9110): what has other characters, such as ":", does not
+ * fit into the pair.
+ *
+ * @generated from message tidegate.catalog.v1.SubprotocolPlace
+ */
+export declare type SubprotocolPlaceJson = {
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.SubprotocolPlace.
+ * Use `create(SubprotocolPlaceSchema)` to create a new message.
+ */
+export declare const SubprotocolPlaceSchema: GenMessage<SubprotocolPlace, {jsonType: SubprotocolPlaceJson}>;
+
+/**
+ * FirstMessagePlace is the first message of a client, of at most 16384 bytes of text. The
+ * client is answered 101 before it, and the backend is connected to once the credential is
+ * found good. It is the last place of a version: those before it are looked at in the
+ * handshake.
+ *
+ * @generated from message tidegate.catalog.v1.FirstMessagePlace
+ */
+export declare type FirstMessagePlace = Message<"tidegate.catalog.v1.FirstMessagePlace"> & {
+  /**
+   * Where in the message, which is JSON then, the credential is a string (RFC 6901), such
+   * as "/token": at most 256 bytes. Empty means that the whole text is the credential.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer: string;
+
+  /**
+   * What else the message has to say; only with a pointer.
+   *
+   * @generated from field: tidegate.catalog.v1.FirstMessagePlace.Condition condition = 2;
+   */
+  condition?: FirstMessagePlace_Condition;
+
+  /**
+   * Whether the backend gets the message, with the credential in it.
+   *
+   * @generated from field: bool pass_on = 3;
+   */
+  passOn: boolean;
+
+  /**
+   * The sub-protocols that the version speaks, at most 8: the answer is the first one of
+   * the client's that is listed, and a backend that chooses another one is not served.
+   * Empty means none.
+   *
+   * @generated from field: repeated string subprotocols = 4;
+   */
+  subprotocols: string[];
+};
+
+/**
+ * FirstMessagePlace is the first message of a client, of at most 16384 bytes of text. The
+ * client is answered 101 before it, and the backend is connected to once the credential is
+ * found good. It is the last place of a version: those before it are looked at in the
+ * handshake.
+ *
+ * @generated from message tidegate.catalog.v1.FirstMessagePlace
+ */
+export declare type FirstMessagePlaceJson = {
+  /**
+   * Where in the message, which is JSON then, the credential is a string (RFC 6901), such
+   * as "/token": at most 256 bytes. Empty means that the whole text is the credential.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer?: string;
+
+  /**
+   * What else the message has to say; only with a pointer.
+   *
+   * @generated from field: tidegate.catalog.v1.FirstMessagePlace.Condition condition = 2;
+   */
+  condition?: FirstMessagePlace_ConditionJson;
+
+  /**
+   * Whether the backend gets the message, with the credential in it.
+   *
+   * @generated from field: bool pass_on = 3;
+   */
+  passOn?: boolean;
+
+  /**
+   * The sub-protocols that the version speaks, at most 8: the answer is the first one of
+   * the client's that is listed, and a backend that chooses another one is not served.
+   * Empty means none.
+   *
+   * @generated from field: repeated string subprotocols = 4;
+   */
+  subprotocols?: string[];
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.FirstMessagePlace.
+ * Use `create(FirstMessagePlaceSchema)` to create a new message.
+ */
+export declare const FirstMessagePlaceSchema: GenMessage<FirstMessagePlace, {jsonType: FirstMessagePlaceJson}>;
+
+/**
+ * A member of the message that has to have a value.
+ *
+ * @generated from message tidegate.catalog.v1.FirstMessagePlace.Condition
+ */
+export declare type FirstMessagePlace_Condition = Message<"tidegate.catalog.v1.FirstMessagePlace.Condition"> & {
+  /**
+   * Where the member is (RFC 6901), such as "/method": 1 to 256 bytes.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer: string;
+
+  /**
+   * The text that the member is: at most 256 bytes.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * A member of the message that has to have a value.
+ *
+ * @generated from message tidegate.catalog.v1.FirstMessagePlace.Condition
+ */
+export declare type FirstMessagePlace_ConditionJson = {
+  /**
+   * Where the member is (RFC 6901), such as "/method": 1 to 256 bytes.
+   *
+   * @generated from field: string pointer = 1;
+   */
+  pointer?: string;
+
+  /**
+   * The text that the member is: at most 256 bytes.
+   *
+   * @generated from field: string value = 2;
+   */
+  value?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.FirstMessagePlace.Condition.
+ * Use `create(FirstMessagePlace_ConditionSchema)` to create a new message.
+ */
+export declare const FirstMessagePlace_ConditionSchema: GenMessage<FirstMessagePlace_Condition, {jsonType: FirstMessagePlace_ConditionJson}>;
 

@@ -2,13 +2,13 @@
 // @generated from file tidegate/catalog/v1/security.proto (package tidegate.catalog.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 
 /**
  * Describes the file tidegate/catalog/v1/security.proto.
  */
 export const file_tidegate_catalog_v1_security = /*@__PURE__*/
-  fileDesc("CiJ0aWRlZ2F0ZS9jYXRhbG9nL3YxL3NlY3VyaXR5LnByb3RvEhN0aWRlZ2F0ZS5jYXRhbG9nLnYxIoABCg5TZWN1cml0eVNjaGVtZRIzCgZvYXV0aDIYASABKAsyIS50aWRlZ2F0ZS5jYXRhbG9nLnYxLk9BdXRoMlNjaGVtZUgAEi8KBG5vbmUYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLk5vbmVTY2hlbWVIAEIICgZzY2hlbWUiRAoMT0F1dGgyU2NoZW1lEjQKBnBsYWNlcxgBIAMoCzIkLnRpZGVnYXRlLmNhdGFsb2cudjEuQ3JlZGVudGlhbFBsYWNlIgwKCk5vbmVTY2hlbWUigAEKD0NyZWRlbnRpYWxQbGFjZRIyCgZoZWFkZXIYASABKAsyIC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkhlYWRlclBsYWNlSAASMAoFcXVlcnkYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLlF1ZXJ5UGxhY2VIAEIHCgVwbGFjZSIbCgtIZWFkZXJQbGFjZRIMCgRuYW1lGAEgASgJIhoKClF1ZXJ5UGxhY2USDAoEbmFtZRgBIAEoCWIGcHJvdG8z");
+  fileDesc("CiJ0aWRlZ2F0ZS9jYXRhbG9nL3YxL3NlY3VyaXR5LnByb3RvEhN0aWRlZ2F0ZS5jYXRhbG9nLnYxIoABCg5TZWN1cml0eVNjaGVtZRIzCgZvYXV0aDIYASABKAsyIS50aWRlZ2F0ZS5jYXRhbG9nLnYxLk9BdXRoMlNjaGVtZUgAEi8KBG5vbmUYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLk5vbmVTY2hlbWVIAEIICgZzY2hlbWUiRAoMT0F1dGgyU2NoZW1lEjQKBnBsYWNlcxgBIAMoCzIkLnRpZGVnYXRlLmNhdGFsb2cudjEuQ3JlZGVudGlhbFBsYWNlIgwKCk5vbmVTY2hlbWUiswIKD0NyZWRlbnRpYWxQbGFjZRIyCgZoZWFkZXIYASABKAsyIC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkhlYWRlclBsYWNlSAASMAoFcXVlcnkYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLlF1ZXJ5UGxhY2VIABIyCgZjb29raWUYAyABKAsyIC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkNvb2tpZVBsYWNlSAASPAoLc3VicHJvdG9jb2wYBCABKAsyJS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlN1YnByb3RvY29sUGxhY2VIABI/Cg1maXJzdF9tZXNzYWdlGAUgASgLMiYudGlkZWdhdGUuY2F0YWxvZy52MS5GaXJzdE1lc3NhZ2VQbGFjZUgAQgcKBXBsYWNlIo0BCgtIZWFkZXJQbGFjZRIMCgRuYW1lGAEgASgJEjMKBGZvcm0YAiABKA4yJS50aWRlZ2F0ZS5jYXRhbG9nLnYxLkhlYWRlclBsYWNlLkZvcm0iOwoERm9ybRIUChBGT1JNX1VOU1BFQ0lGSUVEEAASDwoLRk9STV9CRUFSRVIQARIMCghGT1JNX1JBVxACIqUBCgpRdWVyeVBsYWNlEgwKBG5hbWUYASABKAkSOgoIZW5jb2RpbmcYAiABKA4yKC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlF1ZXJ5UGxhY2UuRW5jb2RpbmciTQoIRW5jb2RpbmcSGAoURU5DT0RJTkdfVU5TUEVDSUZJRUQQABISCg5FTkNPRElOR19QTEFJThABEhMKD0VOQ09ESU5HX0JBU0U2NBACIhsKC0Nvb2tpZVBsYWNlEgwKBG5hbWUYASABKAkiEgoQU3VicHJvdG9jb2xQbGFjZSK9AQoRRmlyc3RNZXNzYWdlUGxhY2USDwoHcG9pbnRlchgBIAEoCRJDCgljb25kaXRpb24YAiABKAsyMC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkZpcnN0TWVzc2FnZVBsYWNlLkNvbmRpdGlvbhIPCgdwYXNzX29uGAMgASgIEhQKDHN1YnByb3RvY29scxgEIAMoCRorCglDb25kaXRpb24SDwoHcG9pbnRlchgBIAEoCRINCgV2YWx1ZRgCIAEoCWIGcHJvdG8z");
 
 /**
  * Describes the message tidegate.catalog.v1.SecurityScheme.
@@ -46,9 +46,65 @@ export const HeaderPlaceSchema = /*@__PURE__*/
   messageDesc(file_tidegate_catalog_v1_security, 4);
 
 /**
+ * Describes the enum tidegate.catalog.v1.HeaderPlace.Form.
+ */
+export const HeaderPlace_FormSchema = /*@__PURE__*/
+  enumDesc(file_tidegate_catalog_v1_security, 4, 0);
+
+/**
+ * How the header holds it.
+ *
+ * @generated from enum tidegate.catalog.v1.HeaderPlace.Form
+ */
+export const HeaderPlace_Form = /*@__PURE__*/
+  tsEnum(HeaderPlace_FormSchema);
+
+/**
  * Describes the message tidegate.catalog.v1.QueryPlace.
  * Use `create(QueryPlaceSchema)` to create a new message.
  */
 export const QueryPlaceSchema = /*@__PURE__*/
   messageDesc(file_tidegate_catalog_v1_security, 5);
+
+/**
+ * Describes the enum tidegate.catalog.v1.QueryPlace.Encoding.
+ */
+export const QueryPlace_EncodingSchema = /*@__PURE__*/
+  enumDesc(file_tidegate_catalog_v1_security, 5, 0);
+
+/**
+ * How the parameter holds it.
+ *
+ * @generated from enum tidegate.catalog.v1.QueryPlace.Encoding
+ */
+export const QueryPlace_Encoding = /*@__PURE__*/
+  tsEnum(QueryPlace_EncodingSchema);
+
+/**
+ * Describes the message tidegate.catalog.v1.CookiePlace.
+ * Use `create(CookiePlaceSchema)` to create a new message.
+ */
+export const CookiePlaceSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_security, 6);
+
+/**
+ * Describes the message tidegate.catalog.v1.SubprotocolPlace.
+ * Use `create(SubprotocolPlaceSchema)` to create a new message.
+ */
+export const SubprotocolPlaceSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_security, 7);
+
+/**
+ * Describes the message tidegate.catalog.v1.FirstMessagePlace.
+ * Use `create(FirstMessagePlaceSchema)` to create a new message.
+ */
+export const FirstMessagePlaceSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_security, 8);
+
+/**
+ * Describes the message tidegate.catalog.v1.FirstMessagePlace.Condition.
+ * Use `create(FirstMessagePlace_ConditionSchema)` to create a new message.
+ */
+export const FirstMessagePlace_ConditionSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_security, 8, 0);
 

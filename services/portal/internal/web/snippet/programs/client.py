@@ -51,7 +51,7 @@ async def main():
             {{- if not .Needs}}
             async with websockets.connect(ADDRESS) as socket:
             {{- else if .Header}}
-            async with websockets.connect(ADDRESS, **{HEADERS: { {{- quoted .Header}}: f"Bearer {token}"}}) as socket:
+            async with websockets.connect(ADDRESS, **{HEADERS: { {{- quoted .Header}}: f"{{.Word}}{token}"}}) as socket:
             {{- else}}
             async with websockets.connect(f"{ADDRESS}?{{.Query}}={token}") as socket:
             {{- end}}

@@ -51,7 +51,7 @@ function waitAfter(code, reason) {
   {{- if not .Needs}}
   const socket = new WebSocket(ADDRESS);
   {{- else if .Header}}
-  const socket = new WebSocket(ADDRESS, { headers: { {{quoted .Header}}: `Bearer ${token}` } });
+  const socket = new WebSocket(ADDRESS, { headers: { {{quoted .Header}}: `{{.Word}}${token}` } });
   {{- else}}
   const socket = new WebSocket(`${ADDRESS}?{{.Query}}=${encodeURIComponent(token)}`);
   {{- end}}

@@ -1,7 +1,7 @@
 {{template "before" .}}
 {{- if not .Needs}}  tidegate connect {{word .Address}} 2>"$last"
-{{- else if eq .Header "Authorization"}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} 2>"$last"
-{{- else if .Header}}  tidegate connect {{word .Address}} -H @<(printf '%s: Bearer %s\n' {{word .Header}} "$TOKEN") 2>"$last"
+{{- else if and (eq .Header "Authorization") .Word}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} 2>"$last"
+{{- else if .Header}}  tidegate connect {{word .Address}} -H @<(printf '%s: {{.Word}}%s\n' {{word .Header}} "$TOKEN") 2>"$last"
 {{- else if eq .Query "access_token"}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} --query 2>"$last"
 {{- else}}  tidegate connect "{{.Address}}?{{.Query}}=$TOKEN" 2>"$last"
 {{- end}}

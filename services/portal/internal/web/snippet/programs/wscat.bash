@@ -2,7 +2,7 @@
 {{- if not .Needs}}
   script -qec {{word (print "wscat -c " (word .Address))}} "$last"
 {{- else if .Header}}
-  TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -H \"" .Header ": Bearer $TOKEN\"")}} "$last"
+  TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -H \"" .Header ": " .Word "$TOKEN\"")}} "$last"
 {{- else}}
   TOKEN=$TOKEN script -qec {{word (print "wscat -c \"" .Address "?" .Query "=$TOKEN\"")}} "$last"
 {{- end}}

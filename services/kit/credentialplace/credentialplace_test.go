@@ -1,0 +1,47 @@
+package credentialplace
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	for text, words := range map[string]string{
+		"header:Authorization":     "the header Authorization",
+		"header:Authorization:raw": "the header Authorization",
+		"header:X-Api-Key":         "the header X-Api-Key",
+		"header:X-Api-Key:bearer":  "the header X-Api-Key",
+		"query:access_token":       "the parameter access_token",
+		"query:access_token:plain": "the parameter access_token",
+		"query:auth:base64":        "the parameter auth, in base64",
+		"cookie:session":           "the cookie session",
+		"subprotocol":              "the sub-protocol after bearer",
+	} {
+		p, err := Parse(text)
+		if err != nil || Text(p) != text || Words(p) != words {
+			t.Errorf("Parse(%q) = %v, %v: Text %q, Words %q, want itself and %q", text, p, err, Text(p), Words(p), words)
+		}
+	}
+	for _, text := range []string{
+		"", "header", "header:", "query:", "cookie:", "header:A:base64", "header:A:", "query:a:bearer", "query:a:", "cookie:a:raw",
+		"subprotocol:a", "body:a", "Header:A",
+	} {
+		if p, err := Parse(text); !errors.Is(err, ErrForm) {
+			t.Errorf("Parse(%q) = %v, %v, want ErrForm", text, p, err)
+		}
+	}
+	if got := Text(nil) + Words(nil); got != "a place that this program does not know" {
+		t.Errorf("of no place: %q", got)
+	}
+}
+
+func TestHasBearer(t *testing.T) {
+	for text, want := range map[string]bool{
+		"header:authorization": true, "header:Authorization:raw": false, "header:X": false, "header:X:bearer": true,
+	} {
+		p, err := Parse(text)
+		if got := HasBearer(p.GetHeader()); err != nil || got != want {
+			t.Errorf("HasBearer(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+}
