@@ -105,6 +105,8 @@ func attackBodies() map[string]string {
 		"SubscriptionService.UpdateSubscription":     `{"subscription": {"plan": "$plan"}}`,
 		"SessionService.CountSessions":               `{"groupBy": "version"}`,
 		"TokenService.IssueApplicationToken":         `{"version": "$version"}`,
+		"RevocationService.Revoke":                   `{"name": "$application"}`,
+		"SessionService.CloseSessions":               `{"version": "$version"}`,
 		"QuotaService.AddQuota":                      `{"amount": 6}`,
 		"UserService.CreateUser":                     `{"user": {"username": "attacker", "roles": ["ROLE_ADMIN"]}}`,
 		"UserService.UpdateUser":                     `{"user": {"displayName": "attacked"}}`,
@@ -507,6 +509,7 @@ func exceptions(role string, owner bool) map[string]exception {
 		all["ChangeService.WaitChange"] = exception{admitted, "whoever writes waits until gateways know, and a number says nothing"}
 		all["SessionService.GetGateway"] = exception{admitted, "gateways are everybody's"}
 		all["SessionService.CountSessions"] = exception{admitted, "the sessions of a gateway are counted as far as the caller sees them"}
+		all["SessionService.CloseSessions"] = exception{admitted, "the sessions of a gateway are closed as far as the caller sees them"}
 		all["SessionService.ListSessions"] = exception{admitted, "the sessions of a gateway are listed as far as the caller sees them"}
 	}
 	return all

@@ -199,6 +199,8 @@ func (v *victim) renew(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.hidden["applications/*/oauthClients/*/secrets/*"] = secret.GetName()
+	v.product.secret = secret
+	v.app = v.admin.accessToken(t, v.product)
 	v.hidden["gateways/*/sessions/*"] = v.liveSession(t)
 	v.hidden["users/*/signIns/*"] = v.signInElsewhere(t)
 	v.hidden["applications/*/apiKeys/*"] = v.apiKey(t)

@@ -268,7 +268,7 @@ func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error
 	}, grpcserver.WithMetrics(reg), grpcserver.WithLimit(connlimit.New(connections, nil)))
 	api.New(api.Gateway{
 		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
-		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied,
+		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied, Closed: g.grants.Closed,
 	}, g.sessions, g.routes, g.security, g.dialer).Register(srv.Public(), srv.Internal())
 	return srv
 }

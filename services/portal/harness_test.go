@@ -113,6 +113,7 @@ func (b *backend) serve(t *testing.T) *grpc.ClientConn {
 	subscriptionv1.RegisterAPIKeyServiceServer(srv, subscriptionv1.UnimplementedAPIKeyServiceServer{})
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, subscriptionv1.UnimplementedSubscriptionServiceServer{})
 	subscriptionv1.RegisterTokenServiceServer(srv, subscriptionv1.UnimplementedTokenServiceServer{})
+	subscriptionv1.RegisterRevocationServiceServer(srv, subscriptionv1.UnimplementedRevocationServiceServer{})
 	oauth2v1.RegisterOAuth2ServiceServer(srv, oauth2v1.UnimplementedOAuth2ServiceServer{})
 	oauth2v1.RegisterSigningKeyServiceServer(srv, oauth2v1.UnimplementedSigningKeyServiceServer{})
 	usagev1.RegisterUsageServiceServer(srv, usagev1.UnimplementedUsageServiceServer{})

@@ -52,6 +52,7 @@ func served() map[string]bool {
 	all["tidegate.change.v1.ChangeService"] = true
 	all["tidegate.gateway.v1.SessionService"] = true
 	all["tidegate.gateway.v1.EndpointService"] = true
+	all["tidegate.subscription.v1.RevocationService"] = true
 	return all
 }
 

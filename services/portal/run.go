@@ -77,6 +77,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		changes:   changes.New(services.catalog, services.subscription),
 		sessions:  sessions.New(services.gateways),
 		endpoints: sessions.NewEndpoints(services.gateways, services.catalog),
+		revoke:    sessions.NewRevocations(services.gateways, services.subscription),
 	}
 	roots, err := openRoots(ctx, &cfg)
 	if err != nil {
@@ -150,6 +151,7 @@ type local struct {
 	changes   changev1.ChangeServiceServer
 	sessions  gatewayv1.SessionServiceServer
 	endpoints gatewayv1.EndpointServiceServer
+	revoke    subscriptionv1.RevocationServiceServer
 }
 
 // conn returns a connection to them, for the pages.
@@ -158,6 +160,7 @@ func (l local) conn() *inprocess.Conn {
 	changev1.RegisterChangeServiceServer(c, l.changes)
 	gatewayv1.RegisterSessionServiceServer(c, l.sessions)
 	gatewayv1.RegisterEndpointServiceServer(c, l.endpoints)
+	subscriptionv1.RegisterRevocationServiceServer(c, l.revoke)
 	return c
 }
 
@@ -166,7 +169,7 @@ func newHandler(
 	ctx context.Context, s *services, l local, p web.PagesConfig, cfg *Config, log *slog.Logger, reg prometheus.Registerer,
 ) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Services{
-		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions, Endpoints: l.endpoints,
+		Catalog: s.catalog, Subscription: s.subscription, Changes: l.changes, Sessions: l.sessions, Endpoints: l.endpoints, Revocations: l.revoke,
 	})
 	if err != nil {
 		return nil, err
@@ -188,7 +191,7 @@ func newHandler(
 // newGRPC returns the public gRPC server. This is the list of what it forwards and
 // what it serves itself.
 func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *certs.Source, log *slog.Logger, reg prometheus.Registerer) *grpcserver.Server {
-	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc, &gatewayv1.EndpointService_ServiceDesc},
+	f := forward.New([]*grpc.ServiceDesc{&changev1.ChangeService_ServiceDesc, &gatewayv1.SessionService_ServiceDesc, &gatewayv1.EndpointService_ServiceDesc, &subscriptionv1.RevocationService_ServiceDesc},
 		forward.Service{Desc: &catalogv1.CatalogService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &catalogv1.DenyRuleService_ServiceDesc, Conn: s.catalog},
 		forward.Service{Desc: &identityv1.SignInService_ServiceDesc, Conn: s.subscription},
@@ -214,6 +217,7 @@ func newGRPC(cfg Config, limit *connlimit.Limit, s *services, l local, source *c
 	changev1.RegisterChangeServiceServer(srv.Public(), l.changes)
 	gatewayv1.RegisterSessionServiceServer(srv.Public(), l.sessions)
 	gatewayv1.RegisterEndpointServiceServer(srv.Public(), l.endpoints)
+	subscriptionv1.RegisterRevocationServiceServer(srv.Public(), l.revoke)
 	return srv
 }
 

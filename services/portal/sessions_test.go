@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
@@ -37,6 +38,7 @@ func bearer() grpc.CallOption { return identitytest.Bearer("token") }
 type node struct {
 	gatewayv1.UnimplementedSessionServiceServer
 	gatewayv1.UnimplementedEndpointServiceServer
+	backplanev1.UnimplementedLiveSessionServiceServer
 	instance, addr string
 
 	mu       sync.Mutex
@@ -54,6 +56,7 @@ func startNode(t *testing.T, instance string, opts ...grpc.ServerOption) *node {
 	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler), nil), n.admit))...)
 	gatewayv1.RegisterSessionServiceServer(srv, n)
 	gatewayv1.RegisterEndpointServiceServer(srv, n)
+	backplanev1.RegisterLiveSessionServiceServer(srv, n)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
 	t.Cleanup(func() {

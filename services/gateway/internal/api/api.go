@@ -1,6 +1,6 @@
 // Package api serves SessionService, a gateway's live sessions, for operators and for
-// the owners of versions and applications, and EndpointService, which tries backends for
-// the owners of versions. viewer.go says who sees what, check.go checks
+// the owners of versions and applications, EndpointService, which tries backends for
+// the owners of versions, and LiveSessionService for other services. viewer.go says who sees what, check.go checks
 // requests, convert.go converts; package session keeps the sessions.
 package api
 
@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -38,12 +39,16 @@ type Gateway struct {
 	Ready func() error
 	// RoutesApplied and GrantsApplied return the number of the last change applied.
 	RoutesApplied, GrantsApplied func() uint64
+	// Closed waits until a change of the subscription service has been applied, and returns
+	// how many sessions it has ended.
+	Closed func(ctx context.Context, changeNumber uint64) (int, error)
 }
 
 // API serves SessionService and EndpointService.
 type API struct {
 	gatewayv1.UnsafeSessionServiceServer
 	gatewayv1.UnsafeEndpointServiceServer
+	backplanev1.UnsafeLiveSessionServiceServer
 
 	gateway  Gateway
 	sessions Sessions
@@ -56,6 +61,8 @@ type API struct {
 var (
 	_ gatewayv1.SessionServiceServer  = (*API)(nil)
 	_ gatewayv1.EndpointServiceServer = (*API)(nil)
+
+	_ backplanev1.LiveSessionServiceServer = (*API)(nil)
 )
 
 // New returns the API of a gateway. It takes the owners and endpoints of versions from
@@ -73,12 +80,15 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 		gatewayv1.RegisterSessionServiceServer(r, a)
 		gatewayv1.RegisterEndpointServiceServer(r, a)
 	}
+	backplanev1.RegisterLiveSessionServiceServer(services, a)
 }
 
 // Rules says who may call which method: any user. The handlers check which sessions
-// a user may see, and whose endpoint is checked.
+// a user may see, and whose endpoint is checked. Of LiveSessionService it is services only.
 func Rules() identity.Rules {
-	rules := identity.Rules{}
+	rules := identity.Rules{
+		backplanev1.LiveSessionService_CountClosed_FullMethodName: {Services: []string{identity.Portal}},
+	}
 	for _, desc := range []grpc.ServiceDesc{gatewayv1.SessionService_ServiceDesc, gatewayv1.EndpointService_ServiceDesc} {
 		for _, m := range desc.Methods {
 			rules["/"+desc.ServiceName+"/"+m.MethodName] = identity.Rule{}

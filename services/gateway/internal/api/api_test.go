@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
@@ -29,6 +30,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -45,6 +47,7 @@ type fixture struct {
 	registry *session.Registry
 	ready    error
 
+	live      backplanev1.LiveSessionServiceClient // as the portal
 	endpoints gatewayv1.EndpointServiceClient
 	found     upstream.Check       // by a check of an endpoint
 	checked   *upstream.Request    // of the last one
@@ -75,12 +78,20 @@ func newFixture(t *testing.T) *fixture {
 	signer := identitytest.New(t)
 	l := memnet.Listen("gateway")
 	cfg := grpcserver.Default("", "")
-	cfg.Listener, cfg.Drain = l, time.Second
+	inside := memnet.Listen("gateway-internal")
+	cfg.Listener, cfg.InternalListener, cfg.Drain = l, inside, time.Second
 	srv := grpcserver.New(cfg, slog.New(slog.DiscardHandler),
 		grpcserver.Auth{Verifier: signer.Verifier(), Rules: Rules()})
 	New(Gateway{
 		Instance: "gateway-1", Build: "v1", Started: time.Unix(1000, 0), Ready: func() error { return f.ready },
 		RoutesApplied: func() uint64 { return 7 }, GrantsApplied: func() uint64 { return 8 },
+		Closed: func(ctx context.Context, changeNumber uint64) (int, error) {
+			if changeNumber > 8 {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			return int(changeNumber), nil
+		},
 	}, f.registry, current, nil, f).Register(srv.Public(), srv.Internal())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -89,8 +100,14 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	portal, err := inside.Dial(identity.Portal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.live = backplanev1.NewLiveSessionServiceClient(portal)
 	t.Cleanup(func() {
 		conn.Close()
+		portal.Close()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("serve: %v", err)
@@ -303,7 +320,7 @@ func TestASessionShowsItsLimits(t *testing.T) {
 	} {
 		want := &gatewayv1.Session{Plan: "plans/gold", PausedSinceTime: &timestamppb.Timestamp{Seconds: 8000}, Limits: all[:1:1]}
 		if tt.own {
-			want.ApplicationPlan, want.Limits = "plans/own", append(want.GetLimits(), all[1])
+			want.Grant, want.ApplicationPlan, want.Limits = "grants/g", "plans/own", append(want.GetLimits(), all[1])
 		}
 		if tt.all {
 			want.TrafficPlan, want.Limits = "plans/all", append(want.GetLimits(), all[2])

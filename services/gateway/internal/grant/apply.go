@@ -7,25 +7,25 @@ import "time"
 //
 // The event is noted in the history before sessions are looked for. Sessions that
 // are registered by then are found here, later ones by Confirm; none is missed.
-func (c *Cache) Apply(changeNumber uint64, e Event) (ended int) {
+func (c *Cache) Apply(changeNumber uint64, e Event) int {
 	c.mu.Lock()
 	c.history.add(changeNumber, e, time.Now())
 	c.grants.evict(e.Names)
 	c.denials.evict(e.Names)
 	c.mu.Unlock()
-	ended = c.queue.takeEnded()
+	n := 0
 	switch {
 	case len(e.Names) == 0:
 	case e.Kind == Changed:
 		c.queue.add(c.sessions.GrantedOn(e.Names...)...)
 	default:
-		n := c.sessions.EndAllOn(e.Kind.ending(e.Names), e.Names...)
+		n = c.sessions.EndThoseOn(e.Kind.ending(e.Names), e.affects, e.Names...)
 		if n > 0 {
 			c.log.Info("sessions ended", "event", e.Kind.String(), "names", e.Names, "count", n)
 		}
-		ended += n
 	}
-	return ended
+	c.closedBy.note(changeNumber, n)
+	return c.queue.takeEnded() + n
 }
 
 // Reset begins the history anew at a change. Events may have been missed, so all
@@ -40,6 +40,7 @@ func (c *Cache) Reset(changeNumber uint64) (ended int) {
 	c.mu.Unlock()
 	sessions := c.sessions.Granted()
 	c.queue.add(sessions...)
+	c.closedBy.reset(changeNumber)
 	c.log.Info("grants reset", "number", changeNumber, "sessions", len(sessions))
 	return c.queue.takeEnded()
 }

@@ -79,9 +79,9 @@ type Sessions interface {
 	Granted() []Session
 	// GrantedOn returns the sessions with a grant that rest on any of the names.
 	GrantedOn(names ...string) []Session
-	// EndAllOn ends the sessions that rest on any of the names, and returns how many
-	// of them it ended.
-	EndAllOn(e ending.Ending, names ...string) int
+	// EndThoseOn ends the sessions that rest on any of the names and whose grant, nil for
+	// none, affected accepts, and returns how many of them it ended.
+	EndThoseOn(e ending.Ending, affected func(*Grant) bool, names ...string) int
 }
 
 // Config is how a Cache works. It is made by Default.
@@ -185,6 +185,8 @@ type Cache struct {
 	lookups map[key]*lookup
 	clients *bound.ByKey[netip.Prefix] // lookups by the client's network
 	history *history
+
+	closedBy *closings
 }
 
 // New returns a cache in front of source. Close ends it.
@@ -196,7 +198,7 @@ func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *
 		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		base:   base, stop: stop,
 		grants: newLRU(unlimited(cfg.MaxGrants)), denials: newLRU(cfg.MaxDenials),
-		lookups: map[key]*lookup{}, clients: bound.NewByKey[netip.Prefix](0), history: newHistory(cfg.EventTTL, cfg.MaxEvents),
+		lookups: map[key]*lookup{}, clients: bound.NewByKey[netip.Prefix](0), history: newHistory(cfg.EventTTL, cfg.MaxEvents), closedBy: newClosings(cfg.MaxEvents),
 	}
 }
 

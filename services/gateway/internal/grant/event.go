@@ -26,6 +26,7 @@ const (
 	SubscriptionRequired
 	SignInEnded
 	NotOwner
+	Revoked
 )
 
 // String describes the kind to the reader of a session record.
@@ -57,6 +58,8 @@ func (k EventKind) String() string {
 		return "sign-in ended"
 	case NotOwner:
 		return "the user does not own the version any more"
+	case Revoked:
+		return "credentials revoked"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }
@@ -68,7 +71,7 @@ func (k EventKind) ending(names []string) ending.Ending {
 		detail += ": " + strings.Join(names, ", ")
 	}
 	switch k {
-	case TokenRevoked, OAuthClientDeleted, SignInEnded:
+	case TokenRevoked, OAuthClientDeleted, SignInEnded, Revoked:
 		return ending.New(ending.Revoked, detail)
 	case Expired:
 		return ending.New(ending.Expired, "")
@@ -80,6 +83,20 @@ func (k EventKind) ending(names []string) ending.Ending {
 type Event struct {
 	Kind  EventKind
 	Names []string // none: nothing that a grant can rest on
+	// IssuedBefore restricts the event to grants whose credential was issued before the
+	// change with this number, 0 for all; Application to those of an application, "" for
+	// all.
+	IssuedBefore uint64
+	Application  string
+}
+
+// affects reports whether the event is about a grant that rests on one of its names, or
+// where g is nil about what rests on them without a grant.
+func (e Event) affects(g *Grant) bool {
+	if g == nil {
+		return e.IssuedBefore == 0 && e.Application == ""
+	}
+	return (e.IssuedBefore == 0 || g.Issued < e.IssuedBefore) && (e.Application == "" || g.Application == e.Application)
 }
 
 // touches reports whether the event is about any of the names.

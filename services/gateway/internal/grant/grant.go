@@ -42,11 +42,13 @@ type Grant struct {
 	Plan         string // plans/{plan}: of the subscription, or that of applications without one; "" of a try-out token
 	// ApplicationPlan is the application's own plan, plans/{plan}, "" for none.
 	ApplicationPlan string
+	Secret          string   // applications/{application}/oauthClients/{oauth_client}/secrets/{secret} that the token was issued for; "" where there is none
 	Scopes          []string // of the token
 	RestsOn         []string // every name that the grant rests on, those above included
 
-	// AsOf is the number of the change that was the newest before the grant was read.
-	AsOf uint64
+	// AsOf is the number of the change that was the newest before the grant was read, and
+	// Issued that before its credential was issued, 0 where that is not known.
+	AsOf, Issued uint64
 
 	// ExpireTime is the end of the credential by the control plane's clock, Expires
 	// by the gateway's, with a monotonic reading. Zero is never.

@@ -233,6 +233,9 @@ func (c *Cache) replay(s Session, p Position) bool {
 	touching, ok := c.history.since(p, g.RestsOn)
 	c.mu.Unlock()
 	for _, e := range touching {
+		if !e.affects(g) {
+			continue
+		}
 		if e.Kind != Changed {
 			c.end(s, e.Kind.ending(e.Names))
 			return true

@@ -91,6 +91,10 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 	case g.GetVersion() != version:
 		return nil, fmt.Errorf("the grant is for %s", g.GetVersion())
 	}
+	restsOn := g.GetRestsOn()
+	if g.GetSecret() != "" {
+		restsOn = append(restsOn, g.GetSecret())
+	}
 	return &Grant{
 		Name:         g.GetName(),
 		Version:      g.GetVersion(),
@@ -101,8 +105,10 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		OAuthClient: g.GetOauthClient(),
 		SignIn:      g.GetSignIn(),
 		Stage:       stageOf(g.GetStage()),
+		Secret:      g.GetSecret(),
+		Issued:      g.GetIssuedChangeNumber(),
 		Scopes:      g.GetScopes(),
-		RestsOn:     g.GetRestsOn(),
+		RestsOn:     restsOn,
 		ExpireTime:  g.GetExpireTime().AsTime(),
 	}, nil
 }
@@ -131,6 +137,7 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 			Subscription: g.Subscription,
 			SignIn:       g.SignIn,
 			Stage:        catalogv1.Stage(g.Stage), // the numbers are the same
+			Secret:       g.Secret, IssuedChangeNumber: g.Issued,
 		})
 	}
 	resp, err := r.client.BatchGetGrants(ctx, req)
@@ -193,6 +200,8 @@ func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
 		return SignInEnded
 	case backplanev1.GrantEvent_CAUSE_NOT_OWNER:
 		return NotOwner
+	case backplanev1.GrantEvent_CAUSE_REVOKED:
+		return Revoked
 	default:
 		return Changed
 	}

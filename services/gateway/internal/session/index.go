@@ -108,13 +108,17 @@ func (x *index) remove(s *Session) {
 	})
 }
 
-// find returns the sessions that rest on any of the names, each of them once.
-func (x *index) find(names []string) []*Session {
+// find returns the sessions that rest on any of the names, each of them once, and whose
+// grant, nil for none, keep accepts.
+func (x *index) find(names []string, keep func(*grant.Grant) bool) []*Session {
 	var found []*Session
 	seen := map[*basis]bool{}
 	take := func(b *basis) {
-		if b != nil && !seen[b] {
-			seen[b] = true
+		if b == nil || seen[b] {
+			return
+		}
+		seen[b] = true
+		if keep(b.grant) {
 			found = append(found, b.sessions...)
 		}
 	}

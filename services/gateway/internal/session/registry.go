@@ -4,7 +4,6 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,7 +164,7 @@ func (r *Registry) Each(fn func(*Session)) {
 func (r *Registry) RestingOn(names ...string) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.index.find(names)
+	return r.index.find(names, func(*grant.Grant) bool { return true })
 }
 
 // Granted returns the sessions that have a grant.
@@ -190,9 +189,18 @@ func (r *Registry) EndAllOn(e ending.Ending, names ...string) int {
 	return endAll(e, r.RestingOn(names...))
 }
 
-// EndPublic does so with those that rest on a name, but for those under try-out tokens.
+// EndThoseOn ends the sessions that rest on any of these names and whose grant, nil for none,
+// affected accepts, and returns how many of them it ended.
+func (r *Registry) EndThoseOn(e ending.Ending, affected func(*grant.Grant) bool, names ...string) int {
+	r.mu.Lock()
+	found := r.index.find(names, affected)
+	r.mu.Unlock()
+	return endAll(e, found)
+}
+
+// EndPublic ends those that rest on a name, but for those under try-out tokens.
 func (r *Registry) EndPublic(e ending.Ending, name string) int {
-	return endAll(e, slices.DeleteFunc(r.RestingOn(name), func(s *Session) bool { return s.Grant().TryOut() }))
+	return r.EndThoseOn(e, func(g *grant.Grant) bool { return !g.TryOut() }, name)
 }
 
 // EndDenied ends the sessions that a rule of a table matches, and returns how many of them

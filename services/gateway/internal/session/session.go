@@ -119,6 +119,9 @@ func (s *Session) Ref() string { return s.info.Ref }
 // Route returns the route that led to the session.
 func (s *Session) Route() *Route { return s.info.Route }
 
+// Client returns the client's address; the port is 0 where it is not known.
+func (s *Session) Client() netip.AddrPort { return s.info.ClientAddr }
+
 // Info returns what is known about the session, with its newest grant.
 func (s *Session) Info() Info {
 	s.mu.Lock()

@@ -34,9 +34,11 @@ type Gateway struct {
 	// Connected says whether the gateway watches the catalog now; if not, it did
 	// recently.
 	Connected bool
-	// Sessions and Endpoints are its SessionService and EndpointService.
+	// Sessions, Endpoints and Live are its SessionService, EndpointService and
+	// LiveSessionService.
 	Sessions  gatewayv1.SessionServiceClient
 	Endpoints gatewayv1.EndpointServiceClient
+	Live      backplanev1.LiveSessionServiceClient
 }
 
 // Directory finds gateways and keeps the connections to them. It is safe for
@@ -85,6 +87,7 @@ func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 		all = append(all, Gateway{
 			Name: name, Connected: w.GetConnected(),
 			Sessions: gatewayv1.NewSessionServiceClient(conn), Endpoints: gatewayv1.NewEndpointServiceClient(conn),
+			Live: backplanev1.NewLiveSessionServiceClient(conn),
 		})
 	}
 	d.closeUnused(now)

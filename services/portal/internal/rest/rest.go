@@ -45,6 +45,7 @@ type Services struct {
 	Changes               changev1.ChangeServiceServer
 	Sessions              gatewayv1.SessionServiceServer
 	Endpoints             gatewayv1.EndpointServiceServer
+	Revocations           subscriptionv1.RevocationServiceServer
 }
 
 // Handler serves /v1.
@@ -68,6 +69,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		subscriptionv1.File_tidegate_subscription_v1_api_key_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_subscription_service_proto,
 		subscriptionv1.File_tidegate_subscription_v1_token_service_proto,
+		subscriptionv1.File_tidegate_subscription_v1_revocation_service_proto,
 		usagev1.File_tidegate_usage_v1_usage_service_proto,
 		usagev1.File_tidegate_usage_v1_quota_service_proto,
 		gatewayv1.File_tidegate_gateway_v1_session_service_proto, gatewayv1.File_tidegate_gateway_v1_endpoint_service_proto,
@@ -108,6 +110,7 @@ func New(ctx context.Context, s Services) (*Handler, error) {
 		usagerest.RegisterQuotaServiceHandlerClient(ctx, h.mux, usagev1.NewQuotaServiceClient(s.Subscription)),
 		gatewayrest.RegisterSessionServiceHandlerServer(ctx, h.mux, s.Sessions),
 		gatewayrest.RegisterEndpointServiceHandlerServer(ctx, h.mux, s.Endpoints),
+		subscriptionrest.RegisterRevocationServiceHandlerServer(ctx, h.mux, s.Revocations),
 		changerest.RegisterChangeServiceHandlerServer(ctx, h.mux, s.Changes),
 	)
 	if err != nil {

@@ -25,8 +25,8 @@ type question[R any] func(ctx context.Context, g gateways.Gateway, opts ...grpc.
 // ask calls one gateway. If the gateway watches the catalog it is there, so ask waits
 // for a lost connection to come back. A gateway that does not answer in time is
 // UNAVAILABLE; DEADLINE_EXCEEDED is the deadline of the caller.
-func (ask question[R]) ask(ctx context.Context, g gateways.Gateway) (R, error) {
-	limited, cancel := context.WithTimeout(ctx, patience)
+func (ask question[R]) ask(ctx context.Context, within time.Duration, g gateways.Gateway) (R, error) {
+	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	r, err := ask(limited, g, grpc.WaitForReady(g.Connected))
 	if status.Code(err) == codes.DeadlineExceeded && sooner(limited, ctx) {
@@ -57,7 +57,7 @@ func askOne[R any](ctx context.Context, s *Server, name resourcename.Gateway, as
 	}
 	for _, g := range all {
 		if g.Name == name {
-			r, err := ask.ask(ctx, g)
+			r, err := ask.ask(ctx, patience, g)
 			return r, fault.Forward(err)
 		}
 	}
@@ -73,11 +73,16 @@ type answer[R any] struct {
 
 // askAll calls all gateways at once and returns the answers in the same order.
 func askAll[R any](ctx context.Context, all []gateways.Gateway, ask question[R]) []answer[R] {
+	return askAllWithin(ctx, patience, all, ask)
+}
+
+// askAllWithin does so, and gives each gateway a time to answer.
+func askAllWithin[R any](ctx context.Context, within time.Duration, all []gateways.Gateway, ask question[R]) []answer[R] {
 	answers := make([]answer[R], len(all))
 	var wg sync.WaitGroup
 	for i, g := range all {
 		wg.Go(func() {
-			value, err := ask.ask(ctx, g)
+			value, err := ask.ask(ctx, within, g)
 			answers[i] = answer[R]{g.Name, value, err}
 		})
 	}

@@ -1,4 +1,5 @@
-// Package sessions serves SessionService and EndpointService for all gateways: it calls
+// Package sessions serves SessionService and EndpointService for all gateways, and
+// RevocationService, of which gateways say what it has closed: it calls
 // those that a request is about, with the caller's token, and merges their answers. The
 // gateways decide who may see and close what.
 package sessions

@@ -71,6 +71,7 @@ type clients struct {
 	subs     subscriptionv1.SubscriptionServiceClient
 	changes  changev1.ChangeServiceClient
 	issue    subscriptionv1.TokenServiceClient
+	revoke   subscriptionv1.RevocationServiceClient
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	tokens   backplanev1.GrantServiceClient
@@ -87,6 +88,7 @@ func newClients(conn *grpc.ClientConn) clients {
 		apps:     subscriptionv1.NewApplicationServiceClient(conn), subs: subscriptionv1.NewSubscriptionServiceClient(conn),
 		keys:    subscriptionv1.NewAPIKeyServiceClient(conn),
 		changes: changev1.NewChangeServiceClient(conn),
+		revoke:  subscriptionv1.NewRevocationServiceClient(conn),
 		oauth:   oauth2v1.NewOAuth2ServiceClient(conn), issue: subscriptionv1.NewTokenServiceClient(conn), usage: usagev1.NewUsageServiceClient(conn),
 		tokens: backplanev1.NewGrantServiceClient(conn), metering: backplanev1.NewMeteringServiceClient(conn),
 		quotas: usagev1.NewQuotaServiceClient(conn), ledger: backplanev1.NewQuotaLedgerServiceClient(conn),

@@ -125,7 +125,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, req requestid.Request, v ident
 
 // addKeyValue adds a value to an API key.
 func addKeyValue(ctx context.Context, tx *change.Tx, key string, hash []byte) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO api_key_value (id, api_key, hash, expires_at) VALUES ($1, $2, $3, 0)`, id.New(), key, hash)
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO api_key_value (id, api_key, hash, expires_at, issued) VALUES ($1, $2, $3, 0, $4)`, id.New(), key, hash, int64(tx.Number))
 	return err
 }
 
@@ -258,19 +259,21 @@ func scanGrantName(row sqldb.Row) (string, error) {
 
 // DeleteAPIKey removes an API key that v may see and that check lets the caller remove.
 func (s *Store) DeleteAPIKey(ctx context.Context, v identity.Viewer, name resourcename.APIKey, check func(APIKey) error) error {
-	return s.log.Write(ctx, "delete API key", func(tx *change.Tx) (change.Record, error) {
-		k, err := readAPIKey(ctx, tx, v, name)
-		if err != nil {
-			return change.Record{}, err
-		}
-		if err := check(k); err != nil {
-			return change.Record{}, err
-		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM api_key WHERE id = $1`, name.APIKey)
-		return change.Record{
-			Resource: name.String(), Before: k, Event: event(backplanev1.GrantEvent_CAUSE_API_KEY_DELETED, name.String()),
-		}, err
-	})
+	return s.log.Write(ctx, "delete API key", func(tx *change.Tx) (change.Record, error) { return deleteAPIKey(ctx, tx, v, name, check) })
+}
+
+func deleteAPIKey(ctx context.Context, tx *change.Tx, v identity.Viewer, name resourcename.APIKey, check func(APIKey) error) (change.Record, error) {
+	k, err := readAPIKey(ctx, tx, v, name)
+	if err != nil {
+		return change.Record{}, err
+	}
+	if err := check(k); err != nil {
+		return change.Record{}, err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM api_key WHERE id = $1`, name.APIKey)
+	return change.Record{
+		Resource: name.String(), Before: k, Event: event(backplanev1.GrantEvent_CAUSE_API_KEY_DELETED, name.String()),
+	}, err
 }
 
 // noteKeyUse notes when API keys were used. Nothing goes back, so that the order of

@@ -63,6 +63,10 @@ type Token struct {
 	ClientID string
 	// SignIn is the sign-in within which a user got it; zero for none.
 	SignIn resourcename.SignIn
+	// Secret is the id of the secret that it was issued for, "" for none.
+	Secret string
+	// Issued is the number of the newest change before it was issued.
+	Issued uint64
 	// Resource is the address that it is narrowed to, "" for none.
 	Resource string
 }
@@ -70,7 +74,7 @@ type Token struct {
 // TokenState returns what is known of a token for a version.
 func (s *Store) TokenState(ctx context.Context, t Token, version string) (TokenState, error) {
 	return s.tokenState(ctx, func(tx *sqldb.Tx) (TokenState, error) {
-		st, err := readTokenState(ctx, tx, t.ID, t.SignIn.SignIn, version, `WHERE c.client_id = $4`, t.ClientID)
+		st, err := readTokenState(ctx, tx, t, version, `WHERE c.client_id = $5`, t.ClientID)
 		if err == nil && st.Known && t.Resource != "" {
 			st.Elsewhere, err = elsewhere(ctx, tx, t.Resource, version)
 		}
@@ -80,8 +84,8 @@ func (s *Store) TokenState(ctx context.Context, t Token, version string) (TokenS
 
 // TryOutState returns what is known of a try-out token for its version, which a user got
 // within a sign-in.
-func (s *Store) TryOutState(ctx context.Context, signIn resourcename.SignIn, version string, stage Stage) (TokenState, error) {
-	return s.tokenState(ctx, func(tx *sqldb.Tx) (TokenState, error) { return readTryOut(ctx, tx, signIn, version, stage) })
+func (s *Store) TryOutState(ctx context.Context, t Token, version string, stage Stage) (TokenState, error) {
+	return s.tokenState(ctx, func(tx *sqldb.Tx) (TokenState, error) { return readTryOut(ctx, tx, t, version, stage) })
 }
 
 // tokenState calls read in a transaction that sees all changes up to the state's AsOf.
@@ -106,35 +110,37 @@ func (s *Store) tokenState(ctx context.Context, read func(*sqldb.Tx) (TokenState
 const TryOut = "try-out"
 
 // readTryOut returns what is known of a try-out token. It leaves AsOf open.
-func readTryOut(ctx context.Context, tx *sqldb.Tx, signIn resourcename.SignIn, version string, stage Stage) (st TokenState, err error) {
-	var alive, owns bool
+func readTryOut(ctx context.Context, tx *sqldb.Tx, t Token, version string, stage Stage) (st TokenState, err error) {
+	var alive, owns, revoked bool
 	err = tx.QueryRowContext(ctx, `
 		SELECT EXISTS (SELECT 1 FROM sign_in WHERE id = $1 AND user_id = $2),
-			EXISTS (SELECT 1 FROM version v JOIN users u ON u.id = $2 WHERE v.name = $3 AND (v.owner = u.id OR u.admin))`,
-		signIn.SignIn, signIn.User, version).Scan(&alive, &owns)
+			EXISTS (SELECT 1 FROM version v JOIN users u ON u.id = $2 WHERE v.name = $3 AND (v.owner = u.id OR u.admin)),
+			EXISTS (SELECT 1 FROM revocation WHERE id IN ($4, $5))`,
+		t.SignIn.SignIn, t.SignIn.User, version, t.ID, revocationOf(t.ID, TryOut)).Scan(&alive, &owns, &revoked)
 	return TokenState{
-		Known: true, Over: !alive, NotOwner: !owns, Subscribed: true, Grant: Grant{User: signIn.User, Application: TryOut, Stage: stage},
+		Known: true, Over: !alive, NotOwner: !owns, Revoked: revoked, Subscribed: true, Grant: Grant{User: t.SignIn.User, Application: TryOut, Stage: stage},
 	}, err
 }
 
-// readTokenState returns what is known of a token for a version; signIn is the id of the
-// sign-in within which a user got it, "" for none, and where, with parameters from $4 on,
-// finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
-func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, signIn, version, where string, client ...any) (st TokenState, err error) {
+// readTokenState returns what is known of a token for a version; where, with parameters from
+// $5 on, finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
+func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where string, client ...any) (st TokenState, err error) {
+	var revoked uint64
 	rights := rightsOf(&st)
 	err = tx.QueryRowContext(ctx, `
-		SELECT c.id, c.stage,
-			EXISTS (SELECT 1 FROM revocation r WHERE r.id = $2),
+		SELECT c.id, c.stage, c.revoked,
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id IN ($2, $4) OR r.id = $2 || '@' || a.id),
 			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner), `+rightsColumns+`
-		FROM oauth_client c `+rightsJoins+where, append([]any{version, tokenID, signIn}, client...)...).
-		Scan(append([]any{&st.OAuthClient, &st.Stage, &st.Revoked, &st.Over}, rights.dests()...)...)
+		FROM oauth_client c `+rightsJoins+where, append([]any{version, t.ID, t.SignIn.SignIn, t.Secret}, client...)...).
+		Scan(append([]any{&st.OAuthClient, &st.Stage, &revoked, &st.Revoked, &st.Over}, rights.dests()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return TokenState{}, nil
 	}
 	if err != nil {
 		return TokenState{}, err
 	}
-	rights.settle()
+	rights.settle(t.Issued)
+	st.Revoked = st.Revoked || t.Issued < revoked
 	return st, nil
 }
 
@@ -142,7 +148,8 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, tokenID, signIn, version,
 // the version $1.
 const (
 	rightsColumns = `a.id, a.owner, a.plan, u.state <> 1,
-			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE)`
+			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
+			a.revoked, COALESCE(s.revoked, 0)`
 	rightsJoins = `
 		JOIN application a ON a.id = c.application
 		JOIN users u ON u.id = a.owner
@@ -155,6 +162,7 @@ const (
 type rights struct {
 	st               *TokenState
 	subscriptionless bool
+	revoked          [2]uint64 // the changes that revoked what the application and the subscription had until then
 }
 
 func rightsOf(st *TokenState) *rights { return &rights{st: st} }
@@ -162,11 +170,12 @@ func rightsOf(st *TokenState) *rights { return &rights{st: st} }
 // dests are where the columns are scanned to.
 func (r *rights) dests() []any {
 	st := r.st
-	return []any{&st.Application, &st.User, &st.ApplicationPlan, &st.Suspended, &st.Subscription, &st.Plan, &st.Blocked, &r.subscriptionless}
+	return []any{&st.Application, &st.User, &st.ApplicationPlan, &st.Suspended, &st.Subscription, &st.Plan, &st.Blocked, &r.subscriptionless, &r.revoked[0], &r.revoked[1]}
 }
 
-// settle sets what follows from the columns.
-func (r *rights) settle() {
+// settle sets what follows from the columns for a credential that was issued after a change.
+func (r *rights) settle(issued uint64) {
+	r.st.Revoked = r.st.Revoked || issued < max(r.revoked[0], r.revoked[1])
 	r.st.Known, r.st.Subscribed = true, r.st.Subscription != ""
 	if !r.st.Subscribed && r.subscriptionless {
 		r.st.Subscribed, r.st.Plan = true, SubscriptionlessPlan
@@ -175,15 +184,15 @@ func (r *rights) settle() {
 
 // GrantQuery names a grant that a gateway holds.
 type GrantQuery struct {
-	TokenID string
-	// APIKey is zero for a token. TokenID is then the id of the key's value, and only the
-	// version is set besides, and whether there was a subscription.
+	// Token has no ClientID and no Resource. Of an API key it has only the id of the key's
+	// value.
+	Token Token
+	// APIKey is zero for a token. Otherwise only the version is set besides, and whether there
+	// was a subscription.
 	APIKey resourcename.APIKey
 	// OAuthClient is zero for a try-out token, which has Stage.
 	OAuthClient resourcename.OAuthClient
 	Stage       Stage
-	// SignIn is the sign-in within which a user got the token; zero for none.
-	SignIn resourcename.SignIn
 	// Version is a resource name.
 	Version string
 	// Subscribed says that the grant had a subscription.
@@ -197,6 +206,8 @@ type GrantState struct {
 	// ExpiresAt is when the value of an API key expires; the zero time means never. That
 	// of a token never changes.
 	ExpiresAt time.Time
+	// Issued is the change that issued the value of an API key; 0 for a token.
+	Issued uint64
 	// Ended is why it ended; unspecified while it is valid.
 	Ended backplanev1.GrantEvent_Cause
 }
@@ -234,8 +245,8 @@ func (s *Store) grant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantSta
 	if q.OAuthClient == (resourcename.OAuthClient{}) {
 		return tryOutGrant(ctx, tx, q)
 	}
-	st, err := readTokenState(ctx, tx, q.TokenID, q.SignIn.SignIn, q.Version,
-		`WHERE c.application = $4 AND c.id = $5`, q.OAuthClient.Application, q.OAuthClient.OAuthClient)
+	st, err := readTokenState(ctx, tx, q.Token, q.Version,
+		`WHERE c.application = $5 AND c.id = $6`, q.OAuthClient.Application, q.OAuthClient.OAuthClient)
 	switch {
 	case err != nil:
 		return GrantState{}, err
@@ -270,10 +281,12 @@ func rightsEnded(ctx context.Context, tx *sqldb.Tx, q GrantQuery, st TokenState)
 }
 
 func tryOutGrant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantState, error) {
-	st, err := readTryOut(ctx, tx, q.SignIn, q.Version, q.Stage)
+	st, err := readTryOut(ctx, tx, q.Token, q.Version, q.Stage)
 	switch {
 	case err != nil:
 		return GrantState{}, err
+	case st.Revoked:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED}, nil
 	case st.Over:
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_SIGN_IN_ENDED}, nil
 	case st.NotOwner:
@@ -290,23 +303,6 @@ func ended(ctx context.Context, tx *sqldb.Tx, query, arg string, there, gone bac
 		return GrantState{Ended: there}, err
 	}
 	return GrantState{Ended: gone}, nil
-}
-
-// Revoke revokes a token of an OAuth client until the token would have expired.
-// Revoking it again makes no change.
-func (s *Store) Revoke(ctx context.Context, c OAuthClient, tokenID string, expires time.Time) error {
-	return s.log.Write(ctx, "revoke token", func(tx *change.Tx) (change.Record, error) {
-		added, err := sqldb.Changed(tx.ExecContext(ctx, `
-			INSERT INTO revocation (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING`,
-			tokenID, expires.UnixMicro()))
-		if err != nil {
-			return change.Record{}, err
-		}
-		name := GrantName(tokenID)
-		return change.Record{
-			Actor: c.Name.String(), ActorLabel: c.Label(), Resource: name, Event: event(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, name), Skip: !added,
-		}, nil
-	})
 }
 
 // Head returns the number of the newest change.

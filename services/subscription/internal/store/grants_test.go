@@ -113,7 +113,7 @@ func TestGrants(t *testing.T) {
 		ok(t, b.Revoke(t.Context(), c, "revoked", later))
 
 		query := func(token string, client resourcename.OAuthClient, version string, expires time.Time) store.GrantQuery {
-			return store.GrantQuery{TokenID: token, OAuthClient: client, Version: version, Subscribed: true, ExpiresAt: expires}
+			return store.GrantQuery{Token: store.Token{ID: token}, OAuthClient: client, Version: version, Subscribed: true, ExpiresAt: expires}
 		}
 		states, asOf, err := b.Grants(t.Context(), []store.GrantQuery{
 			query("t", c.Name, v1, later),
@@ -126,7 +126,7 @@ func TestGrants(t *testing.T) {
 			query("t", c.Name, v3, later),
 			query("t", c.Name, v4, later),
 			query("t", c.Name, v5, later),
-			{TokenID: "t", OAuthClient: c.Name, Version: v6, ExpiresAt: later},
+			{Token: store.Token{ID: "t"}, OAuthClient: c.Name, Version: v6, ExpiresAt: later},
 		})
 		ok(t, err)
 		want := []store.GrantState{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -19,6 +20,8 @@ type Issue struct {
 	Address string
 	// SignInEnds is when the sign-in ends at the latest, unless it is refreshed.
 	SignInEnds time.Time
+	// AsOf is the number of the newest change before anything was read.
+	AsOf uint64
 }
 
 // IssueForApplication returns what a token of an application, for a version and a stage, is
@@ -47,7 +50,7 @@ func (s *Store) IssueForApplication(
 		if !found {
 			return fault.WithReason(fault.Precondition("%s has no OAuth client for %s: create one", ApplicationName(app.ID), stage), fault.ReasonOAuthClientMissing)
 		}
-		st, err := readTokenState(ctx, tx, "", signIn.SignIn, version, `WHERE c.client_id = $4`, client.ClientID)
+		st, err := readTokenState(ctx, tx, Token{SignIn: signIn}, version, `WHERE c.client_id = $5`, client.ClientID)
 		if err != nil {
 			return err
 		}
@@ -84,6 +87,10 @@ func (s *Store) IssueToTryOut(ctx context.Context, v identity.Viewer, signIn res
 // issue reads what a token is made of, in one transaction.
 func (s *Store) issue(ctx context.Context, signIn resourcename.SignIn, read func(*sqldb.Tx, *Issue) error) (out Issue, err error) {
 	err = s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
+		asOf, err := change.Head(ctx, tx)
+		if err != nil {
+			return err
+		}
 		in, found, err := sqldb.One(ctx, tx, scanSignIn, selectSignIn+`WHERE user_id = $1 AND id = $2 AND expires_at > $3`,
 			signIn.User, signIn.SignIn, s.moment().UnixMicro())
 		if err != nil {
@@ -92,7 +99,7 @@ func (s *Store) issue(ctx context.Context, signIn resourcename.SignIn, read func
 		if !found {
 			return fault.WithReason(fault.Unauthenticated("the sign-in has ended: sign in again"), fault.ReasonAccessEnded)
 		}
-		out = Issue{SignInEnds: in.ExpiresAt}
+		out = Issue{SignInEnds: in.ExpiresAt, AsOf: asOf}
 		return read(tx, &out)
 	})
 	return out, err

@@ -18,6 +18,8 @@ type KeyState struct {
 	TokenState
 	// Value is the id of the value.
 	Value string
+	// Issued is the number of the newest change before the value was issued.
+	Issued uint64
 	// ExpiresAt is when the value expires, at the latest with the key; the zero time means
 	// never.
 	ExpiresAt time.Time
@@ -47,9 +49,9 @@ func readKeyState(ctx context.Context, tx *sqldb.Tx, version, where string, valu
 	var keyExpires, expires int64
 	rights := rightsOf(&st.TokenState)
 	err = tx.QueryRowContext(ctx, `
-		SELECT k.id, k.expires_at, c.id, c.stage, c.permitted_addresses, c.permitted_referers, c.expires_at, `+rightsColumns+`
+		SELECT k.id, k.expires_at, k.issued, c.id, c.stage, c.permitted_addresses, c.permitted_referers, c.expires_at, `+rightsColumns+`
 		FROM api_key_value k JOIN api_key c ON c.id = k.api_key `+rightsJoins+where, append([]any{version}, value...)...).
-		Scan(append([]any{&st.Value, &expires, &st.APIKey, &st.Stage, &addresses, &referers, &keyExpires}, rights.dests()...)...)
+		Scan(append([]any{&st.Value, &expires, &st.Issued, &st.APIKey, &st.Stage, &addresses, &referers, &keyExpires}, rights.dests()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return KeyState{}, nil
 	}
@@ -60,23 +62,25 @@ func readKeyState(ctx context.Context, tx *sqldb.Tx, version, where string, valu
 		expires = keyExpires
 	}
 	st.ExpiresAt, st.Addresses, st.Referers = maybe(expires), strings.Fields(addresses), strings.Fields(referers)
-	rights.settle()
+	rights.settle(st.Issued)
 	return st, nil
 }
 
 // keyGrant returns the state of a grant of an API key.
 func (s *Store) keyGrant(ctx context.Context, tx *sqldb.Tx, q GrantQuery) (GrantState, error) {
-	st, err := readKeyState(ctx, tx, q.Version, `WHERE k.id = $2 AND c.id = $3 AND c.application = $4`, q.TokenID, q.APIKey.APIKey, q.APIKey.Application)
+	st, err := readKeyState(ctx, tx, q.Version, `WHERE k.id = $2 AND c.id = $3 AND c.application = $4`, q.Token.ID, q.APIKey.APIKey, q.APIKey.Application)
 	switch {
 	case err != nil:
 		return GrantState{}, err
 	case !st.Known:
 		return keyEnded(ctx, tx, q)
+	case st.Revoked:
+		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_REVOKED}, nil
 	case !st.ExpiresAt.IsZero() && !s.now().Before(st.ExpiresAt):
 		return GrantState{Ended: backplanev1.GrantEvent_CAUSE_EXPIRED}, nil
 	}
 	state, err := rightsEnded(ctx, tx, q, st.TokenState)
-	state.ExpiresAt = st.ExpiresAt
+	state.ExpiresAt, state.Issued = st.ExpiresAt, st.Issued
 	return state, err
 }
 

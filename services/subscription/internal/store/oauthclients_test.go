@@ -77,7 +77,7 @@ func (b *bench) hashes(c store.OAuthClient) []string {
 	ok(b.t, err)
 	var all []string
 	for _, hash := range hashes {
-		all = append(all, string(hash))
+		all = append(all, string(hash.Hash))
 	}
 	if len(all) > 0 && got != c {
 		b.t.Errorf("ClientSecrets(%s) = %v, want %v", c.ClientID, got, c)

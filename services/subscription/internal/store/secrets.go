@@ -133,15 +133,25 @@ func (s *Store) DeleteSecret(ctx context.Context, v identity.Viewer, name resour
 	})
 }
 
+// SecretHash is what a secret is proved against.
+type SecretHash struct {
+	// ID is that of the secret.
+	ID   string
+	Hash []byte
+	// AsOf is the number of the newest change before it was read.
+	AsOf uint64
+}
+
 // ClientSecrets returns the OAuth client with this client_id, and the hashes of its
 // secrets that have not expired. For an unknown client_id, and for a suspended
 // owner's, there are no hashes.
-func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClient, hashes [][]byte, err error) {
-	hashes, err = sqldb.All(ctx, s.db, func(row sqldb.Row) (hash []byte, err error) {
-		c, err = scanOAuthClient(sqldb.With(row, &hash))
-		return hash, err
+func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClient, hashes []SecretHash, err error) {
+	hashes, err = sqldb.All(ctx, s.db, func(row sqldb.Row) (h SecretHash, err error) {
+		c, err = scanOAuthClient(sqldb.With(row, &h.ID, &h.Hash, &h.AsOf))
+		return h, err
 	}, `
-		SELECT c.id, c.application, c.stage, c.client_id, a.owner, a.display_name, c.created_at, c.updated_at, c.etag, s.hash
+		SELECT c.id, c.application, c.stage, c.client_id, a.owner, a.display_name, c.created_at, c.updated_at, c.etag,
+			s.id, s.hash, (SELECT n FROM change_counter WHERE id = 1)
 		FROM oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
 			JOIN users u ON u.id = a.owner
 		WHERE c.client_id = $1 AND u.state = 1 AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())

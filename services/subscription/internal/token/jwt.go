@@ -84,6 +84,10 @@ type ApplicationClaims struct {
 	// 1 production, 2 sandbox. Other tokens have neither.
 	TryOut      string
 	TryOutStage int64
+	// Secret is the id of the secret that it was issued for, "" where there was none.
+	Secret string
+	// Issued is the number of the newest change before it was issued.
+	Issued uint64
 	// Scopes are its scopes.
 	Scopes []string
 	// Resource is the address that it is narrowed to (RFC 8707), "" for none.
@@ -115,13 +119,14 @@ type moreClaims struct {
 	Scope    string `json:"scope,omitempty"`
 	SignIn   string `json:"sid,omitempty"`
 	Stage    int64  `json:"tidegate_stage,omitempty"`
+	Secret   string `json:"tidegate_secret,omitempty"`
+	Issued   uint64 `json:"tidegate_change,omitempty"`
 	identity.TryOutClaims
 }
 
-// SignApplication issues an access token to the OAuth client with this client_id,
-// narrowed to the address resource unless that is empty.
-func (i *Issuer) SignApplication(clientID string, scopes []string, resource string) (string, ApplicationClaims, error) {
-	return i.sign(ApplicationClaims{ClientID: clientID, Scopes: scopes, Resource: resource}, i.lives.Application, time.Time{})
+// SignApplication issues the access token t, whose id and times it sets, to an OAuth client.
+func (i *Issuer) SignApplication(t ApplicationClaims) (string, ApplicationClaims, error) {
+	return i.sign(t, i.lives.Application, time.Time{})
 }
 
 // SignWithin issues the access token t, whose id and times it sets, within t.SignIn, which
@@ -146,7 +151,7 @@ func (i *Issuer) sign(t ApplicationClaims, life time.Duration, most time.Time) (
 		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(t.IssuedAt), ID: t.ID,
 	}).Claims(moreClaims{
 		ClientID: t.ClientID, Scope: strings.Join(t.Scopes, " "), SignIn: t.SignIn.SignIn,
-		Stage: t.TryOutStage, TryOutClaims: identity.TryOutClaims{Version: t.TryOut},
+		Stage: t.TryOutStage, Secret: t.Secret, Issued: t.Issued, TryOutClaims: identity.TryOutClaims{Version: t.TryOut},
 	}).Serialize()
 	if err != nil {
 		return "", ApplicationClaims{}, fmt.Errorf("sign access token: %w", err)
@@ -198,7 +203,7 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 	}
 	t := ApplicationClaims{
 		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope), Resource: resource,
-		TryOut: more.Version, TryOutStage: more.Stage,
+		TryOut: more.Version, TryOutStage: more.Stage, Secret: more.Secret, Issued: more.Issued,
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
 	}
 	if more.SignIn != "" {

@@ -47,7 +47,7 @@ func part(t *testing.T, raw string, n int) map[string]any {
 func TestApplicationTokenIsOfRFC9068(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, made, err := newIssuer(keys, c).SignApplication("tgci_X", []string{"default", "more"}, "")
+	raw, made, err := newIssuer(keys, c).SignApplication(token.ApplicationClaims{ClientID: "tgci_X", Scopes: []string{"default", "more"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestTokenIsNarrowedToItsAudience(t *testing.T) {
 		"": true, "wss://gw.test/echo": true, "ws://gw.test/echo/1.0.0": true,
 		"https://gw.test/echo": false, issuerURL + "/control": false, "urn:x": false,
 	} {
-		raw, made, err := issuer.SignApplication("tgci_X", []string{"default"}, resource)
+		raw, made, err := issuer.SignApplication(token.ApplicationClaims{ClientID: "tgci_X", Scopes: []string{"default"}, Resource: resource})
 		if err != nil {
 			t.Fatal(err)
 		}

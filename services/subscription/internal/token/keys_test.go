@@ -57,7 +57,7 @@ func published(t *testing.T, keys *token.Keys) []string {
 
 func issue(t *testing.T, i *token.Issuer) string {
 	t.Helper()
-	raw, _, err := i.SignApplication("tgci_TEST", []string{"default"}, "")
+	raw, _, err := i.SignApplication(token.ApplicationClaims{ClientID: "tgci_TEST", Scopes: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,6 +191,8 @@ const (
 	// The value of the API key was replaced, and is not good any more: live sessions end
 	// with 4001.
 	GrantEvent_CAUSE_API_KEY_REPLACED GrantEvent_Cause = 14
+	// Credentials were revoked: live sessions end with 4001. The event says which.
+	GrantEvent_CAUSE_REVOKED GrantEvent_Cause = 18
 )
 
 // Enum value maps for GrantEvent_Cause.
@@ -211,6 +213,7 @@ var (
 		12: "CAUSE_NOT_OWNER",
 		13: "CAUSE_API_KEY_DELETED",
 		14: "CAUSE_API_KEY_REPLACED",
+		18: "CAUSE_REVOKED",
 	}
 	GrantEvent_Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":           0,
@@ -228,6 +231,7 @@ var (
 		"CAUSE_NOT_OWNER":             12,
 		"CAUSE_API_KEY_DELETED":       13,
 		"CAUSE_API_KEY_REPLACED":      14,
+		"CAUSE_REVOKED":               18,
 	}
 )
 
@@ -476,7 +480,15 @@ type Grant struct {
 	// there is one; of a try-out token its own, the user, the version and the sign-in. A
 	// GrantEvent with any of them affects the grant. Plans are not among them: a GrantEvent says which
 	// plan holds, and what the plan says is the catalog's.
-	RestsOn       []string `protobuf:"bytes,11,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
+	RestsOn []string `protobuf:"bytes,11,rep,name=rests_on,json=restsOn,proto3" json:"rests_on,omitempty"`
+	// Number of the newest change before the credential was issued; 0 where that is not known.
+	// What is revoked by a later change was issued before it.
+	IssuedChangeNumber uint64 `protobuf:"varint,25,opt,name=issued_change_number,json=issuedChangeNumber,proto3" json:"issued_change_number,omitempty"`
+	// The secret that the token was issued for,
+	// applications/{application}/oauthClients/{oauth_client}/secrets/{secret}; empty where there
+	// is none. The grant depends on it, too. It is not in rests_on, because gateways of earlier
+	// releases do not send it back.
+	Secret        string `protobuf:"bytes,26,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -623,6 +635,20 @@ func (x *Grant) GetRestsOn() []string {
 	return nil
 }
 
+func (x *Grant) GetIssuedChangeNumber() uint64 {
+	if x != nil {
+		return x.IssuedChangeNumber
+	}
+	return 0
+}
+
+func (x *Grant) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
 // Denial is a refusal.
 type Denial struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -763,7 +789,11 @@ type GrantQuery struct {
 	// The stage of a try-out token; that of any other is its OAuth client's.
 	Stage v1.Stage `protobuf:"varint,8,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
 	// The API key, or empty for another credential.
-	ApiKey        string `protobuf:"bytes,9,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ApiKey string `protobuf:"bytes,9,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// Those of the grant.
+	IssuedChangeNumber uint64 `protobuf:"varint,20,opt,name=issued_change_number,json=issuedChangeNumber,proto3" json:"issued_change_number,omitempty"`
+	// At most 400 characters.
+	Secret        string `protobuf:"bytes,21,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -857,6 +887,20 @@ func (x *GrantQuery) GetStage() v1.Stage {
 func (x *GrantQuery) GetApiKey() string {
 	if x != nil {
 		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *GrantQuery) GetIssuedChangeNumber() uint64 {
+	if x != nil {
+		return x.IssuedChangeNumber
+	}
+	return 0
+}
+
+func (x *GrantQuery) GetSecret() string {
+	if x != nil {
+		return x.Secret
 	}
 	return ""
 }
@@ -1282,7 +1326,11 @@ type GrantEvent struct {
 	// What happened.
 	Cause GrantEvent_Cause `protobuf:"varint,1,opt,name=cause,proto3,enum=tidegate.backplane.v1.GrantEvent_Cause" json:"cause,omitempty"`
 	// The names affected.
-	Names         []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// Where it is not 0, only what was issued before the change with this number is affected.
+	IssuedBeforeChangeNumber uint64 `protobuf:"varint,20,opt,name=issued_before_change_number,json=issuedBeforeChangeNumber,proto3" json:"issued_before_change_number,omitempty"`
+	// Where it is not empty, only what belongs to this application is affected.
+	Application   string `protobuf:"bytes,21,opt,name=application,proto3" json:"application,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1331,6 +1379,20 @@ func (x *GrantEvent) GetNames() []string {
 	return nil
 }
 
+func (x *GrantEvent) GetIssuedBeforeChangeNumber() uint64 {
+	if x != nil {
+		return x.IssuedBeforeChangeNumber
+	}
+	return 0
+}
+
+func (x *GrantEvent) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
 var File_tidegate_backplane_v1_grant_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
@@ -1348,7 +1410,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\xa5\x04\n" +
+	"\averdict\"\xef\x04\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
@@ -1367,7 +1429,9 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\aapi_key\x18\x0e \x01(\tR\x06apiKey\x12/\n" +
 	"\x13permitted_addresses\x18\x0f \x03(\tR\x12permittedAddresses\x12-\n" +
 	"\x12permitted_referers\x18\x10 \x03(\tR\x11permittedReferers\x12\x19\n" +
-	"\brests_on\x18\v \x03(\tR\arestsOn\"\xc3\x02\n" +
+	"\brests_on\x18\v \x03(\tR\arestsOn\x120\n" +
+	"\x14issued_change_number\x18\x19 \x01(\x04R\x12issuedChangeNumber\x12\x16\n" +
+	"\x06secret\x18\x1a \x01(\tR\x06secret\"\xc3\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
 	"\brests_on\x18\x02 \x03(\tR\arestsOn\x12.\n" +
@@ -1381,7 +1445,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x10REASON_SUSPENDED\x10\x05\x12\x1f\n" +
 	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\x99\x03\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xed\x03\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
@@ -1394,7 +1458,9 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\fsubscription\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\fsubscription\x12%\n" +
 	"\asign_in\x18\a \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xf0\xea0\x01R\x06signIn\x12:\n" +
 	"\x05stage\x18\b \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\x12%\n" +
-	"\aapi_key\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\"\xbf\x01\n" +
+	"\aapi_key\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\x120\n" +
+	"\x14issued_change_number\x18\x14 \x01(\x04R\x12issuedChangeNumber\x12 \n" +
+	"\x06secret\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x90\x03R\x06secret\"\xbf\x01\n" +
 	"\x16BatchGetGrantsResponse\x129\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12-\n" +
 	"\x13as_of_change_number\x18\x02 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
@@ -1417,11 +1483,13 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\x80\x04\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xf4\x04\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\x9c\x03\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x12=\n" +
+	"\x1bissued_before_change_number\x18\x14 \x01(\x04R\x18issuedBeforeChangeNumber\x12 \n" +
+	"\vapplication\x18\x15 \x01(\tR\vapplication\"\xaf\x03\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +
@@ -1438,7 +1506,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13CAUSE_SIGN_IN_ENDED\x10\v\x12\x13\n" +
 	"\x0fCAUSE_NOT_OWNER\x10\f\x12\x19\n" +
 	"\x15CAUSE_API_KEY_DELETED\x10\r\x12\x1a\n" +
-	"\x16CAUSE_API_KEY_REPLACED\x10\x0e*r\n" +
+	"\x16CAUSE_API_KEY_REPLACED\x10\x0e\x12\x11\n" +
+	"\rCAUSE_REVOKED\x10\x12*r\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x01\x12\x1d\n" +

@@ -14,6 +14,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -171,7 +172,10 @@ type Session struct {
 	PausedSinceTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=paused_since_time,json=pausedSinceTime,proto3" json:"paused_since_time,omitempty"`
 	// The API key with which the session began, applications/{application}/apiKeys/{api_key};
 	// empty for another credential.
-	ApiKey        string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ApiKey string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// The grant of its credential, grants/{grant}, by which the credential can be revoked. It is
+	// shown to the application's owner and administrators. Empty for the scheme none.
+	Grant         string `protobuf:"bytes,20,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +325,13 @@ func (x *Session) GetPausedSinceTime() *timestamppb.Timestamp {
 func (x *Session) GetApiKey() string {
 	if x != nil {
 		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *Session) GetGrant() string {
+	if x != nil {
+		return x.Grant
 	}
 	return ""
 }
@@ -960,11 +971,160 @@ func (x *CloseSessionRequest) GetName() string {
 	return ""
 }
 
+// CloseSessionsRequest says which sessions to close. It says at least one of version,
+// client_address and filter.
+type CloseSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gateways/{gateway}, or gateways/- for all.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Only those of this version, apis/{api}/versions/{version}.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Only those of clients at this address, or in this network in CIDR notation, such as
+	// 192.0.2.0/24 or 2001:db8::/32. At most 64 characters.
+	ClientAddress string `protobuf:"bytes,3,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	// Only those that this filter of ListSessions accepts. At most 1024 characters.
+	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloseSessionsRequest) Reset() {
+	*x = CloseSessionsRequest{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseSessionsRequest) ProtoMessage() {}
+
+func (x *CloseSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseSessionsRequest.ProtoReflect.Descriptor instead.
+func (*CloseSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CloseSessionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CloseSessionsRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *CloseSessionsRequest) GetClientAddress() string {
+	if x != nil {
+		return x.ClientAddress
+	}
+	return ""
+}
+
+func (x *CloseSessionsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+// CloseSessionsResponse says what was closed.
+type CloseSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many sessions were closed.
+	ClosedSessions int64 `protobuf:"varint,1,opt,name=closed_sessions,json=closedSessions,proto3" json:"closed_sessions,omitempty"`
+	// On how many gateways they were.
+	Gateways int32 `protobuf:"varint,2,opt,name=gateways,proto3" json:"gateways,omitempty"`
+	// How long it took, until the last of the gateways that answered had closed its sessions.
+	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Names of the gateways that have not answered within 1 s. They may have closed sessions,
+	// which are not counted.
+	SilentGateways []string `protobuf:"bytes,4,rep,name=silent_gateways,json=silentGateways,proto3" json:"silent_gateways,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CloseSessionsResponse) Reset() {
+	*x = CloseSessionsResponse{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloseSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloseSessionsResponse) ProtoMessage() {}
+
+func (x *CloseSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloseSessionsResponse.ProtoReflect.Descriptor instead.
+func (*CloseSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CloseSessionsResponse) GetClosedSessions() int64 {
+	if x != nil {
+		return x.ClosedSessions
+	}
+	return 0
+}
+
+func (x *CloseSessionsResponse) GetGateways() int32 {
+	if x != nil {
+		return x.Gateways
+	}
+	return 0
+}
+
+func (x *CloseSessionsResponse) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *CloseSessionsResponse) GetSilentGateways() []string {
+	if x != nil {
+		return x.SilentGateways
+	}
+	return nil
+}
+
 var File_tidegate_gateway_v1_session_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/gateway/v1/session_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xe5\x02\n" +
+	")tidegate/gateway/v1/session_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\xe5\x02\n" +
 	"\aGateway\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x14\n" +
 	"\x05build\x18\x02 \x01(\tR\x05build\x12?\n" +
@@ -974,7 +1134,7 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime:<\xeaA9\n" +
-	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\x90\x06\n" +
+	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xa6\x06\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -995,7 +1155,8 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\ftraffic_plan\x18\x0e \x01(\tR\vtrafficPlan\x125\n" +
 	"\x06limits\x18\x0f \x03(\v2\x1d.tidegate.usage.v1.LimitUsageR\x06limits\x12F\n" +
 	"\x11paused_since_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpausedSinceTime\x12\x17\n" +
-	"\aapi_key\x18( \x01(\tR\x06apiKey:O\xeaAL\n" +
+	"\aapi_key\x18( \x01(\tR\x06apiKey\x12\x14\n" +
+	"\x05grant\x18\x14 \x01(\tR\x05grant:O\xeaAL\n" +
 	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x87\x01\n" +
 	"\x13ListGatewaysRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -1037,7 +1198,17 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x11GetSessionRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
 	"\x13CloseSessionRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name2\xab\x06\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"\x8c\x01\n" +
+	"\x14CloseSessionsRequest\x12\x1b\n" +
+	"\x06parent\x18\x01 \x01(\tB\x03\xe0A\x02R\x06parent\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12%\n" +
+	"\x0eclient_address\x18\x03 \x01(\tR\rclientAddress\x12\x16\n" +
+	"\x06filter\x18\x04 \x01(\tR\x06filter\"\xc1\x01\n" +
+	"\x15CloseSessionsResponse\x12'\n" +
+	"\x0fclosed_sessions\x18\x01 \x01(\x03R\x0eclosedSessions\x12\x1a\n" +
+	"\bgateways\x18\x02 \x01(\x05R\bgateways\x125\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12,\n" +
+	"\x0fsilent_gateways\x18\x04 \x03(\tB\x03\xe0A\x06R\x0esilentGateways2\xc7\a\n" +
 	"\x0eSessionService\x12y\n" +
 	"\fListGateways\x12(.tidegate.gateway.v1.ListGatewaysRequest\x1a).tidegate.gateway.v1.ListGatewaysResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/gateways\x12q\n" +
 	"\n" +
@@ -1046,7 +1217,8 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\rCountSessions\x12).tidegate.gateway.v1.CountSessionsRequest\x1a*.tidegate.gateway.v1.CountSessionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=gateways/*}/sessions:count\x12|\n" +
 	"\n" +
 	"GetSession\x12&.tidegate.gateway.v1.GetSessionRequest\x1a\x1c.tidegate.gateway.v1.Session\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=gateways/*/sessions/*}\x12\x83\x01\n" +
-	"\fCloseSession\x12(.tidegate.gateway.v1.CloseSessionRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=gateways/*/sessions/*}:closeB\xe1\x01\n" +
+	"\fCloseSession\x12(.tidegate.gateway.v1.CloseSessionRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=gateways/*/sessions/*}:close\x12\x99\x01\n" +
+	"\rCloseSessions\x12).tidegate.gateway.v1.CloseSessionsRequest\x1a*.tidegate.gateway.v1.CloseSessionsResponse\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{parent=gateways/*}/sessions:closeB\xe1\x01\n" +
 	"\x17com.tidegate.gateway.v1B\x13SessionServiceProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1;gatewayv1\xa2\x02\x03TGX\xaa\x02\x13Tidegate.Gateway.V1\xca\x02\x13Tidegate\\Gateway\\V1\xe2\x02\x1fTidegate\\Gateway\\V1\\GPBMetadata\xea\x02\x15Tidegate::Gateway::V1b\x06proto3"
 
 var (
@@ -1061,7 +1233,7 @@ func file_tidegate_gateway_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_gateway_v1_session_service_proto_rawDescData
 }
 
-var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*Gateway)(nil),               // 0: tidegate.gateway.v1.Gateway
 	(*Session)(nil),               // 1: tidegate.gateway.v1.Session
@@ -1075,39 +1247,45 @@ var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*SessionCount)(nil),          // 9: tidegate.gateway.v1.SessionCount
 	(*GetSessionRequest)(nil),     // 10: tidegate.gateway.v1.GetSessionRequest
 	(*CloseSessionRequest)(nil),   // 11: tidegate.gateway.v1.CloseSessionRequest
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*v1.Traffic)(nil),            // 13: tidegate.usage.v1.Traffic
-	(*v1.LimitUsage)(nil),         // 14: tidegate.usage.v1.LimitUsage
-	(*emptypb.Empty)(nil),         // 15: google.protobuf.Empty
+	(*CloseSessionsRequest)(nil),  // 12: tidegate.gateway.v1.CloseSessionsRequest
+	(*CloseSessionsResponse)(nil), // 13: tidegate.gateway.v1.CloseSessionsResponse
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*v1.Traffic)(nil),            // 15: tidegate.usage.v1.Traffic
+	(*v1.LimitUsage)(nil),         // 16: tidegate.usage.v1.LimitUsage
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 18: google.protobuf.Empty
 }
 var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
-	12, // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
-	12, // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	12, // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
-	13, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
-	14, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
-	12, // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
+	14, // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
+	14, // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	14, // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
+	15, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
+	16, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
+	14, // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
 	1,  // 8: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
 	9,  // 9: tidegate.gateway.v1.CountSessionsResponse.counts:type_name -> tidegate.gateway.v1.SessionCount
-	2,  // 10: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
-	4,  // 11: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	5,  // 12: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	7,  // 13: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
-	10, // 14: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	11, // 15: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
-	3,  // 16: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
-	0,  // 17: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	6,  // 18: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
-	8,  // 19: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
-	1,  // 20: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
-	15, // 21: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	17, // 10: tidegate.gateway.v1.CloseSessionsResponse.duration:type_name -> google.protobuf.Duration
+	2,  // 11: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
+	4,  // 12: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	5,  // 13: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	7,  // 14: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
+	10, // 15: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	11, // 16: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	12, // 17: tidegate.gateway.v1.SessionService.CloseSessions:input_type -> tidegate.gateway.v1.CloseSessionsRequest
+	3,  // 18: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
+	0,  // 19: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
+	6,  // 20: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	8,  // 21: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
+	1,  // 22: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
+	18, // 23: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
+	13, // 24: tidegate.gateway.v1.SessionService.CloseSessions:output_type -> tidegate.gateway.v1.CloseSessionsResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_session_service_proto_init() }
@@ -1121,7 +1299,7 @@ func file_tidegate_gateway_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_gateway_v1_session_service_proto_rawDesc), len(file_tidegate_gateway_v1_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

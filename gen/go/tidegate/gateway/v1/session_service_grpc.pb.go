@@ -29,6 +29,7 @@ const (
 	SessionService_CountSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/CountSessions"
 	SessionService_GetSession_FullMethodName    = "/tidegate.gateway.v1.SessionService/GetSession"
 	SessionService_CloseSession_FullMethodName  = "/tidegate.gateway.v1.SessionService/CloseSession"
+	SessionService_CloseSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/CloseSessions"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -62,6 +63,11 @@ type SessionServiceClient interface {
 	// the close has begun. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Closes the live sessions that the caller may close and that fit all that the request
+	// says, on one gateway, or with gateways/- on all: their clients get 4010, their backends
+	// 1001. Returns once the closes have begun. The portal waits for gateways for at most 1 s,
+	// and names those that stayed silent.
+	CloseSessions(ctx context.Context, in *CloseSessionsRequest, opts ...grpc.CallOption) (*CloseSessionsResponse, error)
 }
 
 type sessionServiceClient struct {
@@ -132,6 +138,16 @@ func (c *sessionServiceClient) CloseSession(ctx context.Context, in *CloseSessio
 	return out, nil
 }
 
+func (c *sessionServiceClient) CloseSessions(ctx context.Context, in *CloseSessionsRequest, opts ...grpc.CallOption) (*CloseSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CloseSessionsResponse)
+	err := c.cc.Invoke(ctx, SessionService_CloseSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
@@ -163,6 +179,11 @@ type SessionServiceServer interface {
 	// the close has begun. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	CloseSession(context.Context, *CloseSessionRequest) (*emptypb.Empty, error)
+	// Closes the live sessions that the caller may close and that fit all that the request
+	// says, on one gateway, or with gateways/- on all: their clients get 4010, their backends
+	// 1001. Returns once the closes have begun. The portal waits for gateways for at most 1 s,
+	// and names those that stayed silent.
+	CloseSessions(context.Context, *CloseSessionsRequest) (*CloseSessionsResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -190,6 +211,9 @@ func (UnimplementedSessionServiceServer) GetSession(context.Context, *GetSession
 }
 func (UnimplementedSessionServiceServer) CloseSession(context.Context, *CloseSessionRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseSession not implemented")
+}
+func (UnimplementedSessionServiceServer) CloseSessions(context.Context, *CloseSessionsRequest) (*CloseSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloseSessions not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -320,6 +344,24 @@ func _SessionService_CloseSession_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_CloseSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloseSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).CloseSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_CloseSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).CloseSessions(ctx, req.(*CloseSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -350,6 +392,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CloseSession",
 			Handler:    _SessionService_CloseSession_Handler,
+		},
+		{
+			MethodName: "CloseSessions",
+			Handler:    _SessionService_CloseSessions_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

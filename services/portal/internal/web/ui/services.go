@@ -25,6 +25,7 @@ type Services struct {
 	APIKeys       subscriptionv1.APIKeyServiceClient
 	Subscriptions subscriptionv1.SubscriptionServiceClient
 	Tokens        subscriptionv1.TokenServiceClient
+	Revocations   subscriptionv1.RevocationServiceClient
 	OAuth2        oauth2v1.OAuth2ServiceClient
 	SigningKeys   oauth2v1.SigningKeyServiceClient
 	Usage         usagev1.UsageServiceClient
@@ -47,6 +48,7 @@ func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Service
 		APIKeys:       subscriptionv1.NewAPIKeyServiceClient(subscription),
 		Subscriptions: subscriptionv1.NewSubscriptionServiceClient(subscription),
 		Tokens:        subscriptionv1.NewTokenServiceClient(subscription),
+		Revocations:   subscriptionv1.NewRevocationServiceClient(local),
 		OAuth2:        oauth2v1.NewOAuth2ServiceClient(subscription),
 		SigningKeys:   oauth2v1.NewSigningKeyServiceClient(subscription),
 		Usage:         usagev1.NewUsageServiceClient(subscription),

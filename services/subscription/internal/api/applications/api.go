@@ -19,13 +19,14 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves ApplicationService, APIKeyService, SubscriptionService and TokenService, and PlanDirectoryService of
+// API serves ApplicationService, APIKeyService, SubscriptionService, TokenService and RevocationService, and PlanDirectoryService of
 // tidegate.backplane.v1.
 type API struct {
 	subscriptionv1.UnsafeApplicationServiceServer
 	subscriptionv1.UnsafeAPIKeyServiceServer
 	subscriptionv1.UnsafeSubscriptionServiceServer
 	subscriptionv1.UnsafeTokenServiceServer
+	subscriptionv1.UnsafeRevocationServiceServer
 	backplanev1.UnsafePlanDirectoryServiceServer
 
 	store    *store.Store
@@ -41,6 +42,7 @@ var (
 	_ subscriptionv1.APIKeyServiceServer       = (*API)(nil)
 	_ subscriptionv1.SubscriptionServiceServer = (*API)(nil)
 	_ subscriptionv1.TokenServiceServer        = (*API)(nil)
+	_ subscriptionv1.RevocationServiceServer   = (*API)(nil)
 	_ backplanev1.PlanDirectoryServiceServer   = (*API)(nil)
 )
 
@@ -55,6 +57,7 @@ func (a *API) Register(srv grpc.ServiceRegistrar) {
 	subscriptionv1.RegisterAPIKeyServiceServer(srv, a)
 	subscriptionv1.RegisterSubscriptionServiceServer(srv, a)
 	subscriptionv1.RegisterTokenServiceServer(srv, a)
+	subscriptionv1.RegisterRevocationServiceServer(srv, a)
 }
 
 // RegisterInternal adds the service that only services reach.
@@ -98,6 +101,7 @@ func Rules() identity.Rules {
 		subscriptionv1.SubscriptionService_RestoreSubscription_FullMethodName:    publisher,
 		subscriptionv1.TokenService_IssueApplicationToken_FullMethodName:         owner,
 		subscriptionv1.TokenService_IssueTryOutToken_FullMethodName:              {},
+		subscriptionv1.RevocationService_Revoke_FullMethodName:                   {},
 		backplanev1.PlanDirectoryService_CountPlanUse_FullMethodName:             {Services: []string{identity.Catalog}},
 	}
 }

@@ -50,7 +50,7 @@ func (a *API) IssueTryOutToken(ctx context.Context, req *subscriptionv1.IssueTry
 
 // issue signs a token and writes that it did, and what for.
 func (a *API) issue(ctx context.Context, claims token.ApplicationClaims, made store.Issue, purpose string) (*subscriptionv1.IssuedToken, error) {
-	claims.Resource, claims.Scopes = made.Address, []string{token.DefaultScope}
+	claims.Resource, claims.Issued, claims.Scopes = made.Address, made.AsOf, []string{token.DefaultScope}
 	raw, t, err := a.issuer.SignWithin(claims, made.SignInEnds)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
-	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
@@ -26,5 +26,9 @@ func (a *API) verifyKey(ctx context.Context, req *backplanev1.VerifyCredentialRe
 	case !st.ExpiresAt.IsZero() && !a.now().Before(st.ExpiresAt):
 		return v.deny(backplanev1.Denial_REASON_EXPIRED), nil // an end is never moved to later
 	}
-	return v.ofRights(grantProto(st.Grant, st.Value, resourcename.SignIn{}, req.GetVersion(), nil, st.ExpiresAt)), nil
+	value := store.Token{ID: st.Value, Issued: st.Issued}
+	if st.Revoked {
+		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(st.Value)), nil
+	}
+	return v.ofRights(grantProto(st.Grant, value, req.GetVersion(), nil, st.ExpiresAt)), nil
 }

@@ -10,6 +10,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
+	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
 // oauthClientName returns the name of a grant's OAuth client, "" where it has none.
@@ -28,15 +29,21 @@ func apiKeyName(g store.Grant) string {
 	return resourcename.APIKey{Application: g.Application, APIKey: g.APIKey}.String()
 }
 
-// grantProto returns a grant of a token, or of a value of an API key, with this id; signIn is zero for none, expires for never. It rests on the pair of application
+// tokenOf returns what a token says of itself.
+func tokenOf(t token.ApplicationClaims) store.Token {
+	return store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn, Secret: t.Secret, Issued: t.Issued, Resource: t.Resource}
+}
+
+// grantProto returns a grant of a token, or of a value of an API key, which has an id and
+// when it was issued; expires is zero for never. It rests on the pair of application
 // and version also where there is a subscription: an application that subscribes to a
 // version where it needs none keeps its grants, which are read again because of the pair,
 // and a gateway ends what no longer rests on all that it rested on.
-func grantProto(g store.Grant, id string, signIn resourcename.SignIn, version string, scopes []string, expires time.Time) *backplanev1.Grant {
+func grantProto(g store.Grant, t store.Token, version string, scopes []string, expires time.Time) *backplanev1.Grant {
 	out := &backplanev1.Grant{
-		Name: store.GrantName(id), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
+		Name: store.GrantName(t.ID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
 		OauthClient: oauthClientName(g), Stage: catalogv1.Stage(g.Stage),
-		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version,
+		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version, IssuedChangeNumber: t.Issued,
 		Scopes: scopes, ApiKey: apiKeyName(g), PermittedAddresses: g.Addresses, PermittedReferers: g.Referers,
 	}
 	if !expires.IsZero() {
@@ -50,9 +57,12 @@ func grantProto(g store.Grant, id string, signIn resourcename.SignIn, version st
 		out.Subscription = store.SubscriptionName(g.Subscription)
 		out.RestsOn = append(out.RestsOn, out.GetSubscription())
 	}
-	if signIn != (resourcename.SignIn{}) {
-		out.SignIn = signIn.String()
+	if t.SignIn != (resourcename.SignIn{}) {
+		out.SignIn = t.SignIn.String()
 		out.RestsOn = append(out.RestsOn, out.GetSignIn())
+	}
+	if t.Secret != "" {
+		out.Secret = resourcename.OAuthClientSecret{Application: g.Application, OAuthClient: g.OAuthClient, Secret: t.Secret}.String()
 	}
 	return out
 }

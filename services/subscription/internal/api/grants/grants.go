@@ -51,7 +51,7 @@ func (a *API) verifyToken(ctx context.Context, req *backplanev1.VerifyCredential
 	case st.NotOwner && !st.Suspended:
 		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID), store.UserName(st.User), t.SignIn.String(), req.GetVersion()), nil
 	}
-	return v.ofRights(grantProto(st.Grant, t.ID, t.SignIn, req.GetVersion(), t.Scopes, t.ExpiresAt)), nil
+	return v.ofRights(grantProto(st.Grant, tokenOf(t), req.GetVersion(), t.Scopes, t.ExpiresAt)), nil
 }
 
 // verdict makes the answer to a credential of which something is known.
@@ -95,9 +95,9 @@ func (v verdict) ofRights(g *backplanev1.Grant) *backplanev1.VerifyCredentialRes
 // state returns what is known of a token for a version.
 func (a *API) state(ctx context.Context, t token.ApplicationClaims, version string) (store.TokenState, error) {
 	if t.TryOut == "" {
-		return a.store.TokenState(ctx, store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn, Resource: t.Resource}, version)
+		return a.store.TokenState(ctx, tokenOf(t), version)
 	}
-	st, err := a.store.TryOutState(ctx, t.SignIn, t.TryOut, store.Stage(t.TryOutStage))
+	st, err := a.store.TryOutState(ctx, tokenOf(t), t.TryOut, store.Stage(t.TryOutStage))
 	st.Elsewhere = t.TryOut != version
 	return st, err
 }
@@ -130,12 +130,12 @@ func (a *API) BatchGetGrants(ctx context.Context, req *backplanev1.BatchGetGrant
 		q := req.GetGrants()[i]
 		out := &backplanev1.GrantState{}
 		if state.Ended == backplanev1.GrantEvent_CAUSE_UNSPECIFIED {
-			expires := queries[i].ExpiresAt
+			credential, expires := queries[i].Token, queries[i].ExpiresAt
 			if q.GetApiKey() != "" {
-				expires = state.ExpiresAt
+				credential.Issued, expires = state.Issued, state.ExpiresAt
 			}
 			out.State = &backplanev1.GrantState_Grant{
-				Grant: grantProto(state.Grant, queries[i].TokenID, queries[i].SignIn, q.GetVersion(), q.GetScopes(), expires),
+				Grant: grantProto(state.Grant, credential, q.GetVersion(), q.GetScopes(), expires),
 			}
 		} else {
 			out.State = &backplanev1.GrantState_Ended{Ended: state.Ended}
@@ -163,7 +163,7 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, store.GrantQuery{TokenID: name.Grant, APIKey: key, Version: q.GetVersion(), Subscribed: q.GetSubscription() != ""})
+			out = append(out, store.GrantQuery{Token: store.Token{ID: name.Grant}, APIKey: key, Version: q.GetVersion(), Subscribed: q.GetSubscription() != ""})
 			continue
 		}
 		var client resourcename.OAuthClient
@@ -178,6 +178,12 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 				return nil, err
 			}
 		}
+		var secret resourcename.OAuthClientSecret
+		if q.GetSecret() != "" {
+			if secret, err = resourcename.ParseOAuthClientSecret(at("secret"), q.GetSecret()); err != nil {
+				return nil, err
+			}
+		}
 		if q.GetExpireTime() == nil {
 			return nil, fault.Invalid(at("expire_time"), "is required")
 		}
@@ -185,7 +191,8 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{
-			TokenID: name.Grant, OAuthClient: client, Stage: store.Stage(q.GetStage()), SignIn: signIn, Version: q.GetVersion(),
+			Token:       store.Token{ID: name.Grant, SignIn: signIn, Secret: secret.Secret, Issued: q.GetIssuedChangeNumber()},
+			OAuthClient: client, Stage: store.Stage(q.GetStage()), Version: q.GetVersion(),
 			Subscribed: q.GetSubscription() != "", ExpiresAt: q.GetExpireTime().AsTime(),
 		})
 	}

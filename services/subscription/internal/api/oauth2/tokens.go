@@ -28,7 +28,8 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	if req.GetGrantType() == "" {
 		return nil, oauthcode.With(oauthcode.InvalidRequest, fault.Invalid("grant_type", "is missing"))
 	}
-	if _, err := a.oauthClient(ctx, req.GetClientCredentials()); err != nil {
+	c, secret, err := a.oauthClient(ctx, req.GetClientCredentials())
+	if err != nil {
 		return nil, err
 	}
 	if req.GetGrantType() != clientCredentials {
@@ -42,7 +43,9 @@ func (a *API) IssueToken(ctx context.Context, req *oauth2v1.IssueTokenRequest) (
 	if err != nil {
 		return nil, err
 	}
-	raw, t, err := a.issuer.SignApplication(req.GetClientCredentials().GetClientId(), scopes, resource)
+	raw, t, err := a.issuer.SignApplication(token.ApplicationClaims{
+		ClientID: c.ClientID, Secret: secret.ID, Issued: secret.AsOf, Scopes: scopes, Resource: resource,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -78,31 +81,32 @@ func (a *API) readResource(ctx context.Context, text string) (string, error) {
 	return address, err
 }
 
-// oauthClient returns the OAuth client that the proof authenticates.
-func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
-	c, err := a.prove(ctx, proof)
+// oauthClient returns the OAuth client that the proof authenticates, and its secret there.
+func (a *API) oauthClient(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, store.SecretHash, error) {
+	c, secret, err := a.prove(ctx, proof)
 	if oauthcode.Of(err) == oauthcode.InvalidClient {
 		// Who it is has not been shown: what was said must not pass for a name.
 		a.security.Write(ctx, securitylog.Event{
 			Kind: securitylog.ClientRefused, What: proof.GetClientId(), Why: status.Convert(err).Message(),
 		})
 	}
-	return c, err
+	return c, secret, err
 }
 
-func (a *API) prove(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, error) {
+func (a *API) prove(ctx context.Context, proof *oauth2v1.ClientCredentials) (store.OAuthClient, store.SecretHash, error) {
 	hash, ok := token.Hash(madesecret.ClientSecret, proof.GetClientSecret())
 	if !ok || proof.GetClientId() == "" {
-		return store.OAuthClient{}, errClient()
+		return store.OAuthClient{}, store.SecretHash{}, errClient()
 	}
 	c, hashes, err := a.store.ClientSecrets(ctx, proof.GetClientId())
 	if err != nil {
-		return store.OAuthClient{}, err
+		return store.OAuthClient{}, store.SecretHash{}, err
 	}
-	if !slices.ContainsFunc(hashes, func(want []byte) bool { return token.Same(hash, want) }) {
-		return store.OAuthClient{}, errClient()
+	i := slices.IndexFunc(hashes, func(want store.SecretHash) bool { return token.Same(hash, want.Hash) })
+	if i < 0 {
+		return store.OAuthClient{}, store.SecretHash{}, errClient()
 	}
-	return c, nil
+	return c, hashes[i], nil
 }
 
 func errClient() error {
@@ -113,7 +117,7 @@ func errClient() error {
 // bool is false when the token is invalid or expired; revocations, and whose token it
 // is, are not checked.
 func (a *API) readToken(ctx context.Context, raw string, proof *oauth2v1.ClientCredentials) (store.OAuthClient, token.ApplicationClaims, bool, error) {
-	c, err := a.oauthClient(ctx, proof)
+	c, _, err := a.oauthClient(ctx, proof)
 	if err != nil {
 		return store.OAuthClient{}, token.ApplicationClaims{}, false, err
 	}
@@ -149,10 +153,15 @@ func (a *API) RevokeToken(ctx context.Context, req *oauth2v1.RevokeTokenRequest)
 	return &emptypb.Empty{}, nil
 }
 
+// tokenOf returns what a token says of itself, wherever it is used.
+func tokenOf(t token.ApplicationClaims) store.Token {
+	return store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn, Secret: t.Secret, Issued: t.Issued}
+}
+
 // refuseForeign refuses to revoke a token of another OAuth client than c, unless it
 // has ended.
 func (a *API) refuseForeign(ctx context.Context, c store.OAuthClient, t token.ApplicationClaims) error {
-	st, err := a.store.TokenState(ctx, store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn}, "")
+	st, err := a.store.TokenState(ctx, tokenOf(t), "")
 	if err != nil || !st.Known || st.Revoked || st.Over {
 		return err
 	}
@@ -170,7 +179,7 @@ func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectToken
 	if !valid || t.ClientID != c.ClientID {
 		return &oauth2v1.IntrospectTokenResponse{}, nil
 	}
-	st, err := a.store.TokenState(ctx, store.Token{ID: t.ID, ClientID: t.ClientID, SignIn: t.SignIn}, "")
+	st, err := a.store.TokenState(ctx, tokenOf(t), "")
 	if err != nil || st.Revoked || st.Over {
 		return &oauth2v1.IntrospectTokenResponse{}, err
 	}

@@ -7,7 +7,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { EmptySchema, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
+import type { Duration, DurationJson, EmptySchema, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import type { LimitUsage, LimitUsageJson, Traffic, TrafficJson } from "../../usage/v1/usage_pb.js";
 
 /**
@@ -265,6 +265,14 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
    * @generated from field: string api_key = 40;
    */
   apiKey: string;
+
+  /**
+   * The grant of its credential, grants/{grant}, by which the credential can be revoked. It is
+   * shown to the application's owner and administrators. Empty for the scheme none.
+   *
+   * @generated from field: string grant = 20;
+   */
+  grant: string;
 };
 
 /**
@@ -397,6 +405,14 @@ export declare type SessionJson = {
    * @generated from field: string api_key = 40;
    */
   apiKey?: string;
+
+  /**
+   * The grant of its credential, grants/{grant}, by which the credential can be revoked. It is
+   * shown to the application's owner and administrators. Empty for the scheme none.
+   *
+   * @generated from field: string grant = 20;
+   */
+  grant?: string;
 };
 
 /**
@@ -1024,6 +1040,164 @@ export declare type CloseSessionRequestJson = {
 export declare const CloseSessionRequestSchema: GenMessage<CloseSessionRequest, {jsonType: CloseSessionRequestJson}>;
 
 /**
+ * CloseSessionsRequest says which sessions to close. It says at least one of version,
+ * client_address and filter.
+ *
+ * @generated from message tidegate.gateway.v1.CloseSessionsRequest
+ */
+export declare type CloseSessionsRequest = Message<"tidegate.gateway.v1.CloseSessionsRequest"> & {
+  /**
+   * gateways/{gateway}, or gateways/- for all.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * Only those of this version, apis/{api}/versions/{version}.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Only those of clients at this address, or in this network in CIDR notation, such as
+   * 192.0.2.0/24 or 2001:db8::/32. At most 64 characters.
+   *
+   * @generated from field: string client_address = 3;
+   */
+  clientAddress: string;
+
+  /**
+   * Only those that this filter of ListSessions accepts. At most 1024 characters.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter: string;
+};
+
+/**
+ * CloseSessionsRequest says which sessions to close. It says at least one of version,
+ * client_address and filter.
+ *
+ * @generated from message tidegate.gateway.v1.CloseSessionsRequest
+ */
+export declare type CloseSessionsRequestJson = {
+  /**
+   * gateways/{gateway}, or gateways/- for all.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent?: string;
+
+  /**
+   * Only those of this version, apis/{api}/versions/{version}.
+   *
+   * @generated from field: string version = 2;
+   */
+  version?: string;
+
+  /**
+   * Only those of clients at this address, or in this network in CIDR notation, such as
+   * 192.0.2.0/24 or 2001:db8::/32. At most 64 characters.
+   *
+   * @generated from field: string client_address = 3;
+   */
+  clientAddress?: string;
+
+  /**
+   * Only those that this filter of ListSessions accepts. At most 1024 characters.
+   *
+   * @generated from field: string filter = 4;
+   */
+  filter?: string;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.CloseSessionsRequest.
+ * Use `create(CloseSessionsRequestSchema)` to create a new message.
+ */
+export declare const CloseSessionsRequestSchema: GenMessage<CloseSessionsRequest, {jsonType: CloseSessionsRequestJson}>;
+
+/**
+ * CloseSessionsResponse says what was closed.
+ *
+ * @generated from message tidegate.gateway.v1.CloseSessionsResponse
+ */
+export declare type CloseSessionsResponse = Message<"tidegate.gateway.v1.CloseSessionsResponse"> & {
+  /**
+   * How many sessions were closed.
+   *
+   * @generated from field: int64 closed_sessions = 1;
+   */
+  closedSessions: bigint;
+
+  /**
+   * On how many gateways they were.
+   *
+   * @generated from field: int32 gateways = 2;
+   */
+  gateways: number;
+
+  /**
+   * How long it took, until the last of the gateways that answered had closed its sessions.
+   *
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: Duration;
+
+  /**
+   * Names of the gateways that have not answered within 1 s. They may have closed sessions,
+   * which are not counted.
+   *
+   * @generated from field: repeated string silent_gateways = 4;
+   */
+  silentGateways: string[];
+};
+
+/**
+ * CloseSessionsResponse says what was closed.
+ *
+ * @generated from message tidegate.gateway.v1.CloseSessionsResponse
+ */
+export declare type CloseSessionsResponseJson = {
+  /**
+   * How many sessions were closed.
+   *
+   * @generated from field: int64 closed_sessions = 1;
+   */
+  closedSessions?: string;
+
+  /**
+   * On how many gateways they were.
+   *
+   * @generated from field: int32 gateways = 2;
+   */
+  gateways?: number;
+
+  /**
+   * How long it took, until the last of the gateways that answered had closed its sessions.
+   *
+   * @generated from field: google.protobuf.Duration duration = 3;
+   */
+  duration?: DurationJson;
+
+  /**
+   * Names of the gateways that have not answered within 1 s. They may have closed sessions,
+   * which are not counted.
+   *
+   * @generated from field: repeated string silent_gateways = 4;
+   */
+  silentGateways?: string[];
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.CloseSessionsResponse.
+ * Use `create(CloseSessionsResponseSchema)` to create a new message.
+ */
+export declare const CloseSessionsResponseSchema: GenMessage<CloseSessionsResponse, {jsonType: CloseSessionsResponseJson}>;
+
+/**
  * SessionService shows gateways, and shows and closes their live sessions.
  * Administrators see and close all sessions, other users those of versions that
  * they own; users also see those of their applications, and close them.
@@ -1101,6 +1275,19 @@ export declare const SessionService: GenService<{
     methodKind: "unary";
     input: typeof CloseSessionRequestSchema;
     output: typeof EmptySchema;
+  },
+  /**
+   * Closes the live sessions that the caller may close and that fit all that the request
+   * says, on one gateway, or with gateways/- on all: their clients get 4010, their backends
+   * 1001. Returns once the closes have begun. The portal waits for gateways for at most 1 s,
+   * and names those that stayed silent.
+   *
+   * @generated from rpc tidegate.gateway.v1.SessionService.CloseSessions
+   */
+  closeSessions: {
+    methodKind: "unary";
+    input: typeof CloseSessionsRequestSchema;
+    output: typeof CloseSessionsResponseSchema;
   },
 }>;
 

@@ -12,6 +12,7 @@ export * from "./api_key_service_pb.js";
 export * from "./application_pb.js";
 export * from "./application_service_pb.js";
 export * from "./oauth_client_pb.js";
+export * from "./revocation_service_pb.js";
 export * from "./subscription_pb.js";
 export * from "./subscription_service_pb.js";
 export * from "./token_service_pb.js";
