@@ -24,6 +24,8 @@ const (
 	DeviceKey Kind = "tgdk_"
 	// APIKey is a value of an API key.
 	APIKey Kind = "tgak_"
+	// Ticket opens one session.
+	Ticket Kind = "tgtk_"
 )
 
 // Sizes of the parts of a secret, in characters.

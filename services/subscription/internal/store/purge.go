@@ -52,6 +52,9 @@ const (
 	quotaEvents = 90 * 24 * time.Hour
 	// minuteEvents is the same for quotas by the minute, which may have some each minute.
 	minuteEvents = 2 * 24 * time.Hour
+	// tickets is how long tickets are known after they expire, for attempts whose answers
+	// were lost.
+	tickets = time.Minute
 	// securityEvents is how long security events are known.
 	securityEvents = 90 * 24 * time.Hour
 )
@@ -93,6 +96,8 @@ func (s *Store) Purge(ctx context.Context) error {
 		{"replaced values of API keys", now.Add(-slack), `
 			DELETE FROM api_key_value WHERE id IN (
 				SELECT id FROM api_key_value WHERE expires_at > 0 AND expires_at < $1 LIMIT $2)`},
+		{"tickets", now.Add(-tickets), `
+			DELETE FROM ticket WHERE hash IN (SELECT hash FROM ticket WHERE expires_at < $1 LIMIT $2)`},
 		{"sign-ins", now.Add(-slack), `
 			DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE expires_at < $1 LIMIT $2)`},
 		{"ended access", now, `

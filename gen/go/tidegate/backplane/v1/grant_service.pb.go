@@ -13,6 +13,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -36,6 +37,8 @@ const (
 	CredentialScheme_CREDENTIAL_SCHEME_OAUTH2 CredentialScheme = 1
 	// An API key of an application.
 	CredentialScheme_CREDENTIAL_SCHEME_API_KEY CredentialScheme = 2
+	// A ticket. Verifying one spends it.
+	CredentialScheme_CREDENTIAL_SCHEME_TICKET CredentialScheme = 3
 )
 
 // Enum value maps for CredentialScheme.
@@ -44,11 +47,13 @@ var (
 		0: "CREDENTIAL_SCHEME_UNSPECIFIED",
 		1: "CREDENTIAL_SCHEME_OAUTH2",
 		2: "CREDENTIAL_SCHEME_API_KEY",
+		3: "CREDENTIAL_SCHEME_TICKET",
 	}
 	CredentialScheme_value = map[string]int32{
 		"CREDENTIAL_SCHEME_UNSPECIFIED": 0,
 		"CREDENTIAL_SCHEME_OAUTH2":      1,
 		"CREDENTIAL_SCHEME_API_KEY":     2,
+		"CREDENTIAL_SCHEME_TICKET":      3,
 	}
 )
 
@@ -100,6 +105,10 @@ const (
 	Denial_REASON_SUSPENDED Denial_Reason = 5
 	// Its application's subscription to the version is blocked.
 	Denial_REASON_SUBSCRIPTION_BLOCKED Denial_Reason = 6
+	// The ticket was spent by another attempt.
+	Denial_REASON_TICKET_SPENT Denial_Reason = 7
+	// The ticket is for another Origin or another client address.
+	Denial_REASON_TICKET_ELSEWHERE Denial_Reason = 8
 )
 
 // Enum value maps for Denial_Reason.
@@ -112,6 +121,8 @@ var (
 		4: "REASON_NO_SUBSCRIPTION",
 		5: "REASON_SUSPENDED",
 		6: "REASON_SUBSCRIPTION_BLOCKED",
+		7: "REASON_TICKET_SPENT",
+		8: "REASON_TICKET_ELSEWHERE",
 	}
 	Denial_Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":          0,
@@ -121,6 +132,8 @@ var (
 		"REASON_NO_SUBSCRIPTION":      4,
 		"REASON_SUSPENDED":            5,
 		"REASON_SUBSCRIPTION_BLOCKED": 6,
+		"REASON_TICKET_SPENT":         7,
+		"REASON_TICKET_ELSEWHERE":     8,
 	}
 )
 
@@ -148,7 +161,7 @@ func (x Denial_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Denial_Reason.Descriptor instead.
 func (Denial_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{3, 0}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // What happened to the names.
@@ -259,7 +272,7 @@ func (x GrantEvent_Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GrantEvent_Cause.Descriptor instead.
 func (GrantEvent_Cause) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{11, 0}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // VerifyCredentialRequest has a credential and what it was shown for.
@@ -270,7 +283,14 @@ type VerifyCredentialRequest struct {
 	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// The security scheme that the credential was shown for.
-	Scheme        CredentialScheme `protobuf:"varint,3,opt,name=scheme,proto3,enum=tidegate.backplane.v1.CredentialScheme" json:"scheme,omitempty"`
+	Scheme CredentialScheme `protobuf:"varint,3,opt,name=scheme,proto3,enum=tidegate.backplane.v1.CredentialScheme" json:"scheme,omitempty"`
+	// The attempt that spends a ticket, 1 to 64 characters; required for a ticket. A call
+	// that is repeated for the same attempt has the same answer.
+	Attempt string `protobuf:"bytes,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The Origin of the handshake, for a ticket; at most 255 bytes.
+	Origin string `protobuf:"bytes,5,opt,name=origin,proto3" json:"origin,omitempty"`
+	// The client's address, for a ticket; empty where it is not known.
+	ClientAddress string `protobuf:"bytes,6,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -326,6 +346,215 @@ func (x *VerifyCredentialRequest) GetScheme() CredentialScheme {
 	return CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
 }
 
+func (x *VerifyCredentialRequest) GetAttempt() string {
+	if x != nil {
+		return x.Attempt
+	}
+	return ""
+}
+
+func (x *VerifyCredentialRequest) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *VerifyCredentialRequest) GetClientAddress() string {
+	if x != nil {
+		return x.ClientAddress
+	}
+	return ""
+}
+
+// IssueTicketRequest has a credential, and what the ticket is to be good for.
+type IssueTicketRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The credential as the client sent it, 1 to 8192 bytes.
+	Credential string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// The version, apis/{api}/versions/{version}.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The security scheme of the credential; not TICKET.
+	Scheme CredentialScheme `protobuf:"varint,3,opt,name=scheme,proto3,enum=tidegate.backplane.v1.CredentialScheme" json:"scheme,omitempty"`
+	// How long the ticket is good, from 1 to 120 seconds; never longer than the credential.
+	Lifetime *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// The ref that the session will have: 16 characters, as gateways make them.
+	Ref string `protobuf:"bytes,5,opt,name=ref,proto3" json:"ref,omitempty"`
+	// The one Origin that the handshake may have, at most 255 bytes; empty for any.
+	Origin string `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"`
+	// The address or network that the client must have, such as 203.0.113.7 or
+	// 2001:db8::/64, at most 43 characters; empty for any.
+	ClientNetwork string `protobuf:"bytes,7,opt,name=client_network,json=clientNetwork,proto3" json:"client_network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueTicketRequest) Reset() {
+	*x = IssueTicketRequest{}
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueTicketRequest) ProtoMessage() {}
+
+func (x *IssueTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueTicketRequest.ProtoReflect.Descriptor instead.
+func (*IssueTicketRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *IssueTicketRequest) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *IssueTicketRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *IssueTicketRequest) GetScheme() CredentialScheme {
+	if x != nil {
+		return x.Scheme
+	}
+	return CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
+}
+
+func (x *IssueTicketRequest) GetLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.Lifetime
+	}
+	return nil
+}
+
+func (x *IssueTicketRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *IssueTicketRequest) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *IssueTicketRequest) GetClientNetwork() string {
+	if x != nil {
+		return x.ClientNetwork
+	}
+	return ""
+}
+
+// IssueTicketResponse is a ticket, or why the credential gets none.
+type IssueTicketResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The result.
+	//
+	// Types that are valid to be assigned to Verdict:
+	//
+	//	*IssueTicketResponse_Ticket_
+	//	*IssueTicketResponse_Denial
+	Verdict       isIssueTicketResponse_Verdict `protobuf_oneof:"verdict"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueTicketResponse) Reset() {
+	*x = IssueTicketResponse{}
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueTicketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueTicketResponse) ProtoMessage() {}
+
+func (x *IssueTicketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueTicketResponse.ProtoReflect.Descriptor instead.
+func (*IssueTicketResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *IssueTicketResponse) GetVerdict() isIssueTicketResponse_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return nil
+}
+
+func (x *IssueTicketResponse) GetTicket() *IssueTicketResponse_Ticket {
+	if x != nil {
+		if x, ok := x.Verdict.(*IssueTicketResponse_Ticket_); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
+func (x *IssueTicketResponse) GetDenial() *Denial {
+	if x != nil {
+		if x, ok := x.Verdict.(*IssueTicketResponse_Denial); ok {
+			return x.Denial
+		}
+	}
+	return nil
+}
+
+type isIssueTicketResponse_Verdict interface {
+	isIssueTicketResponse_Verdict()
+}
+
+type IssueTicketResponse_Ticket_ struct {
+	// The ticket.
+	Ticket *IssueTicketResponse_Ticket `protobuf:"bytes,1,opt,name=ticket,proto3,oneof"`
+}
+
+type IssueTicketResponse_Denial struct {
+	// The credential is refused.
+	Denial *Denial `protobuf:"bytes,2,opt,name=denial,proto3,oneof"`
+}
+
+func (*IssueTicketResponse_Ticket_) isIssueTicketResponse_Verdict() {}
+
+func (*IssueTicketResponse_Denial) isIssueTicketResponse_Verdict() {}
+
 // VerifyCredentialResponse is a grant or a denial.
 type VerifyCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -347,7 +576,7 @@ type VerifyCredentialResponse struct {
 
 func (x *VerifyCredentialResponse) Reset() {
 	*x = VerifyCredentialResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +588,7 @@ func (x *VerifyCredentialResponse) String() string {
 func (*VerifyCredentialResponse) ProtoMessage() {}
 
 func (x *VerifyCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +601,7 @@ func (x *VerifyCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyCredentialResponse.ProtoReflect.Descriptor instead.
 func (*VerifyCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *VerifyCredentialResponse) GetVerdict() isVerifyCredentialResponse_Verdict {
@@ -474,6 +703,8 @@ type Grant struct {
 	// The referers that the API key is good from, as in tidegate.subscription.v1.APIKey.
 	// Empty means all.
 	PermittedReferers []string `protobuf:"bytes,16,rep,name=permitted_referers,json=permittedReferers,proto3" json:"permitted_referers,omitempty"`
+	// The ref of the session that a ticket opens; empty for another credential.
+	SessionRef string `protobuf:"bytes,20,opt,name=session_ref,json=sessionRef,proto3" json:"session_ref,omitempty"`
 	// Names that the grant depends on: its own, the OAuth client or the API key, the
 	// application, the subscription if there is one, the pair
 	// "applications/{a}@apis/{a}/versions/{v}", the user, the version, and the sign-in if
@@ -495,7 +726,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +738,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +751,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Grant) GetName() string {
@@ -628,6 +859,13 @@ func (x *Grant) GetPermittedReferers() []string {
 	return nil
 }
 
+func (x *Grant) GetSessionRef() string {
+	if x != nil {
+		return x.SessionRef
+	}
+	return ""
+}
+
 func (x *Grant) GetRestsOn() []string {
 	if x != nil {
 		return x.RestsOn
@@ -670,7 +908,7 @@ type Denial struct {
 
 func (x *Denial) Reset() {
 	*x = Denial{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +920,7 @@ func (x *Denial) String() string {
 func (*Denial) ProtoMessage() {}
 
 func (x *Denial) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +933,7 @@ func (x *Denial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denial.ProtoReflect.Descriptor instead.
 func (*Denial) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Denial) GetReason() Denial_Reason {
@@ -730,7 +968,7 @@ type BatchGetGrantsRequest struct {
 
 func (x *BatchGetGrantsRequest) Reset() {
 	*x = BatchGetGrantsRequest{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +980,7 @@ func (x *BatchGetGrantsRequest) String() string {
 func (*BatchGetGrantsRequest) ProtoMessage() {}
 
 func (x *BatchGetGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +993,7 @@ func (x *BatchGetGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetGrantsRequest.ProtoReflect.Descriptor instead.
 func (*BatchGetGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
@@ -800,7 +1038,7 @@ type GrantQuery struct {
 
 func (x *GrantQuery) Reset() {
 	*x = GrantQuery{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1050,7 @@ func (x *GrantQuery) String() string {
 func (*GrantQuery) ProtoMessage() {}
 
 func (x *GrantQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1063,7 @@ func (x *GrantQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantQuery.ProtoReflect.Descriptor instead.
 func (*GrantQuery) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GrantQuery) GetName() string {
@@ -920,7 +1158,7 @@ type BatchGetGrantsResponse struct {
 
 func (x *BatchGetGrantsResponse) Reset() {
 	*x = BatchGetGrantsResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1170,7 @@ func (x *BatchGetGrantsResponse) String() string {
 func (*BatchGetGrantsResponse) ProtoMessage() {}
 
 func (x *BatchGetGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1183,7 @@ func (x *BatchGetGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetGrantsResponse.ProtoReflect.Descriptor instead.
 func (*BatchGetGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BatchGetGrantsResponse) GetGrants() []*GrantState {
@@ -985,7 +1223,7 @@ type GrantState struct {
 
 func (x *GrantState) Reset() {
 	*x = GrantState{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1235,7 @@ func (x *GrantState) String() string {
 func (*GrantState) ProtoMessage() {}
 
 func (x *GrantState) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1248,7 @@ func (x *GrantState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantState.ProtoReflect.Descriptor instead.
 func (*GrantState) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GrantState) GetState() isGrantState_State {
@@ -1072,7 +1310,7 @@ type WatchGrantsRequest struct {
 
 func (x *WatchGrantsRequest) Reset() {
 	*x = WatchGrantsRequest{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1322,7 @@ func (x *WatchGrantsRequest) String() string {
 func (*WatchGrantsRequest) ProtoMessage() {}
 
 func (x *WatchGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1335,7 @@ func (x *WatchGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchGrantsRequest.ProtoReflect.Descriptor instead.
 func (*WatchGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchGrantsRequest) GetBody() isWatchGrantsRequest_Body {
@@ -1161,7 +1399,7 @@ type WatchGrantsResponse struct {
 
 func (x *WatchGrantsResponse) Reset() {
 	*x = WatchGrantsResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1411,7 @@ func (x *WatchGrantsResponse) String() string {
 func (*WatchGrantsResponse) ProtoMessage() {}
 
 func (x *WatchGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1424,7 @@ func (x *WatchGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchGrantsResponse.ProtoReflect.Descriptor instead.
 func (*WatchGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchGrantsResponse) GetBody() isWatchGrantsResponse_Body {
@@ -1277,7 +1515,7 @@ type GrantChange struct {
 
 func (x *GrantChange) Reset() {
 	*x = GrantChange{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1527,7 @@ func (x *GrantChange) String() string {
 func (*GrantChange) ProtoMessage() {}
 
 func (x *GrantChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1540,7 @@ func (x *GrantChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantChange.ProtoReflect.Descriptor instead.
 func (*GrantChange) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{10}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GrantChange) GetPosition() *Position {
@@ -1337,7 +1575,7 @@ type GrantEvent struct {
 
 func (x *GrantEvent) Reset() {
 	*x = GrantEvent{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1587,7 @@ func (x *GrantEvent) String() string {
 func (*GrantEvent) ProtoMessage() {}
 
 func (x *GrantEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1600,7 @@ func (x *GrantEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantEvent.ProtoReflect.Descriptor instead.
 func (*GrantEvent) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{11}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GrantEvent) GetCause() GrantEvent_Cause {
@@ -1393,24 +1631,101 @@ func (x *GrantEvent) GetApplication() string {
 	return ""
 }
 
+// A ticket.
+type IssueTicketResponse_Ticket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ticket itself, which is stored as a hash only.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Until when it can be spent.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueTicketResponse_Ticket) Reset() {
+	*x = IssueTicketResponse_Ticket{}
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueTicketResponse_Ticket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueTicketResponse_Ticket) ProtoMessage() {}
+
+func (x *IssueTicketResponse_Ticket) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueTicketResponse_Ticket.ProtoReflect.Descriptor instead.
+func (*IssueTicketResponse_Ticket) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
+func (x *IssueTicketResponse_Ticket) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *IssueTicketResponse_Ticket) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_grant_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xc0\x01\n" +
+	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb8\x02\n" +
 	"\x17VerifyCredentialRequest\x12-\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
 	"credential\x12&\n" +
 	"\aversion\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12N\n" +
-	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06scheme\"\x80\x02\n" +
+	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06scheme\x12!\n" +
+	"\aattempt\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\aattempt\x12 \n" +
+	"\x06origin\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\x06origin\x121\n" +
+	"\x0eclient_address\x18\x06 \x01(\tB\n" +
+	"\xbaH\a\xd8\x01\x01r\x02p\x01R\rclientAddress\"\xfb\x02\n" +
+	"\x12IssueTicketRequest\x12-\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
+	"credential\x12&\n" +
+	"\aversion\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12P\n" +
+	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\x0f\xe0A\x02\xbaH\t\x82\x01\x06\x10\x01 \x00 \x03R\x06scheme\x12K\n" +
+	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x14\xe0A\x02\xbaH\x0e\xc8\x01\x01\xaa\x01\b\"\x02\bx2\x02\b\x01R\blifetime\x12\x1d\n" +
+	"\x03ref\x18\x05 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x98\x01\x10R\x03ref\x12 \n" +
+	"\x06origin\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\x06origin\x12.\n" +
+	"\x0eclient_network\x18\a \x01(\tB\a\xbaH\x04r\x02\x18+R\rclientNetwork\"\x83\x02\n" +
+	"\x13IssueTicketResponse\x12K\n" +
+	"\x06ticket\x18\x01 \x01(\v21.tidegate.backplane.v1.IssueTicketResponse.TicketH\x00R\x06ticket\x127\n" +
+	"\x06denial\x18\x02 \x01(\v2\x1d.tidegate.backplane.v1.DenialH\x00R\x06denial\x1a[\n" +
+	"\x06Ticket\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTimeB\t\n" +
+	"\averdict\"\x80\x02\n" +
 	"\x18VerifyCredentialResponse\x124\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1c.tidegate.backplane.v1.GrantH\x00R\x05grant\x127\n" +
 	"\x06denial\x18\x02 \x01(\v2\x1d.tidegate.backplane.v1.DenialH\x00R\x06denial\x12-\n" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\xef\x04\n" +
+	"\averdict\"\x90\x05\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
@@ -1428,14 +1743,16 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\asign_in\x18\r \x01(\tR\x06signIn\x12\x17\n" +
 	"\aapi_key\x18\x0e \x01(\tR\x06apiKey\x12/\n" +
 	"\x13permitted_addresses\x18\x0f \x03(\tR\x12permittedAddresses\x12-\n" +
-	"\x12permitted_referers\x18\x10 \x03(\tR\x11permittedReferers\x12\x19\n" +
+	"\x12permitted_referers\x18\x10 \x03(\tR\x11permittedReferers\x12\x1f\n" +
+	"\vsession_ref\x18\x14 \x01(\tR\n" +
+	"sessionRef\x12\x19\n" +
 	"\brests_on\x18\v \x03(\tR\arestsOn\x120\n" +
 	"\x14issued_change_number\x18\x19 \x01(\x04R\x12issuedChangeNumber\x12\x16\n" +
-	"\x06secret\x18\x1a \x01(\tR\x06secret\"\xc3\x02\n" +
+	"\x06secret\x18\x1a \x01(\tR\x06secret\"\xf9\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
 	"\brests_on\x18\x02 \x03(\tR\arestsOn\x12.\n" +
-	"\vapplication\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\"\xaf\x01\n" +
+	"\vapplication\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\"\xe5\x01\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x12\n" +
@@ -1443,7 +1760,9 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x0eREASON_REVOKED\x10\x03\x12\x1a\n" +
 	"\x16REASON_NO_SUBSCRIPTION\x10\x04\x12\x14\n" +
 	"\x10REASON_SUSPENDED\x10\x05\x12\x1f\n" +
-	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\"_\n" +
+	"\x1bREASON_SUBSCRIPTION_BLOCKED\x10\x06\x12\x17\n" +
+	"\x13REASON_TICKET_SPENT\x10\a\x12\x1b\n" +
+	"\x17REASON_TICKET_ELSEWHERE\x10\b\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xed\x03\n" +
 	"\n" +
@@ -1507,13 +1826,15 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x0fCAUSE_NOT_OWNER\x10\f\x12\x19\n" +
 	"\x15CAUSE_API_KEY_DELETED\x10\r\x12\x1a\n" +
 	"\x16CAUSE_API_KEY_REPLACED\x10\x0e\x12\x11\n" +
-	"\rCAUSE_REVOKED\x10\x12*r\n" +
+	"\rCAUSE_REVOKED\x10\x12*\x90\x01\n" +
 	"\x10CredentialScheme\x12!\n" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x01\x12\x1d\n" +
-	"\x19CREDENTIAL_SCHEME_API_KEY\x10\x022\xdc\x02\n" +
+	"\x19CREDENTIAL_SCHEME_API_KEY\x10\x02\x12\x1c\n" +
+	"\x18CREDENTIAL_SCHEME_TICKET\x10\x032\xc2\x03\n" +
 	"\fGrantService\x12s\n" +
-	"\x10VerifyCredential\x12..tidegate.backplane.v1.VerifyCredentialRequest\x1a/.tidegate.backplane.v1.VerifyCredentialResponse\x12m\n" +
+	"\x10VerifyCredential\x12..tidegate.backplane.v1.VerifyCredentialRequest\x1a/.tidegate.backplane.v1.VerifyCredentialResponse\x12d\n" +
+	"\vIssueTicket\x12).tidegate.backplane.v1.IssueTicketRequest\x1a*.tidegate.backplane.v1.IssueTicketResponse\x12m\n" +
 	"\x0eBatchGetGrants\x12,.tidegate.backplane.v1.BatchGetGrantsRequest\x1a-.tidegate.backplane.v1.BatchGetGrantsResponse\x12h\n" +
 	"\vWatchGrants\x12).tidegate.backplane.v1.WatchGrantsRequest\x1a*.tidegate.backplane.v1.WatchGrantsResponse(\x010\x01B\xed\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x11GrantServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
@@ -1531,67 +1852,78 @@ func file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_backplane_v1_grant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tidegate_backplane_v1_grant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_tidegate_backplane_v1_grant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_tidegate_backplane_v1_grant_service_proto_goTypes = []any{
-	(CredentialScheme)(0),            // 0: tidegate.backplane.v1.CredentialScheme
-	(Denial_Reason)(0),               // 1: tidegate.backplane.v1.Denial.Reason
-	(GrantEvent_Cause)(0),            // 2: tidegate.backplane.v1.GrantEvent.Cause
-	(*VerifyCredentialRequest)(nil),  // 3: tidegate.backplane.v1.VerifyCredentialRequest
-	(*VerifyCredentialResponse)(nil), // 4: tidegate.backplane.v1.VerifyCredentialResponse
-	(*Grant)(nil),                    // 5: tidegate.backplane.v1.Grant
-	(*Denial)(nil),                   // 6: tidegate.backplane.v1.Denial
-	(*BatchGetGrantsRequest)(nil),    // 7: tidegate.backplane.v1.BatchGetGrantsRequest
-	(*GrantQuery)(nil),               // 8: tidegate.backplane.v1.GrantQuery
-	(*BatchGetGrantsResponse)(nil),   // 9: tidegate.backplane.v1.BatchGetGrantsResponse
-	(*GrantState)(nil),               // 10: tidegate.backplane.v1.GrantState
-	(*WatchGrantsRequest)(nil),       // 11: tidegate.backplane.v1.WatchGrantsRequest
-	(*WatchGrantsResponse)(nil),      // 12: tidegate.backplane.v1.WatchGrantsResponse
-	(*GrantChange)(nil),              // 13: tidegate.backplane.v1.GrantChange
-	(*GrantEvent)(nil),               // 14: tidegate.backplane.v1.GrantEvent
-	(*timestamppb.Timestamp)(nil),    // 15: google.protobuf.Timestamp
-	(v1.Stage)(0),                    // 16: tidegate.catalog.v1.Stage
-	(*Hello)(nil),                    // 17: tidegate.backplane.v1.Hello
-	(*Ack)(nil),                      // 18: tidegate.backplane.v1.Ack
-	(*Begin)(nil),                    // 19: tidegate.backplane.v1.Begin
-	(*SnapshotEnd)(nil),              // 20: tidegate.backplane.v1.SnapshotEnd
-	(*Heartbeat)(nil),                // 21: tidegate.backplane.v1.Heartbeat
-	(*Position)(nil),                 // 22: tidegate.backplane.v1.Position
+	(CredentialScheme)(0),              // 0: tidegate.backplane.v1.CredentialScheme
+	(Denial_Reason)(0),                 // 1: tidegate.backplane.v1.Denial.Reason
+	(GrantEvent_Cause)(0),              // 2: tidegate.backplane.v1.GrantEvent.Cause
+	(*VerifyCredentialRequest)(nil),    // 3: tidegate.backplane.v1.VerifyCredentialRequest
+	(*IssueTicketRequest)(nil),         // 4: tidegate.backplane.v1.IssueTicketRequest
+	(*IssueTicketResponse)(nil),        // 5: tidegate.backplane.v1.IssueTicketResponse
+	(*VerifyCredentialResponse)(nil),   // 6: tidegate.backplane.v1.VerifyCredentialResponse
+	(*Grant)(nil),                      // 7: tidegate.backplane.v1.Grant
+	(*Denial)(nil),                     // 8: tidegate.backplane.v1.Denial
+	(*BatchGetGrantsRequest)(nil),      // 9: tidegate.backplane.v1.BatchGetGrantsRequest
+	(*GrantQuery)(nil),                 // 10: tidegate.backplane.v1.GrantQuery
+	(*BatchGetGrantsResponse)(nil),     // 11: tidegate.backplane.v1.BatchGetGrantsResponse
+	(*GrantState)(nil),                 // 12: tidegate.backplane.v1.GrantState
+	(*WatchGrantsRequest)(nil),         // 13: tidegate.backplane.v1.WatchGrantsRequest
+	(*WatchGrantsResponse)(nil),        // 14: tidegate.backplane.v1.WatchGrantsResponse
+	(*GrantChange)(nil),                // 15: tidegate.backplane.v1.GrantChange
+	(*GrantEvent)(nil),                 // 16: tidegate.backplane.v1.GrantEvent
+	(*IssueTicketResponse_Ticket)(nil), // 17: tidegate.backplane.v1.IssueTicketResponse.Ticket
+	(*durationpb.Duration)(nil),        // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 19: google.protobuf.Timestamp
+	(v1.Stage)(0),                      // 20: tidegate.catalog.v1.Stage
+	(*Hello)(nil),                      // 21: tidegate.backplane.v1.Hello
+	(*Ack)(nil),                        // 22: tidegate.backplane.v1.Ack
+	(*Begin)(nil),                      // 23: tidegate.backplane.v1.Begin
+	(*SnapshotEnd)(nil),                // 24: tidegate.backplane.v1.SnapshotEnd
+	(*Heartbeat)(nil),                  // 25: tidegate.backplane.v1.Heartbeat
+	(*Position)(nil),                   // 26: tidegate.backplane.v1.Position
 }
 var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
 	0,  // 0: tidegate.backplane.v1.VerifyCredentialRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
-	5,  // 1: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
-	6,  // 2: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
-	15, // 3: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
-	16, // 4: tidegate.backplane.v1.Grant.stage:type_name -> tidegate.catalog.v1.Stage
-	15, // 5: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 6: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
-	8,  // 7: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
-	15, // 8: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 9: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
-	10, // 10: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
-	15, // 11: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
-	5,  // 12: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
-	2,  // 13: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	17, // 14: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	18, // 15: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	19, // 16: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	20, // 17: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	13, // 18: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
-	21, // 19: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	22, // 20: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
-	14, // 21: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
-	2,  // 22: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	3,  // 23: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
-	7,  // 24: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
-	11, // 25: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
-	4,  // 26: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
-	9,  // 27: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
-	12, // 28: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
-	26, // [26:29] is the sub-list for method output_type
-	23, // [23:26] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	0,  // 1: tidegate.backplane.v1.IssueTicketRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
+	18, // 2: tidegate.backplane.v1.IssueTicketRequest.lifetime:type_name -> google.protobuf.Duration
+	17, // 3: tidegate.backplane.v1.IssueTicketResponse.ticket:type_name -> tidegate.backplane.v1.IssueTicketResponse.Ticket
+	8,  // 4: tidegate.backplane.v1.IssueTicketResponse.denial:type_name -> tidegate.backplane.v1.Denial
+	7,  // 5: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
+	8,  // 6: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
+	19, // 7: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
+	20, // 8: tidegate.backplane.v1.Grant.stage:type_name -> tidegate.catalog.v1.Stage
+	19, // 9: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
+	10, // 11: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
+	19, // 12: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 13: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
+	12, // 14: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
+	19, // 15: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
+	7,  // 16: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
+	2,  // 17: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	21, // 18: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	22, // 19: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	23, // 20: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	24, // 21: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	15, // 22: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
+	25, // 23: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	26, // 24: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
+	16, // 25: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
+	2,  // 26: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	19, // 27: tidegate.backplane.v1.IssueTicketResponse.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 28: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
+	4,  // 29: tidegate.backplane.v1.GrantService.IssueTicket:input_type -> tidegate.backplane.v1.IssueTicketRequest
+	9,  // 30: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
+	13, // 31: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
+	6,  // 32: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
+	5,  // 33: tidegate.backplane.v1.GrantService.IssueTicket:output_type -> tidegate.backplane.v1.IssueTicketResponse
+	11, // 34: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
+	14, // 35: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
+	32, // [32:36] is the sub-list for method output_type
+	28, // [28:32] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_grant_service_proto_init() }
@@ -1600,19 +1932,23 @@ func file_tidegate_backplane_v1_grant_service_proto_init() {
 		return
 	}
 	file_tidegate_backplane_v1_watch_proto_init()
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[1].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[2].OneofWrappers = []any{
+		(*IssueTicketResponse_Ticket_)(nil),
+		(*IssueTicketResponse_Denial)(nil),
+	}
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*VerifyCredentialResponse_Grant)(nil),
 		(*VerifyCredentialResponse_Denial)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[7].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[9].OneofWrappers = []any{
 		(*GrantState_Grant)(nil),
 		(*GrantState_Ended)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[8].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[10].OneofWrappers = []any{
 		(*WatchGrantsRequest_Hello)(nil),
 		(*WatchGrantsRequest_Ack)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*WatchGrantsResponse_Begin)(nil),
 		(*WatchGrantsResponse_SnapshotEnd)(nil),
 		(*WatchGrantsResponse_Change)(nil),
@@ -1624,7 +1960,7 @@ func file_tidegate_backplane_v1_grant_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_grant_service_proto_rawDesc), len(file_tidegate_backplane_v1_grant_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

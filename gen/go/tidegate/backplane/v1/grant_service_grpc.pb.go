@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	GrantService_VerifyCredential_FullMethodName = "/tidegate.backplane.v1.GrantService/VerifyCredential"
+	GrantService_IssueTicket_FullMethodName      = "/tidegate.backplane.v1.GrantService/IssueTicket"
 	GrantService_BatchGetGrants_FullMethodName   = "/tidegate.backplane.v1.GrantService/BatchGetGrants"
 	GrantService_WatchGrants_FullMethodName      = "/tidegate.backplane.v1.GrantService/WatchGrants"
 )
@@ -34,6 +35,10 @@ const (
 type GrantServiceClient interface {
 	// Verifies a credential for a version.
 	VerifyCredential(ctx context.Context, in *VerifyCredentialRequest, opts ...grpc.CallOption) (*VerifyCredentialResponse, error)
+	// Makes a ticket of a credential that is good for a version now: it opens one session,
+	// whose grant is that of the credential. RESOURCE_EXHAUSTED when the credential has 1000
+	// tickets that are not spent.
+	IssueTicket(ctx context.Context, in *IssueTicketRequest, opts ...grpc.CallOption) (*IssueTicketResponse, error)
 	// Reads the grants of live sessions again, by name, and answers in the order
 	// of the request.
 	BatchGetGrants(ctx context.Context, in *BatchGetGrantsRequest, opts ...grpc.CallOption) (*BatchGetGrantsResponse, error)
@@ -55,6 +60,16 @@ func (c *grantServiceClient) VerifyCredential(ctx context.Context, in *VerifyCre
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(VerifyCredentialResponse)
 	err := c.cc.Invoke(ctx, GrantService_VerifyCredential_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *grantServiceClient) IssueTicket(ctx context.Context, in *IssueTicketRequest, opts ...grpc.CallOption) (*IssueTicketResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IssueTicketResponse)
+	err := c.cc.Invoke(ctx, GrantService_IssueTicket_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +109,10 @@ type GrantService_WatchGrantsClient = grpc.BidiStreamingClient[WatchGrantsReques
 type GrantServiceServer interface {
 	// Verifies a credential for a version.
 	VerifyCredential(context.Context, *VerifyCredentialRequest) (*VerifyCredentialResponse, error)
+	// Makes a ticket of a credential that is good for a version now: it opens one session,
+	// whose grant is that of the credential. RESOURCE_EXHAUSTED when the credential has 1000
+	// tickets that are not spent.
+	IssueTicket(context.Context, *IssueTicketRequest) (*IssueTicketResponse, error)
 	// Reads the grants of live sessions again, by name, and answers in the order
 	// of the request.
 	BatchGetGrants(context.Context, *BatchGetGrantsRequest) (*BatchGetGrantsResponse, error)
@@ -113,6 +132,9 @@ type UnimplementedGrantServiceServer struct{}
 
 func (UnimplementedGrantServiceServer) VerifyCredential(context.Context, *VerifyCredentialRequest) (*VerifyCredentialResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyCredential not implemented")
+}
+func (UnimplementedGrantServiceServer) IssueTicket(context.Context, *IssueTicketRequest) (*IssueTicketResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method IssueTicket not implemented")
 }
 func (UnimplementedGrantServiceServer) BatchGetGrants(context.Context, *BatchGetGrantsRequest) (*BatchGetGrantsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchGetGrants not implemented")
@@ -159,6 +181,24 @@ func _GrantService_VerifyCredential_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GrantService_IssueTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IssueTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GrantServiceServer).IssueTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GrantService_IssueTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GrantServiceServer).IssueTicket(ctx, req.(*IssueTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GrantService_BatchGetGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BatchGetGrantsRequest)
 	if err := dec(in); err != nil {
@@ -194,6 +234,10 @@ var GrantService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyCredential",
 			Handler:    _GrantService_VerifyCredential_Handler,
+		},
+		{
+			MethodName: "IssueTicket",
+			Handler:    _GrantService_IssueTicket_Handler,
 		},
 		{
 			MethodName: "BatchGetGrants",

@@ -47,6 +47,7 @@ func Rules() identity.Rules {
 	gateway := identity.Rule{Services: []string{identity.Gateway}}
 	return identity.Rules{
 		backplanev1.GrantService_VerifyCredential_FullMethodName: gateway,
+		backplanev1.GrantService_IssueTicket_FullMethodName:      gateway,
 		backplanev1.GrantService_BatchGetGrants_FullMethodName:   gateway,
 		backplanev1.GrantService_WatchGrants_FullMethodName:      gateway,
 	}

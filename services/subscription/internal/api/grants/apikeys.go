@@ -14,7 +14,12 @@ func (a *API) verifyKey(ctx context.Context, req *backplanev1.VerifyCredentialRe
 	if _, ok := a.keys.Of(req.GetCredential()); !ok {
 		return a.denyInvalid(ctx)
 	}
-	st, err := a.store.KeyState(ctx, token.HashKey(req.GetCredential()), req.GetVersion())
+	return a.judgeKey(ctx, token.HashKey(req.GetCredential()), req.GetVersion())
+}
+
+// judgeKey judges the API key of which a value has this hash.
+func (a *API) judgeKey(ctx context.Context, hash []byte, version string) (*backplanev1.VerifyCredentialResponse, error) {
+	st, err := a.store.KeyState(ctx, hash, version)
 	if err != nil {
 		return nil, err
 	}
@@ -30,5 +35,5 @@ func (a *API) verifyKey(ctx context.Context, req *backplanev1.VerifyCredentialRe
 	if st.Revoked {
 		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(st.Value)), nil
 	}
-	return v.ofRights(grantProto(st.Grant, value, req.GetVersion(), nil, st.ExpiresAt)), nil
+	return v.ofRights(grantProto(st.Grant, value, version, nil, st.ExpiresAt)), nil
 }

@@ -20,10 +20,14 @@ import (
 // it rests on: until an event touches one of these names, the same credential gets
 // the same verdict.
 func (a *API) VerifyCredential(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
-	if req.GetScheme() == backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY {
+	switch req.GetScheme() {
+	case backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY:
 		return a.verifyKey(ctx, req)
+	case backplanev1.CredentialScheme_CREDENTIAL_SCHEME_TICKET:
+		return a.spendTicket(ctx, req)
+	default:
+		return a.verifyToken(ctx, req)
 	}
-	return a.verifyToken(ctx, req)
 }
 
 func (a *API) verifyToken(ctx context.Context, req *backplanev1.VerifyCredentialRequest) (*backplanev1.VerifyCredentialResponse, error) {
@@ -35,13 +39,18 @@ func (a *API) verifyToken(ctx context.Context, req *backplanev1.VerifyCredential
 	case err != nil && !expired:
 		return nil, err
 	}
-	st, err := a.state(ctx, t, req.GetVersion())
+	return a.judgeToken(ctx, t, req.GetVersion())
+}
+
+// judgeToken judges a token of ours.
+func (a *API) judgeToken(ctx context.Context, t token.ApplicationClaims, version string) (*backplanev1.VerifyCredentialResponse, error) {
+	st, err := a.state(ctx, t, version)
 	if err != nil {
 		return nil, err
 	}
 	v := a.verdict(st)
 	switch {
-	case expired:
+	case !a.now().Before(t.ExpiresAt):
 		return v.deny(backplanev1.Denial_REASON_EXPIRED), nil // no change can end it
 	case !st.Known, st.Revoked, st.Over && !st.Suspended:
 		// Deleted OAuth clients, revoked tokens and sign-ins that have ended never come back.
@@ -49,9 +58,9 @@ func (a *API) verifyToken(ctx context.Context, req *backplanev1.VerifyCredential
 	case st.Elsewhere && !st.Suspended:
 		return v.deny(backplanev1.Denial_REASON_INVALID, store.GrantName(t.ID)), nil
 	case st.NotOwner && !st.Suspended:
-		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID), store.UserName(st.User), t.SignIn.String(), req.GetVersion()), nil
+		return v.deny(backplanev1.Denial_REASON_REVOKED, store.GrantName(t.ID), store.UserName(st.User), t.SignIn.String(), version), nil
 	}
-	return v.ofRights(grantProto(st.Grant, tokenOf(t), req.GetVersion(), t.Scopes, t.ExpiresAt)), nil
+	return v.ofRights(grantProto(st.Grant, tokenOf(t), version, t.Scopes, t.ExpiresAt)), nil
 }
 
 // verdict makes the answer to a credential of which something is known.
