@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/sealedfile"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -31,7 +32,7 @@ func openIssuer(path string, key *seal.Key, log *slog.Logger) *issuer {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Warn("issuer on disk not used", "file", path, "error", err)
 	}
-	i.ours = credential.NewRecognizer(string(url))
+	i.ours = credential.NewRecognizer(string(url), apikey.Declared())
 	return i
 }
 

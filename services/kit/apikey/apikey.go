@@ -23,9 +23,9 @@ type Format struct {
 	// MinLength and MaxLength are the lengths of the shortest and the longest key, in
 	// bytes, at most 8192.
 	MinLength, MaxLength int
-	// Begins reports whether a key may begin with these bytes, at least 4: it spares the
-	// decoding of most of what is encoded.
-	Begins func(start string) bool
+	// Beginnings are what keys may begin with, at least a byte each: they spare the decoding
+	// of most of what is encoded.
+	Beginnings []string
 	// Is reports whether a text, of a length that the format has, is of this form: it
 	// must be certain enough that nothing else that clients send is.
 	Is func(text string) bool
@@ -49,7 +49,7 @@ func tidegate() Format {
 	length := len(madesecret.Make(madesecret.APIKey, strings.Repeat("A", base64.RawURLEncoding.EncodedLen(bodyBytes))))
 	return Format{
 		Name: "tidegate", MinLength: length, MaxLength: length,
-		Begins: func(start string) bool { return strings.HasPrefix(start, string(madesecret.APIKey)[:4]) },
+		Beginnings: []string{string(madesecret.APIKey)},
 		Is: func(text string) bool {
 			_, ok := madesecret.Body(madesecret.APIKey, text)
 			return ok
@@ -83,12 +83,15 @@ func (f Formats) Named(name string) (Format, bool) {
 	return Format{}, false
 }
 
-// Begins reports whether a key of any of the formats may begin with these bytes, at
-// least 4.
+// Begins reports whether a key of any of the formats may begin with these bytes, which may
+// be fewer than its beginning has.
 func (f Formats) Begins(start string) bool {
 	for _, one := range f {
-		if one.Begins(start) {
-			return true
+		for _, beginning := range one.Beginnings {
+			n := min(len(start), len(beginning))
+			if start[:n] == beginning[:n] {
+				return true
+			}
 		}
 	}
 	return false

@@ -130,8 +130,9 @@ type Page struct {
 }
 
 // PageOf returns the page of a handshake: by its lines of the header Referer, or where
-// there is none by its lines of Origin, which say no path. A header that is repeated, or
-// that is no address of a page, is no page.
+// there is none by its lines of Origin, which say no path. A header that is repeated, that
+// is longer than 2048 bytes or that is no address of a page, is no page. The Page keeps
+// nothing of the lines.
 func PageOf(referer, origin []string) Page {
 	switch {
 	case len(referer) == 1:
@@ -148,9 +149,16 @@ func PageOf(referer, origin []string) Page {
 	return Page{}
 }
 
+// maxPage is the longest address of a page, in bytes.
+const maxPage = 2048
+
 func parsePage(text string) (Page, bool) {
+	if len(text) > maxPage {
+		return Page{}, false
+	}
 	text, _, _ = strings.Cut(text, "#")
 	text, _, _ = strings.Cut(text, "?")
+	text = strings.Clone(text)
 	scheme, rest, ok := strings.Cut(text, "://")
 	scheme = strings.ToLower(scheme)
 	if !ok || scheme != "http" && scheme != "https" {

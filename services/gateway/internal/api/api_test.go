@@ -408,7 +408,7 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
 		{&gatewayv1.ListSessionsRequest{PageToken: elsewhere.Token(sessionorder.NewKey(time.Time{}, resourcename.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
-		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are application, plan, subscription, user, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are api_key, application, plan, subscription, user, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {
 		tt.req.Parent = parent

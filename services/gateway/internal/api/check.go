@@ -54,6 +54,7 @@ var fields = map[string]func(s *session.Session, v viewer, value string) bool{
 	"application":  func(s *session.Session, _ viewer, value string) bool { return grantOf(s).Application == value },
 	"subscription": func(s *session.Session, _ viewer, value string) bool { return grantOf(s).Subscription == value },
 	"user":         func(s *session.Session, _ viewer, value string) bool { return grantOf(s).User == value },
+	"api_key":      func(s *session.Session, _ viewer, value string) bool { return grantOf(s).APIKey == value },
 	"plan":         func(s *session.Session, v viewer, value string) bool { return hasPlan(v.plans(s), value) },
 }
 

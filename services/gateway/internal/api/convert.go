@@ -53,7 +53,7 @@ func (a *API) toSession(s *session.Session, v viewer) *gatewayv1.Session {
 	}
 	if g := info.Grant; g != nil {
 		out.Application, out.Subscription, out.User = g.Application, g.Subscription, g.User
-		out.ExpireTime = stamp(g.ExpireTime)
+		out.ApiKey, out.ExpireTime = g.APIKey, stamp(g.ExpireTime)
 		if v.isApplicationOwner(s) {
 			out.Grant = g.Name
 		}

@@ -23,6 +23,8 @@ const (
 	OAuth2 Type = iota + 1
 	// None is no credential at all: anybody may connect.
 	None
+	// APIKey is an API key of an application, of one of the formats of package apikey.
+	APIKey
 )
 
 // Scheme is one way to authenticate that an API accepts.

@@ -7,19 +7,26 @@ import (
 	"sync/atomic"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 )
 
 // Recognizer tells credentials of this installation from everything else by their
-// form: JWTs of the installation's issuer, expired or forged ones too, and made
-// secrets. It is safe for concurrent use.
-type Recognizer struct{ issuer atomic.Pointer[string] }
+// form: JWTs of the installation's issuer, expired or forged ones too, made secrets, and
+// API keys of every format. It is safe for concurrent use.
+type Recognizer struct {
+	issuer atomic.Pointer[string]
+	keys   apikey.Formats
+	// shortest is the length of the shortest credential, in bytes.
+	shortest int
+}
 
-// NewRecognizer returns a recognizer of an issuer's tokens. While the issuer is not
+// NewRecognizer returns a recognizer of an issuer's tokens, and of API keys of these
+// formats. While the issuer is not
 // known, "", every JWT of a type that Tidegate issues counts as one of ours.
-func NewRecognizer(issuer string) *Recognizer {
-	r := &Recognizer{}
+func NewRecognizer(issuer string, keys apikey.Formats) *Recognizer {
+	r := &Recognizer{keys: keys, shortest: min(madesecret.MinLength, keys.MinLength())}
 	r.Learn(issuer)
 	return r
 }
@@ -36,7 +43,7 @@ func (r *Recognizer) Issuer() string { return *r.issuer.Load() }
 // as the user name or the password. Most values are told by their length or their
 // first characters, without allocating.
 func (r *Recognizer) Holds(value string) bool {
-	if len(value) < madesecret.MinLength {
+	if len(value) < r.shortest {
 		return false
 	}
 	if r.holds(value) {
@@ -49,7 +56,7 @@ func (r *Recognizer) Holds(value string) bool {
 // holds is Holds for a value that is not percent-encoded.
 func (r *Recognizer) holds(value string) bool {
 	value = trim(value)
-	if r.is(value) || r.is(fromBase64(value)) {
+	if r.is(value) || r.is(r.fromBase64(value)) {
 		return true
 	}
 	scheme, rest := cutScheme(value)
@@ -57,16 +64,25 @@ func (r *Recognizer) holds(value string) bool {
 	case rest == "":
 		return false
 	case strings.EqualFold(scheme, "Basic"):
-		user, password, _ := strings.Cut(decodeBase64(rest), ":")
-		return r.is(trim(user)) || r.is(trim(password))
+		pair := decodeBase64(rest)
+		user, password, _ := strings.Cut(pair, ":")
+		if r.is(trim(user)) || r.is(trim(password)) {
+			return true
+		}
+		at := strings.LastIndexByte(pair, ':') // the user name may be a key that has colons
+		return at > len(user) && r.is(trim(pair[:at]))
 	default:
-		return r.is(rest) || r.is(fromBase64(rest))
+		return r.is(rest) || r.is(r.fromBase64(rest))
 	}
 }
 
 // is reports whether s is a credential of ours as it was made.
 func (r *Recognizer) is(s string) bool {
-	return madesecret.Recognized(s) || strings.HasPrefix(s, jwtPrefix) && r.isToken(s)
+	if madesecret.Recognized(s) || strings.HasPrefix(s, jwtPrefix) && r.isToken(s) {
+		return true
+	}
+	_, isKey := r.keys.Of(s)
+	return isKey
 }
 
 // jwtPrefix begins every JWT: it is `{"` in base64.
@@ -129,8 +145,8 @@ func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // fromBase64 decodes s if it can be base64 of a credential, which its first
 // characters tell, and cuts a scheme off the result; otherwise it returns "".
-func fromBase64(s string) string {
-	if len(s) < base64.RawStdEncoding.EncodedLen(madesecret.MinLength) || !beginsAsCredential(s) {
+func (r *Recognizer) fromBase64(s string) string {
+	if len(s) < base64.RawStdEncoding.EncodedLen(r.shortest) || !r.beginsAsCredential(s) {
 		return ""
 	}
 	decoded := trim(decodeBase64(s))
@@ -140,9 +156,9 @@ func fromBase64(s string) string {
 	return decoded
 }
 
-// beginsAsCredential reports whether what s encodes begins with a JWT, a made secret,
-// one of both in quotes, or Bearer.
-func beginsAsCredential(s string) bool {
+// beginsAsCredential reports whether what s encodes begins with a JWT, a made secret, an
+// API key, one of them in quotes, or Bearer.
+func (r *Recognizer) beginsAsCredential(s string) bool {
 	var encoded [8]byte
 	var start [6]byte
 	n := copy(encoded[:], s)
@@ -152,7 +168,7 @@ func beginsAsCredential(s string) bool {
 		return false
 	}
 	text := strings.TrimLeft(string(start[:]), " \t\r\n\"'")
-	return strings.HasPrefix(text, jwtPrefix[:2]) || strings.HasPrefix(text, "tg") || strings.EqualFold(text, "bearer"[:len(text)])
+	return r.keys.Begins(text) || strings.HasPrefix(text, jwtPrefix[:2]) || strings.HasPrefix(text, "tg") || strings.EqualFold(text, "bearer"[:len(text)])
 }
 
 // decodeBase64 decodes base64 of either alphabet, or both at once, padded or not. It

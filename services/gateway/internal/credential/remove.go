@@ -7,7 +7,6 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/pieces"
 	"github.com/tidegatehq/tidegate/services/kit/cookiename"
-	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 )
 
 // Remove removes whatever is recognizably a credential of this installation from what
@@ -45,7 +44,7 @@ func keep(h http.Header, name string, lines []string) {
 // inLine reports whether a header line holds a credential of ours, whole or as one
 // of the values in a list: proxies join lines with commas (RFC 9110 section 5.3).
 func (r *Recognizer) inLine(line string) bool {
-	if len(line) < madesecret.MinLength {
+	if len(line) < r.shortest {
 		return false
 	}
 	if r.Holds(line) {
@@ -65,7 +64,7 @@ func (r *Recognizer) inLine(line string) bool {
 // inPiece reports whether a piece of a query or of cookies, NAME=VALUE, has a
 // credential of ours for a value, or for a name.
 func (r *Recognizer) inPiece(piece string) bool {
-	if len(piece) < madesecret.MinLength {
+	if len(piece) < r.shortest {
 		return false
 	}
 	name, value, _ := strings.Cut(piece, "=")
@@ -75,18 +74,28 @@ func (r *Recognizer) inPiece(piece string) bool {
 // Hide returns text that is shown to users, such as a path, with "…" for each piece of it
 // that is recognizably a credential of this installation.
 func (r *Recognizer) Hide(text string) string {
-	if len(text) < madesecret.MinLength {
+	if len(text) < r.shortest {
 		return text
 	}
+	return r.hide(text, "/ ,;=&()\"'")
+}
+
+// hide is Hide for the pieces between some characters. Those between colons are looked at
+// after the whole, as API keys of a format may have colons.
+func (r *Recognizer) hide(text, between string) string {
+	const colon = ":"
 	var shown strings.Builder
 	for text != "" {
-		end := strings.IndexAny(text, "/ ,;:=&()\"'")
+		end := strings.IndexAny(text, between)
 		if end < 0 {
 			end = len(text)
 		}
 		piece := text[:end]
-		if r.Holds(piece) {
+		switch {
+		case r.Holds(piece):
 			piece = "…"
+		case between != colon:
+			piece = r.hide(piece, colon)
 		}
 		shown.WriteString(piece)
 		shown.WriteString(text[end:min(end+1, len(text))])

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
 )
 
@@ -74,18 +75,18 @@ var encodings = map[string]func(string) string{
 func TestRecognizer(t *testing.T) {
 	for name, encode := range encodings {
 		for _, credential := range ours {
-			if r := NewRecognizer(ourIssuer); !r.Holds(encode(credential)) {
+			if r := NewRecognizer(ourIssuer, apikey.Declared()); !r.Holds(encode(credential)) {
 				t.Errorf("%s: Holds(%q) = false", name, encode(credential))
 			}
 		}
-		if r := NewRecognizer(ourIssuer); r.Holds(encode(foreign)) {
+		if r := NewRecognizer(ourIssuer, apikey.Declared()); r.Holds(encode(foreign)) {
 			t.Errorf("%s: Holds(%q) = true for a token of another issuer", name, encode(foreign))
 		}
 	}
 }
 
 func TestRecognizerLeavesWhatIsNotOurs(t *testing.T) {
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	for _, value := range []string{
 		"", "a", "Bearer", "Bearer ", strings.Repeat("a", 100), strings.Repeat("%", 100), strings.Repeat(" ", 100), strings.Repeat("=", 100),
 		foreign, secret[:len(secret)-1] + "x", secret + "x", "tgci_ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
@@ -104,7 +105,7 @@ func TestRecognizerLeavesWhatIsNotOurs(t *testing.T) {
 
 // While the issuer is not known, a token that may be ours does not go to a backend.
 func TestRecognizerWithoutIssuerTakesEveryTokenOfOurTypes(t *testing.T) {
-	r := NewRecognizer("")
+	r := NewRecognizer("", apikey.Declared())
 	other := jwt(`{"alg":"RS256","typ":"JWT"}`, `{"iss":"https://issuer.test"}`)
 	for token, want := range map[string]bool{application: true, user: true, foreign: true, other: false} {
 		if got := r.Holds(token); got != want {
@@ -118,7 +119,7 @@ func TestRecognizerWithoutIssuerTakesEveryTokenOfOurTypes(t *testing.T) {
 }
 
 func TestRemoveFromHeaders(t *testing.T) {
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	h := http.Header{
 		"Authorization": {"Bearer " + application}, "X-Api-Key": {secret}, "X-Two": {"a", user, "b"}, "X-List": {"a, Bearer " + user},
 		"X-Foreign": {"Bearer " + foreign}, "X-Forged": {application + "xx, y"}, "User-Agent": {"a"},
@@ -135,7 +136,7 @@ func TestRemoveFromHeaders(t *testing.T) {
 }
 
 func TestRemoveFromCookies(t *testing.T) {
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	for _, tt := range []struct {
 		name     string
 		in, want []string
@@ -162,7 +163,7 @@ func TestRemoveFromCookies(t *testing.T) {
 }
 
 func TestRemoveFromProtocols(t *testing.T) {
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	offered := []string{"bearer", application, "mqtt", kubernetes + base64.RawURLEncoding.EncodeToString([]byte(user)), foreign}
 	before := slices.Clone(offered)
 	got, _ := r.Remove(nil, offered, "")
@@ -175,7 +176,7 @@ func TestRemoveFromProtocols(t *testing.T) {
 }
 
 func TestRemoveFromQueries(t *testing.T) {
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	for _, tt := range []struct{ name, in, want string }{
 		{"empty", "", ""},
 		{"nothing of ours", "a=%2B+%zz&&b&=;c=", "a=%2B+%zz&&b&=;c="},
@@ -200,7 +201,7 @@ func TestRemoveFromQueries(t *testing.T) {
 // TestRemoveLeavesTheRest has values of all kinds beside a credential, and wants them
 // back as they were.
 func TestRemoveLeavesTheRest(t *testing.T) {
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	names := slices.Sorted(maps.Keys(encodings))
 	rapid.Check(t, func(t *rapid.T) {
 		rest := rapid.SliceOfN(rapid.StringMatching(`[a-z%+=;.0-9-]{0,80}`), 1, 5).Draw(t, "pieces")
@@ -221,7 +222,7 @@ func FuzzHolds(f *testing.F) {
 		f.Add(encode(secret))
 		f.Add(encode(foreign))
 	}
-	r := NewRecognizer(ourIssuer)
+	r := NewRecognizer(ourIssuer, apikey.Declared())
 	f.Fuzz(func(t *testing.T, value string) {
 		if !r.Holds(value) {
 			return
@@ -239,7 +240,7 @@ func FuzzHolds(f *testing.F) {
 
 // A handshake as browsers send it costs nothing to look through.
 func TestRemoveDoesNotAllocateForWhatIsNotOurs(t *testing.T) {
-	r, h := NewRecognizer(ourIssuer), browser()
+	r, h := NewRecognizer(ourIssuer, apikey.Declared()), browser()
 	protocols := []string{"graphql-transport-ws"}
 	if n := testing.AllocsPerRun(100, func() { r.Remove(h, protocols, "room=12&since=2026-01-01T00%3A00%3A00Z") }); n > 2 {
 		t.Errorf("Remove allocates %v times, want 2, for the escaped values", n)
@@ -265,7 +266,7 @@ func browser() http.Header {
 }
 
 func BenchmarkRemove(b *testing.B) {
-	r, h := NewRecognizer(ourIssuer), browser()
+	r, h := NewRecognizer(ourIssuer, apikey.Declared()), browser()
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Remove(h, nil, "room=12&since=2026-01-01T00%3A00%3A00Z")
@@ -275,7 +276,7 @@ func BenchmarkRemove(b *testing.B) {
 // TestHide: of what is shown to users, the pieces that are credentials of ours are cut out,
 // in every encoding that is recognized.
 func TestHide(t *testing.T) {
-	r := NewRecognizer("https://issuer.test")
+	r := NewRecognizer("https://issuer.test", apikey.Declared())
 	secret := madesecret.Make(madesecret.ClientSecret, strings.Repeat("Ab-_", 10))
 	for text, want := range map[string]string{
 		"":                             "",

@@ -35,7 +35,7 @@ type Answer struct {
 	// read.
 	AsOf uint64
 	// Lifetime is how much longer the credential of the grant lived when it was
-	// judged.
+	// judged; it does not count for one whose ExpireTime is zero.
 	Lifetime time.Duration
 }
 
@@ -56,7 +56,9 @@ type States struct {
 // State is a grant as it is now, made for this answer, or what ended it.
 type State struct {
 	Grant *Grant
-	Ended EventKind
+	// Lifetime is as in Answer; it counts where the grant ends at another time than before.
+	Lifetime time.Duration
+	Ended    EventKind
 }
 
 // Session is a session, in its handshake or live, as far as its grant goes;
@@ -67,6 +69,9 @@ type Session interface {
 	// SetGrant replaces the grant. From then on the session rests on what the new
 	// one rests on.
 	SetGrant(g *Grant)
+	// Permitted returns nil if a grant is good from where the session's client is, and else
+	// why not, as Permits of the grant does.
+	Permitted(g *Grant) error
 	// End ends the session and reports whether this is what ended it.
 	End(e ending.Ending) bool
 	// Err returns nil until the session has ended, and then says how it did.

@@ -27,6 +27,8 @@ const (
 	SignInEnded
 	NotOwner
 	Revoked
+	APIKeyDeleted
+	APIKeyReplaced
 )
 
 // String describes the kind to the reader of a session record.
@@ -60,6 +62,10 @@ func (k EventKind) String() string {
 		return "the user does not own the version any more"
 	case Revoked:
 		return "credentials revoked"
+	case APIKeyDeleted:
+		return "API key deleted"
+	case APIKeyReplaced:
+		return "value of the API key replaced"
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }
@@ -71,7 +77,7 @@ func (k EventKind) ending(names []string) ending.Ending {
 		detail += ": " + strings.Join(names, ", ")
 	}
 	switch k {
-	case TokenRevoked, OAuthClientDeleted, SignInEnded, Revoked:
+	case TokenRevoked, OAuthClientDeleted, SignInEnded, Revoked, APIKeyDeleted, APIKeyReplaced:
 		return ending.New(ending.Revoked, detail)
 	case Expired:
 		return ending.New(ending.Expired, "")

@@ -3,7 +3,10 @@ package grant
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
 // Stage says which of a version's endpoints a credential leads to.
@@ -31,12 +34,13 @@ func (s Stage) String() string {
 // application. All sessions of the grant share it, and it never changes: a
 // refresh replaces it by a new one.
 type Grant struct {
-	Name         string // grants/{token id}
+	Name         string // grants/{token id}; of an API key grants/{id of its value}
 	Version      string // apis/{api}/versions/{version}
 	User         string // users/{user}
 	Application  string // applications/{application}
 	Subscription string // subscriptions/{subscription}; "" where the version needs none and there is none
-	OAuthClient  string // applications/{application}/oauthClients/{oauth_client}; "" of a try-out token
+	OAuthClient  string // applications/{application}/oauthClients/{oauth_client}; "" of a try-out token and of an API key
+	APIKey       string // applications/{application}/apiKeys/{api_key}; "" of a token
 	SignIn       string // users/{user}/signIns/{sign_in} that the credential does not outlive; "" for none
 	Stage        Stage  //
 	Plan         string // plans/{plan}: of the subscription, or that of applications without one; "" of a try-out token
@@ -45,6 +49,11 @@ type Grant struct {
 	Secret          string   // applications/{application}/oauthClients/{oauth_client}/secrets/{secret} that the token was issued for; "" where there is none
 	Scopes          []string // of the token
 	RestsOn         []string // every name that the grant rests on, those above included
+
+	// Addresses and Referers are where an API key is good from; none is everywhere. They are
+	// judged for each handshake, and for live sessions when they change.
+	Addresses []netip.Prefix
+	Referers  []permit.Referer
 
 	// AsOf is the number of the change that was the newest before the grant was read, and
 	// Issued that before its credential was issued, 0 where that is not known.
@@ -65,6 +74,34 @@ func (g *Grant) TryOut() bool { return g != nil && g.Application == tryOut }
 func (g *Grant) Expired(now time.Time) bool {
 	return !g.Expires.IsZero() && !now.Before(g.Expires)
 }
+
+// expireAfter sets when the credential expires by the gateway's clock: its lifetime after
+// the question was sent, so rather early than late. An API key may never expire.
+func (g *Grant) expireAfter(sent time.Time, lifetime time.Duration) {
+	if g.APIKey == "" || !g.ExpireTime.IsZero() {
+		g.Expires = sent.Add(lifetime)
+	}
+}
+
+// Permits returns nil if the credential is good for a client at this address and this page,
+// and else ErrAddress or ErrReferer.
+func (g *Grant) Permits(client netip.Addr, from permit.Page) error {
+	switch {
+	case !permit.Address(g.Addresses, client):
+		return ErrAddress
+	case !permit.Pages(g.Referers, from):
+		return ErrReferer
+	}
+	return nil
+}
+
+// Why a good credential is not good from where a client is.
+var (
+	// ErrAddress says that the client's address is not permitted.
+	ErrAddress = errors.New("the client's address is not one of those that the API key permits")
+	// ErrReferer says that the page is not permitted, or not known.
+	ErrReferer = errors.New("the page is not one of those that the API key permits")
+)
 
 // Denial is the judgement that a credential is not good for a version.
 type Denial struct {

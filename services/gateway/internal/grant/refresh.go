@@ -170,11 +170,12 @@ func (c *Cache) beginRefresh(ctx context.Context) error {
 
 func (c *Cache) endRefresh() { <-c.refreshing }
 
-// read asks the source for grants as they are now. They expire when they did
-// before.
+// read asks the source for grants as they are now. They expire when they did before,
+// unless their source says another time now.
 func (c *Cache) read(ctx context.Context, grants []*Grant) (States, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	sent := time.Now()
 	states, err := c.source.Read(ctx, grants)
 	switch {
 	case err != nil:
@@ -183,8 +184,12 @@ func (c *Cache) read(ctx context.Context, grants []*Grant) (States, error) {
 		return States{}, fmt.Errorf("asked for %d grants, %d came", len(grants), len(states.States))
 	}
 	for i, st := range states.States {
-		if st.Grant != nil {
+		switch {
+		case st.Grant == nil:
+		case st.Grant.ExpireTime.Equal(grants[i].ExpireTime):
 			st.Grant.Expires = grants[i].Expires
+		default:
+			st.Grant.expireAfter(sent, st.Lifetime)
 		}
 	}
 	return states, nil
@@ -209,6 +214,10 @@ func (c *Cache) update(s Session, st State, asOf uint64) bool {
 			c.end(s, ending.New(ending.Blocked, "gone: "+name))
 			return true
 		}
+	}
+	if err := s.Permitted(st.Grant); err != nil {
+		c.end(s, ending.New(ending.Blocked, err.Error()))
+		return true
 	}
 	s.SetGrant(st.Grant)
 	c.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -12,6 +13,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
 // Remote is the subscription service as a Source.
@@ -41,10 +43,14 @@ func (r *Remote) Verify(ctx context.Context, c credential.Credential, version st
 }
 
 func schemeOf(t credential.Type) backplanev1.CredentialScheme {
-	if t == credential.OAuth2 {
+	switch t {
+	case credential.OAuth2:
 		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2
+	case credential.APIKey:
+		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY
+	default:
+		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
 	}
-	return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
 }
 
 func toAnswer(resp *backplanev1.VerifyCredentialResponse, version string) (Answer, error) {
@@ -59,7 +65,16 @@ func toAnswer(resp *backplanev1.VerifyCredentialResponse, version string) (Answe
 		return Answer{}, errors.New("the answer has no time")
 	}
 	g.AsOf = resp.GetAsOfChangeNumber()
-	return Answer{Grant: g, Lifetime: g.ExpireTime.Sub(resp.GetServerTime().AsTime()), AsOf: resp.GetAsOfChangeNumber()}, nil
+	return Answer{Grant: g, Lifetime: lifetime(g, resp.GetServerTime()), AsOf: resp.GetAsOfChangeNumber()}, nil
+}
+
+// lifetime returns how much longer the credential of a grant lived at a time of the
+// service; 0 where it never expires.
+func lifetime(g *Grant, at *timestamppb.Timestamp) time.Duration {
+	if g.ExpireTime.IsZero() {
+		return 0
+	}
+	return g.ExpireTime.Sub(at.AsTime())
 }
 
 // reasonOf returns the reason of a denial. One that is not known counts as a bad
@@ -86,7 +101,7 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 	switch {
 	case g == nil:
 		return nil, errors.New("neither a grant nor a denial")
-	case g.GetName() == "" || len(g.GetRestsOn()) == 0 || !g.GetExpireTime().IsValid():
+	case g.GetName() == "" || len(g.GetRestsOn()) == 0 || !g.GetExpireTime().IsValid() && (g.GetApiKey() == "" || g.GetExpireTime() != nil):
 		return nil, errors.New("the grant lacks its name, its end or what it rests on")
 	case g.GetVersion() != version:
 		return nil, fmt.Errorf("the grant is for %s", g.GetVersion())
@@ -95,7 +110,7 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 	if g.GetSecret() != "" {
 		restsOn = append(restsOn, g.GetSecret())
 	}
-	return &Grant{
+	out := &Grant{
 		Name:         g.GetName(),
 		Version:      g.GetVersion(),
 		User:         g.GetUser(),
@@ -103,14 +118,38 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		Subscription: g.GetSubscription(),
 		Plan:         g.GetPlan(), ApplicationPlan: g.GetApplicationPlan(),
 		OAuthClient: g.GetOauthClient(),
+		APIKey:      g.GetApiKey(),
 		SignIn:      g.GetSignIn(),
 		Stage:       stageOf(g.GetStage()),
 		Secret:      g.GetSecret(),
 		Issued:      g.GetIssuedChangeNumber(),
 		Scopes:      g.GetScopes(),
 		RestsOn:     restsOn,
-		ExpireTime:  g.GetExpireTime().AsTime(),
-	}, nil
+	}
+	if g.GetExpireTime() != nil {
+		out.ExpireTime = g.GetExpireTime().AsTime()
+	}
+	return out, out.permitOnly(g.GetPermittedAddresses(), g.GetPermittedReferers())
+}
+
+// permitOnly sets where the credential is good from. What cannot be read is an error: a
+// newer service may know more, and to leave it out would permit more.
+func (g *Grant) permitOnly(addresses, referers []string) error {
+	for _, text := range addresses {
+		p, err := permit.ParseAddress(text)
+		if err != nil {
+			return fmt.Errorf("the grant has a permitted address that cannot be read: %w", err)
+		}
+		g.Addresses = append(g.Addresses, p)
+	}
+	for _, text := range referers {
+		r, err := permit.ParseReferer(text)
+		if err != nil {
+			return fmt.Errorf("the grant has a permitted referer that cannot be read: %w", err)
+		}
+		g.Referers = append(g.Referers, r)
+	}
+	return nil
 }
 
 func stageOf(t catalogv1.Stage) Stage {
@@ -128,17 +167,21 @@ func stageOf(t catalogv1.Stage) Stage {
 func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 	req := &backplanev1.BatchGetGrantsRequest{}
 	for _, g := range grants {
-		req.Grants = append(req.Grants, &backplanev1.GrantQuery{
+		q := &backplanev1.GrantQuery{
 			Name:         g.Name,
 			OauthClient:  g.OAuthClient,
+			ApiKey:       g.APIKey,
 			Version:      g.Version,
-			ExpireTime:   timestamppb.New(g.ExpireTime),
 			Scopes:       g.Scopes,
 			Subscription: g.Subscription,
 			SignIn:       g.SignIn,
 			Stage:        catalogv1.Stage(g.Stage), // the numbers are the same
 			Secret:       g.Secret, IssuedChangeNumber: g.Issued,
-		})
+		}
+		if g.APIKey == "" {
+			q.ExpireTime = timestamppb.New(g.ExpireTime)
+		}
+		req.Grants = append(req.Grants, q)
 	}
 	resp, err := r.client.BatchGetGrants(ctx, req)
 	if err != nil {
@@ -155,6 +198,12 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 		}
 		if st.Grant != nil {
 			st.Grant.AsOf = states.AsOf
+			if !st.Grant.ExpireTime.Equal(grants[i].ExpireTime) {
+				if !resp.GetServerTime().IsValid() {
+					return States{}, fmt.Errorf("read %s: it has another end, and the answer has no time", grants[i].Name)
+				}
+				st.Lifetime = lifetime(st.Grant, resp.GetServerTime())
+			}
 		}
 		states.States = append(states.States, st)
 	}
@@ -202,6 +251,10 @@ func kindOf(c backplanev1.GrantEvent_Cause) EventKind {
 		return NotOwner
 	case backplanev1.GrantEvent_CAUSE_REVOKED:
 		return Revoked
+	case backplanev1.GrantEvent_CAUSE_API_KEY_DELETED:
+		return APIKeyDeleted
+	case backplanev1.GrantEvent_CAUSE_API_KEY_REPLACED:
+		return APIKeyReplaced
 	default:
 		return Changed
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
 const version1 = "apis/x/versions/1"
@@ -31,10 +33,18 @@ type service struct {
 	grants  *backplanev1.BatchGetGrantsResponse
 	asked   *backplanev1.BatchGetGrantsRequest
 	err     error
+	keys    bool // an API key is asked for
+}
+
+func (s *service) scheme() backplanev1.CredentialScheme {
+	if s.keys {
+		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY
+	}
+	return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2
 }
 
 func (s *service) VerifyCredential(_ context.Context, req *backplanev1.VerifyCredentialRequest, _ ...grpc.CallOption) (*backplanev1.VerifyCredentialResponse, error) {
-	if req.GetScheme() != backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2 || req.GetCredential() != "t" || req.GetVersion() != version1 {
+	if req.GetScheme() != s.scheme() || req.GetCredential() != "t" || req.GetVersion() != version1 {
 		return nil, fmt.Errorf("asked %v", req)
 	}
 	return s.verdict, s.err
@@ -190,5 +200,65 @@ func TestEventKinds(t *testing.T) {
 		if end := k.ending([]string{"n"}); k != want.kind || end.ClientCode != want.code {
 			t.Errorf("%v is %v and ends with %d, want %v and %d", wire, k, end.ClientCode, want.kind, want.code)
 		}
+	}
+}
+
+// wireKey is a grant of an API key that never expires.
+func wireKey() *backplanev1.Grant {
+	g := wire()
+	g.OauthClient, g.SignIn, g.Scopes, g.ExpireTime = "", "", nil, nil
+	g.ApiKey, g.PermittedAddresses, g.PermittedReferers = "applications/a/apiKeys/k", []string{"192.0.2.0/24"}, []string{"*.example.com"}
+	return g
+}
+
+// TestRemoteAPIKeys verifies an API key, and reads its grant again once it ends.
+func TestRemoteAPIKeys(t *testing.T) {
+	s := &service{keys: true, verdict: verdict(wireKey())}
+	r, key := NewRemote(s), credential.Credential{Type: credential.APIKey, Value: "t"}
+	got, err := r.Verify(t.Context(), key, version1)
+	if err != nil || got.Lifetime != 0 || !got.Grant.ExpireTime.IsZero() || got.Grant.APIKey != "applications/a/apiKeys/k" {
+		t.Fatalf("Verify of an API key = %+v of %+v, %v, want a grant without an end", got, got.Grant, err)
+	}
+	for _, tt := range []struct {
+		client, referer string
+		want            error
+	}{
+		{"192.0.2.7", "https://a.example.com/", nil},
+		{"198.51.100.7", "https://a.example.com/", ErrAddress},
+		{"192.0.2.7", "https://example.test/", ErrReferer},
+	} {
+		if err := got.Grant.Permits(netip.MustParseAddr(tt.client), permit.PageOf([]string{tt.referer}, nil)); !errors.Is(err, tt.want) {
+			t.Errorf("Permits(%s, %s) = %v, want %v", tt.client, tt.referer, err, tt.want)
+		}
+	}
+	for name, spoil := range map[string]func(*backplanev1.Grant){
+		"an end of no clock":                  func(g *backplanev1.Grant) { g.ExpireTime = &timestamppb.Timestamp{Nanos: -1} },
+		"an address that cannot be read":      func(g *backplanev1.Grant) { g.PermittedAddresses = []string{"192.0.2.1-192.0.2.9"} },
+		"a referer that cannot be read":       func(g *backplanev1.Grant) { g.PermittedReferers = []string{"/regex/"} },
+		"no end, and it is of no API key":     func(g *backplanev1.Grant) { g.ApiKey = "" },
+		"no end, and it is an OAuth client's": func(g *backplanev1.Grant) { g.ApiKey, g.OauthClient = "", "applications/a/oauthClients/c" },
+	} {
+		g := wireKey()
+		spoil(g)
+		s.verdict = verdict(g)
+		if got, err := r.Verify(t.Context(), key, version1); err == nil {
+			t.Errorf("%s: Verify = %+v, want an error", name, got)
+		}
+	}
+	ends := wireKey()
+	ends.ExpireTime = timestamppb.New(expireTime)
+	s.grants = &backplanev1.BatchGetGrantsResponse{
+		Grants: []*backplanev1.GrantState{{State: &backplanev1.GrantState_Grant{Grant: ends}}}, ServerTime: timestamppb.New(serverTime),
+	}
+	states, err := r.Read(t.Context(), []*Grant{got.Grant})
+	if err != nil || states.States[0].Lifetime != time.Minute || !states.States[0].Grant.ExpireTime.Equal(expireTime) {
+		t.Errorf("Read of a key that ends in a minute = %+v, %v", states, err)
+	}
+	if q := s.asked.GetGrants()[0]; q.GetApiKey() != got.Grant.APIKey || q.GetExpireTime() != nil {
+		t.Errorf("it was asked for %v, want the key and no end", q)
+	}
+	s.grants.ServerTime = nil
+	if _, err := r.Read(t.Context(), []*Grant{got.Grant}); err == nil {
+		t.Error("an answer with another end and no time is taken")
 	}
 }

@@ -149,7 +149,7 @@ func (c *Cache) accept(l *lookup, a Answer, sent time.Time, resets uint64) bool 
 		e.denied, e.until = denied(a.Denial.Reason, a.Denial.Application), sent.Add(c.cfg.DenialTTL)
 		c.denials.put(e)
 	} else {
-		a.Grant.Expires = sent.Add(a.Lifetime)
+		a.Grant.expireAfter(sent, a.Lifetime)
 		e.grant, e.until = a.Grant, sent.Add(c.cfg.GrantTTL)
 		c.grants.put(e)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
 // authorize takes the credential out of the request, and whatever else is a credential
@@ -57,7 +58,37 @@ func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credentia
 	if err := a.served(); err != nil {
 		return err
 	}
+	if err := a.permitted(); err != nil {
+		return err
+	}
 	return a.checkEndpoint()
+}
+
+// permitted returns why an API key is not good from where the client is. That is judged for
+// each handshake: a grant that is kept serves them all.
+func (a *attempt) permitted() error {
+	if a.grant.APIKey == "" {
+		return nil
+	}
+	referer, origin := a.Header["Referer"], a.Header["Origin"]
+	var page permit.Page
+	if len(referer)+len(origin) > 0 {
+		page = permit.PageOf(referer, origin)
+		a.page = &page
+	}
+	err := a.grant.Permits(a.Remote.Addr(), page)
+	switch {
+	case errors.Is(err, grant.ErrAddress):
+		p := forbidden(problem.AddressRefused, "the API key is not good from this address")
+		p.Why = a.Remote.Addr().String()
+		return p
+	case errors.Is(err, grant.ErrReferer):
+		p := forbidden(problem.RefererRefused, "the API key is not good from this page")
+		p.Why = "Referer " + strings.Join(referer, ", ") + ", Origin " + strings.Join(origin, ", ")
+		p.Why = p.Why[:min(len(p.Why), maxOrigin)]
+		return p
+	}
+	return nil
 }
 
 // client returns ctx with the client's address, unless that is a trusted proxy's, which

@@ -22,6 +22,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/permit"
 	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
@@ -101,6 +102,7 @@ type attempt struct {
 	// application is whose credential was shown, good or not; "" where none is known.
 	application string
 	position    grant.Position
+	page        *permit.Page  // whose script connects, where the credential is an API key; nil for none
 	who         *throttle.Who // once it is known who asks
 }
 
@@ -282,7 +284,7 @@ const maxOrigin = 255
 func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold) (*session.Session, error) {
 	r := a.match.Route
 	s, err := h.Sessions.New(a.cancel, session.Info{
-		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote, Proxy: a.Proxy,
+		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote, Proxy: a.Proxy, Page: a.page,
 		RouteChangeNumber: r.ChangeNumber, MaxAge: r.MaxAge,
 	})
 	if err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle/throttletest"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -148,7 +149,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	refused := refusal.New(m, w.noted, log)
 	w.handler = New(Dependencies{
-		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
+		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer, apikey.Declared()), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir, cfg.MaxRate = "127.0.0.1:0", "127.0.0.1:0", t.TempDir(), 0

@@ -1,10 +1,14 @@
 package metering
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -73,4 +77,46 @@ func TestBeganUnderAQuota(t *testing.T) {
 	}
 	counted.Abandon()
 	free.Abandon()
+}
+
+// TestAPIKeysAreReportedWithTheirMinutes: a key is named in each minute in which a session
+// of it began or relayed something, and a row of many keys is taken in parts.
+func TestAPIKeysAreReportedWithTheirMinutes(t *testing.T) {
+	m, _ := newMeter(t, Default(), newService(t))
+	key := func(i int) *session.Info {
+		return &session.Info{
+			Route: versionOne,
+			Grant: &grant.Grant{Name: "grants/1", Application: "applications/1", APIKey: fmt.Sprint("applications/1/apiKeys/", i)},
+		}
+	}
+	m.used(key(1), []ending.Usage{{Minute: 60}, {Minute: 120}})
+	m.used(key(2), []ending.Usage{{Minute: 120}})
+	m.used(&session.Info{Route: versionOne, Grant: &grant.Grant{Name: "grants/2", Application: "applications/1"}}, []ending.Usage{{Minute: 180}})
+	got := map[int64][]string{}
+	for _, row := range m.rows.take(10) {
+		slices.Sort(row.ApiKeys)
+		got[row.GetMinute().GetSeconds()] = row.GetApiKeys()
+	}
+	if want := map[int64][]string{
+		60: {"applications/1/apiKeys/1"}, 120: {"applications/1/apiKeys/1", "applications/1/apiKeys/2"}, 180: nil,
+	}; !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("the reports have the keys %v, want %v", got, want)
+	}
+	for i := range 250 {
+		m.used(key(i), []ending.Usage{{Minute: 60}})
+	}
+	seen := map[string]bool{}
+	for reports := 0; m.rows.len() > 0; reports++ {
+		for _, row := range m.rows.take(10) {
+			if len(row.GetApiKeys()) > mostInReport || reports > 3 {
+				t.Fatalf("a row has %d keys in report %d", len(row.GetApiKeys()), reports)
+			}
+			for _, name := range row.GetApiKeys() {
+				seen[name] = true
+			}
+		}
+	}
+	if len(seen) != 250 || m.rows.size != 0 {
+		t.Errorf("%d keys were reported, and %d wait, want 250 and none", len(seen), m.rows.size)
+	}
 }

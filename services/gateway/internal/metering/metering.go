@@ -147,7 +147,10 @@ func New(cfg Config, client backplanev1.MeteringServiceClient, m *metrics.Metric
 // it.
 func (t *Meter) Began(s *session.Session) {
 	info := s.Info()
-	t.count(keyOf(&info, t.cfg.Minute(s.Opened())), func(to *row) { to.sessions++ })
+	t.count(keyOf(&info, t.cfg.Minute(s.Opened())), func(to *row) {
+		to.sessions++
+		to.addAPIKey(info.Grant)
+	})
 }
 
 // Record takes the record of a session that has ended. It never blocks: when too
@@ -296,6 +299,7 @@ func (t *Meter) used(info *session.Info, used []ending.Usage) {
 		}
 		t.count(keyOf(info, u.Minute), func(to *row) {
 			to.totals.Add(&u.Totals)
+			to.addAPIKey(info.Grant)
 			for j := range u.Limits {
 				to.addLimit(keyOfLimit(u.Limits[j].Limit), countOf(&u.Limits[j]))
 			}

@@ -53,6 +53,7 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 	}
 	if r.Grant != nil {
 		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name
+		out.ApiKey = r.Grant.APIKey
 	}
 	for i := range r.Limits {
 		out.Limits = append(out.Limits, convertLimit(keyOfLimit(r.Limits[i].Limit), countOf(&r.Limits[i])))

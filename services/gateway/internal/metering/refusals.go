@@ -149,7 +149,7 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 	k := leftOutKey(f)
 	out.Api, out.Version, out.Application = k.api, k.version, k.application
 	if f.Grant != nil {
-		out.Subscription, out.Grant = f.Grant.Subscription, f.Grant.Name
+		out.Subscription, out.Grant, out.ApiKey = f.Grant.Subscription, f.Grant.Name, f.Grant.APIKey
 	}
 	if f.Plans != nil {
 		out.Plan = f.Plans.Plan

@@ -10,6 +10,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
@@ -62,10 +63,11 @@ type row struct {
 	totals   ending.Totals
 	limits   map[limitKey]limitCount
 	refused  map[int]uint64 // handshakes, by status
+	apiKeys  map[string]struct{}
 }
 
 // size is how much of the bound of rows a row takes.
-func (r *row) size() int { return 1 + len(r.limits) + len(r.refused) }
+func (r *row) size() int { return 1 + len(r.limits) + len(r.refused) + len(r.apiKeys) }
 
 func (r *row) addLimit(k limitKey, c limitCount) {
 	if r.limits == nil {
@@ -83,6 +85,17 @@ func (r *row) addRefused(status int, n uint64) {
 	r.refused[status] += n
 }
 
+// addAPIKey notes that an API key was used, where the grant is of one.
+func (r *row) addAPIKey(g *grant.Grant) {
+	if g == nil || g.APIKey == "" {
+		return
+	}
+	if r.apiKeys == nil {
+		r.apiKeys = map[string]struct{}{}
+	}
+	r.apiKeys[g.APIKey] = struct{}{}
+}
+
 func (r *row) add(o *row) {
 	r.sessions += o.sessions
 	r.totals.Add(&o.totals)
@@ -92,10 +105,13 @@ func (r *row) add(o *row) {
 	for status, n := range o.refused {
 		r.addRefused(status, n)
 	}
+	for name := range o.apiKeys {
+		r.addAPIKey(&grant.Grant{APIKey: name})
+	}
 }
 
 // rows are the rows of usage that are in no batch yet. They are bounded: a row counts as
-// one, and one more for each limit and status in it. When there would be too many, because
+// one, and one more for each limit, status and API key in it. When there would be too many, because
 // the control plane has been away for long, the rows of a subscription, application,
 // version and plan are joined: the minutes of each hour into its newest, and if that is
 // not enough, all minutes. That keeps the sums and loses the minutes. Only when those are
@@ -185,8 +201,8 @@ func (r *rows) count() (n int) {
 	return n
 }
 
-// take removes and returns up to n rows. One of more limits or statuses than a report may
-// have is taken in parts.
+// take removes and returns up to n rows. One of more limits, statuses or API keys than a
+// report may have is taken in parts.
 func (r *rows) take(n int) []*backplanev1.UsageReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -206,7 +222,8 @@ func (r *rows) take(n int) []*backplanev1.UsageReport {
 	return out
 }
 
-// mostInReport is how many limits, and how many statuses, a row of a report has at most.
+// mostInReport is how many limits, statuses and API keys a row of a report has at most, of
+// each.
 const mostInReport = 100
 
 // convertRow takes what a row of a report may have out of a row.
@@ -230,6 +247,13 @@ func convertRow(k key, of *row) *backplanev1.UsageReport {
 		}
 		delete(of.refused, status)
 		out.RefusedHandshakes = append(out.RefusedHandshakes, &usagev1.RefusedHandshakes{Status: uint32(status), Count: n})
+	}
+	for name := range of.apiKeys {
+		if len(out.ApiKeys) == mostInReport {
+			break
+		}
+		delete(of.apiKeys, name)
+		out.ApiKeys = append(out.ApiKeys, name)
 	}
 	return out
 }

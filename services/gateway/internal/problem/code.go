@@ -17,6 +17,8 @@ const (
 	Denied
 	NoEndpoint
 	OriginRefused
+	AddressRefused
+	RefererRefused
 	NotFound
 	MethodNotAllowed
 	TargetTooLong
@@ -80,6 +82,10 @@ var table = [codes]row{
 		"The version has no endpoint of the credential's stage."},
 	OriginRefused: {"ORIGIN_REFUSED", "403", ending.Gateway,
 		"The version does not list the page's origin."},
+	AddressRefused: {"ADDRESS_REFUSED", "403", ending.Gateway,
+		"The API key is not good from the client's address."},
+	RefererRefused: {"REFERER_REFUSED", "403", ending.Gateway,
+		"The API key is not good from the page, or from no page."},
 	NotFound: {"NOT_FOUND", "404", ending.Gateway,
 		"There is no such API or version, or it is not published; the record says which."},
 	MethodNotAllowed: {"METHOD_NOT_ALLOWED", "405", ending.Gateway,

@@ -11,6 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
+	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
 // Route is what the sessions of a route keep of it. It is made once per route and
@@ -36,6 +37,7 @@ type Info struct {
 	Subprotocol       string         // that the backend chose; set by SetSubprotocol
 	RouteChangeNumber uint64         // of the catalog's change that made the route
 	MaxAge            time.Duration  // the smallest that holds; 0: none
+	Page              *permit.Page   // whose script opened it, where the grant is of an API key; nil for none
 }
 
 // errorFrames returns what the client is told of messages that are dropped: by default
@@ -92,9 +94,9 @@ type Session struct {
 	basis    *basis // guarded by Registry.mu
 	index    int32  // place in the basis, guarded by Registry.mu
 	counted  bool   // for its client's address; set by New
+	state    state  // guarded by mu; it stands here for its size
 
 	mu     sync.Mutex
-	state  state
 	ended  *ending.Ending
 	cancel context.CancelCauseFunc // of the handshake; nil after it
 	info   Info
@@ -176,6 +178,17 @@ func (s *Session) Grant() *grant.Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.info.Grant
+}
+
+// Permitted returns nil if a grant is good from where the client is.
+func (s *Session) Permitted(g *grant.Grant) error {
+	s.mu.Lock()
+	client, page := s.info.ClientAddr.Addr(), s.info.Page
+	s.mu.Unlock()
+	if page == nil {
+		page = &permit.Page{}
+	}
+	return g.Permits(client, *page)
 }
 
 // inHandshake reports whether the session has neither begun nor been abandoned.
