@@ -86,6 +86,7 @@ type grammar struct {
 	Subscription subscriptionCmds `cmd:"" help:"Subscriptions."`
 	OAuthClient  oauthClientCmds  `cmd:"" name:"oauth-client" help:"OAuth clients of an application: a client_id and secrets (WSO2 API Manager: consumer key and consumer secret)."`
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
+	Revoke       revokeCmd        `cmd:"" help:"Revoke credentials that were issued until now, and close their live sessions."`
 	Connect      connectCmd       `cmd:"" help:"Connect to an API: send the lines of the input, print the messages that come."`
 
 	Open    openCmd        `cmd:"" help:"Open the portal's pages in a browser."`

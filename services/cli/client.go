@@ -68,6 +68,9 @@ type client struct {
 	apiKeys  subscriptionv1.APIKeyServiceClient
 	subs     subscriptionv1.SubscriptionServiceClient
 	tokens   subscriptionv1.TokenServiceClient
+
+	revocations subscriptionv1.RevocationServiceClient
+
 	oauth    oauth2v1.OAuth2ServiceClient
 	keys     oauth2v1.SigningKeyServiceClient
 	usage    usagev1.UsageServiceClient
@@ -115,6 +118,7 @@ func (s *shell) dial() (*client, error) {
 	c.apps = subscriptionv1.NewApplicationServiceClient(c.conn)
 	c.apiKeys = subscriptionv1.NewAPIKeyServiceClient(c.conn)
 	c.subs = subscriptionv1.NewSubscriptionServiceClient(c.conn)
+	c.revocations = subscriptionv1.NewRevocationServiceClient(c.conn)
 	c.tokens = subscriptionv1.NewTokenServiceClient(c.conn)
 	c.oauth = oauth2v1.NewOAuth2ServiceClient(c.conn)
 	c.keys = oauth2v1.NewSigningKeyServiceClient(c.conn)

@@ -51,6 +51,7 @@ var arguments = map[string]string{
 	"plan.billing":                        "--billing",
 	"plan.price_label":                    "--price-label",
 	"plan.attributes":                     "--attribute",
+	"client_address":                      "--address",
 	"deny_rule.api":                       "--api",
 	"deny_rule.versions":                  "--api",
 	"deny_rule.application":               "--app",

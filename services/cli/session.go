@@ -244,14 +244,16 @@ type sessionCloseCmd struct {
 	Session string `arg:"" optional:"" help:"The session's name, gateways/…/sessions/…, or its ref."`
 	App     string `placeholder:"APP" help:"Instead of one session, close all of this application."`
 	API     string `name:"api" placeholder:"VERSION" help:"Instead of one session, close all of this version, such as EchoWebSocket/1.0.0."`
+	Address string `placeholder:"ADDRESS" help:"Instead of one session, close all of clients at this address, or in this network, such as 192.0.2.0/24."`
+	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on version, application, subscription, user and plan."`
 
 	yesFlag `embed:""`
 }
 
-// Run closes the session, or those that the flags name.
+// Run closes the session, or those that fit all the flags.
 func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
-	if many := c.App != "" || c.API != ""; many == (c.Session != "") {
-		return usagef("SESSION, or --app, --api or both: one of them is needed")
+	if many := c.App != "" || c.API != "" || c.Address != "" || c.Filter != ""; many == (c.Session != "") {
+		return usagef("SESSION, or one or more of --app, --api, --address and --filter: one of the two is needed")
 	}
 	cl, err := s.dial()
 	if err != nil {
@@ -277,34 +279,30 @@ func (c *sessionCloseCmd) Run(ctx context.Context, s *shell) error {
 	return s.printFields([2]string{"Closed", name})
 }
 
-// closeMany closes the sessions of an application, of a version, or of one at the other.
+// closeMany closes the sessions that fit all the flags.
 func (c *sessionCloseCmd) closeMany(ctx context.Context, s *shell, cl *client) error {
 	only, err := cl.trafficFilter(ctx, c.App, c.API)
 	if err != nil {
 		return err
 	}
-	live, unreachable, err := cl.listSessions(ctx, only)
-	if err != nil {
-		return err
+	does := "Closes the live sessions that fit"
+	if c.Address == "" {
+		does = "Closes " + cl.liveSessions(ctx, both(only, c.Filter))
 	}
-	s.noteUnreachable(unreachable, "its sessions are not closed")
-	does := "Closes " + called(number(len(live), nil, "session", "sessions"), "no session")
 	if err := s.confirm(ctx, c.Yes, does, func() []string { return nil }); err != nil {
 		return err
 	}
-	closed := []string{}
-	for _, session := range live {
-		_, err := cl.sessions.CloseSession(ctx, &gatewayv1.CloseSessionRequest{Name: session.GetName()})
-		if absent(err) {
-			continue // it has ended by itself
-		}
-		if err != nil {
-			return err
-		}
-		closed = append(closed, session.GetName())
+	done, err := cl.sessions.CloseSessions(ctx, &gatewayv1.CloseSessionsRequest{
+		Parent: allGateways, ClientAddress: c.Address, Filter: both(only, c.Filter),
+	})
+	if err != nil {
+		return err
 	}
 	if s.whole() {
-		return s.printValue(map[string][]string{"closed": closed})
+		return s.printWhole(done)
 	}
-	return s.printFields([2]string{"Closed", called(number(len(closed), nil, "session", "sessions"), "no session")})
+	return s.printFields(closedFields(done)...)
 }
+
+// both joins filters: what fits fits each.
+func both(filters ...string) string { return strings.Join(some(filters), " AND ") }

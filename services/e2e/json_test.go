@@ -28,6 +28,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"session count --by application", "counts"},
 		{"session get SESSION", "clientAddress"},
 		{"session close SESSION", "closed"},
+		{"session close --address 192.0.2.0/24", "silentGateways"},
 		{"record get SESSION", "endReason"},
 		{"plan list", "plans"},
 		{"plan create Lead --rate messages=100/1s,burst=200 --quota messages=5000/day --connections 10 --price-label cheap --attribute team=ferry", "limits"},

@@ -84,6 +84,57 @@ func endings() []ending {
 	}
 }
 
+// revoking ends live sessions by revoking what name returns, and checks what that answers. A
+// token that is issued later, where one can be, opens a session again.
+func revoking(name string, of func(x *product, p *user, t *testing.T) *subscriptionv1.RevokeRequest, later bool) ending {
+	return ending{name, func(t *testing.T, p *user, x *product, token string) error {
+		req := of(x, p, t)
+		if req.GetName() == "" {
+			req.Token = token
+		}
+		resp, err := p.revocations.Revoke(p.ctx(t), req)
+		if err != nil {
+			return err
+		}
+		if resp.GetClosedSessions() != 1 || resp.GetGateways() != 1 || len(resp.GetSilentGateways()) > 0 || resp.GetChange() == "" {
+			return fmt.Errorf("Revoke(%v) = %v, want one session on one gateway", req, resp)
+		}
+		if !later { // there is no secret to get a token with
+			return nil
+		}
+		if _, status, err := p.stack.tryConnect(t, p.stack.WS+x.path, p.accessToken(t, x)); err != nil {
+			return fmt.Errorf("a token that is issued after that is answered %d: %w", status, err)
+		}
+		return nil
+	}, 4001, "REVOKED", 401}
+}
+
+// revocations are endings by RevocationService.
+func revocations() []ending {
+	by := func(name func(x *product) string) func(*product, *user, *testing.T) *subscriptionv1.RevokeRequest {
+		return func(x *product, _ *user, _ *testing.T) *subscriptionv1.RevokeRequest {
+			return &subscriptionv1.RevokeRequest{Name: name(x)}
+		}
+	}
+	return []ending{
+		revoking("by a token", by(func(*product) string { return "" }), true),
+		revoking("by a grant", func(x *product, p *user, t *testing.T) *subscriptionv1.RevokeRequest {
+			return &subscriptionv1.RevokeRequest{Name: p.liveSessions(t, x)[0].GetGrant(), Application: x.app.GetName()}
+		}, true),
+		revoking("by an OAuth client", by(func(x *product) string { return x.oauthClient.GetName() }), true),
+		revoking("by an application", by(func(x *product) string { return x.app.GetName() }), true),
+		revoking("by a subscription", by(func(x *product) string { return x.subscription.GetName() }), true),
+		revoking("by a secret", by(func(x *product) string { return x.secret.GetName() }), false),
+		{"all of a version closed", func(t *testing.T, p *user, x *product, _ string) error {
+			resp, err := p.sessions.CloseSessions(p.ctx(t), &gatewayv1.CloseSessionsRequest{Parent: "gateways/-", Version: x.version.GetName()})
+			if err == nil && (resp.GetClosedSessions() != 1 || resp.GetGateways() != 1 || len(resp.GetSilentGateways()) > 0) {
+				err = fmt.Errorf("CloseSessions() = %v, want one session on one gateway", resp)
+			}
+			return err
+		}, 4010, "OPERATOR_CLOSE", 101},
+	}
+}
+
 // liveSessions lists the live sessions of a product.
 func (p *user) liveSessions(t *testing.T, x *product) []*gatewayv1.Session {
 	t.Helper()
@@ -104,7 +155,7 @@ func TestEndings(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *Stack) {
 		p := s.admin(t)
 		backend := newBackend(t)
-		for i, e := range endings() {
+		for i, e := range append(endings(), revocations()...) {
 			t.Run(e.name, func(t *testing.T) {
 				t.Parallel()
 				x := p.publish(t, fmt.Sprintf("Ending%d", i), backend)

@@ -22,17 +22,20 @@ import (
 
 // user is somebody who is signed in over gRPC.
 type user struct {
-	stack    *Stack
-	name     string
-	token    string
-	catalog  catalogv1.CatalogServiceClient
-	changes  changev1.ChangeServiceClient
-	signIns  identityv1.SignInServiceClient
-	users    identityv1.UserServiceClient
-	apps     subscriptionv1.ApplicationServiceClient
-	keys     subscriptionv1.APIKeyServiceClient
-	subs     subscriptionv1.SubscriptionServiceClient
-	tokens   subscriptionv1.TokenServiceClient
+	stack   *Stack
+	name    string
+	token   string
+	catalog catalogv1.CatalogServiceClient
+	changes changev1.ChangeServiceClient
+	signIns identityv1.SignInServiceClient
+	users   identityv1.UserServiceClient
+	apps    subscriptionv1.ApplicationServiceClient
+	keys    subscriptionv1.APIKeyServiceClient
+	subs    subscriptionv1.SubscriptionServiceClient
+	tokens  subscriptionv1.TokenServiceClient
+
+	revocations subscriptionv1.RevocationServiceClient
+
 	oauth    oauth2v1.OAuth2ServiceClient
 	usage    usagev1.UsageServiceClient
 	quotas   usagev1.QuotaServiceClient
@@ -56,15 +59,18 @@ func (s *Stack) signIn(t *testing.T, username, password string) *user {
 	t.Helper()
 	conn := s.dial(t)
 	p := &user{
-		stack:    s,
-		catalog:  catalogv1.NewCatalogServiceClient(conn),
-		changes:  changev1.NewChangeServiceClient(conn),
-		signIns:  identityv1.NewSignInServiceClient(conn),
-		users:    identityv1.NewUserServiceClient(conn),
-		apps:     subscriptionv1.NewApplicationServiceClient(conn),
-		keys:     subscriptionv1.NewAPIKeyServiceClient(conn),
-		subs:     subscriptionv1.NewSubscriptionServiceClient(conn),
-		tokens:   subscriptionv1.NewTokenServiceClient(conn),
+		stack:   s,
+		catalog: catalogv1.NewCatalogServiceClient(conn),
+		changes: changev1.NewChangeServiceClient(conn),
+		signIns: identityv1.NewSignInServiceClient(conn),
+		users:   identityv1.NewUserServiceClient(conn),
+		apps:    subscriptionv1.NewApplicationServiceClient(conn),
+		keys:    subscriptionv1.NewAPIKeyServiceClient(conn),
+		subs:    subscriptionv1.NewSubscriptionServiceClient(conn),
+		tokens:  subscriptionv1.NewTokenServiceClient(conn),
+
+		revocations: subscriptionv1.NewRevocationServiceClient(conn),
+
 		oauth:    oauth2v1.NewOAuth2ServiceClient(conn),
 		usage:    usagev1.NewUsageServiceClient(conn),
 		quotas:   usagev1.NewQuotaServiceClient(conn),

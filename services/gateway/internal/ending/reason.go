@@ -71,7 +71,7 @@ var reasons = [...]entry{
 	Expired: {"EXPIRED", Gateway, 4001, 1001,
 		"The token expired. The close comes within 1 s."},
 	Revoked: {"REVOKED", Gateway, 4001, 1001,
-		"The token was revoked, its OAuth client deleted, or the sign-in ended that it does not outlive. The close comes within 1 s."},
+		"The credential was revoked, alone or with all of its OAuth client, secret, application or subscription, its OAuth client or API key was deleted, or the sign-in ended that it does not outlive. The close comes within 1 s."},
 	Blocked: {"BLOCKED", Gateway, 4006, 1001,
 		"The subscription, application or user was deleted, the subscription blocked, the user suspended, or the version demoted or deleted, or it needs a subscription now, or who tries it out does not own it any more, or a deny rule matches; the record names it. The close comes within 1 s."},
 	OperatorClose: {"OPERATOR_CLOSE", Operator, 4010, 1001,
