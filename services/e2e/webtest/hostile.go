@@ -71,6 +71,11 @@ func (s *Tidegate) Hostile(t testing.TB) map[string]string {
 			must(t, err)
 		}
 	}
+	api, _, _ := strings.Cut(first.GetName(), "/versions/")
+	_, err := catalogv1.NewDenyRuleServiceClient(s.Conn).CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{
+		DenyRule: &catalogv1.DenyRule{Api: api, ClientAddress: "203.0.113.7", Reason: packed(500)[0]},
+	})
+	must(t, err)
 	client, err := applications.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{Parent: app.GetName(), OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION}})
 	must(t, err)
 	_, err = applications.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{}})

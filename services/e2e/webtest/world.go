@@ -168,6 +168,10 @@ func (w *World) fill(ctx context.Context) error {
 	f.until("the sign-in is in the security log", func() bool {
 		return len(call(f, identityv1.NewSecurityEventServiceClient(w.Conn).ListSecurityEvents, &identityv1.ListSecurityEventsRequest{Filter: `event = "SIGNED_IN"`}).GetSecurityEvents()) > 0
 	})
+	api, _, _ := strings.Cut(w.Offered, "/versions/")
+	rule := call(f, catalogv1.NewDenyRuleServiceClient(w.Conn).CreateDenyRule, &catalogv1.CreateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{
+		Api: api, ClientAddress: "203.0.113.0/24", Reason: w.named.Description[:min(len(w.named.Description), 500)],
+	}})
 	if f.err != nil {
 		return f.err
 	}
@@ -175,7 +179,7 @@ func (w *World) fill(ctx context.Context) error {
 		return errors.New("there is no change or no sign-in")
 	}
 	w.names = strings.NewReplacer(append(names, "{$}", "", "{user}", id(me.GetName()), "{id}", id(signIns[0].GetName()), "{service}", "catalog",
-		"{plan}", id(w.Plan), "{limit}", "sessions", "{quota}", quota, "{number}", id(changes[0].GetName()))...)
+		"{plan}", id(w.Plan), "{rule}", id(rule.GetName()), "{limit}", "sessions", "{quota}", quota, "{number}", id(changes[0].GetName()))...)
 	return nil
 }
 

@@ -1,5 +1,5 @@
 // Package admin has the pages of administrators: the gateways and services, users, plans,
-// applications, quotas, live sessions, session records, the audit log and the security log.
+// applications, quotas, live sessions, deny rules, session records, the audit log and the security log.
 package admin
 
 import (
@@ -23,6 +23,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.approve(), p.restore(), p.unlock(), p.suspend(), p.deleteUser(), p.endSignIn(),
 		p.plans(), p.newPlan(), p.plan(), p.editPlan(), p.deletePlan(), p.newLimit(), p.editLimit(), p.removeLimit(),
 		p.applications(), p.applicationPlan(), p.quotas(), p.quota(),
+		p.denyRules(), p.newDenyRule(), p.denyRule(), p.deleteDenyRule(),
 		p.sessions(), p.closeSession(), p.records(), p.record(), p.changes(), p.change(), p.security(),
 	}
 }
@@ -34,7 +35,7 @@ func roles() []ui.Role { return []ui.Role{ui.Admin} }
 func head(tab, title, sub string) ui.Head {
 	h := ui.Head{Title: title, Sub: sub, TabsOf: "Admin"}
 	for _, t := range []ui.Tab{
-		{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Plans", To: plansPath}, {Text: "Applications", To: applicationsPath}, {Text: "Quotas", To: quotasPath}, {Text: "Sessions", To: sessionsPath},
+		{Text: "System", To: "/admin"}, {Text: "Users", To: usersPath}, {Text: "Plans", To: plansPath}, {Text: "Applications", To: applicationsPath}, {Text: "Quotas", To: quotasPath}, {Text: "Sessions", To: sessionsPath}, {Text: "Deny rules", To: denyPath},
 		{Text: "Records", To: recordsPath}, {Text: "Changes", To: changesPath}, {Text: "Security", To: securityPath},
 	} {
 		t.Current = t.Text == tab

@@ -17,7 +17,7 @@ func TestAdmin(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
 		"system": system, "sign-ups": signUps, "list": userList, "user": oneUser, "conflict": conflict, "oneself": oneself,
 		"sessions": sessions, "records": records, "changes": changes, "security": securityLog,
-		"plans": plans, "limits": limits, "quotas": quotas, "applications": applications,
+		"deny": deny, "plans": plans, "limits": limits, "quotas": quotas, "applications": applications,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -115,6 +115,7 @@ func (p *pages) record() ui.Route {
 			return nil, err
 		}
 		page.OfVersion, page.OfApplication = ui.Filtered(recordsPath, "version", got.GetVersion()), ui.Filtered(recordsPath, "application", got.GetApplication())
+		page.Deny = ui.NewDenyRule(newDenyPath, got.GetClientAddress(), "")
 		return t.Page(ui.Head{
 			Title: page.Ref, Sub: page.API, Badges: []ui.Badge{{Kind: "tag", Text: page.Word}},
 			Crumbs: []ui.Link{{Text: "Session records", To: recordsPath}},

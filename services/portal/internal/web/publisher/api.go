@@ -30,7 +30,7 @@ func (p *pages) getAPI(r *ui.Request) (*catalogv1.Api, error) {
 // apiHead is the head of an API's pages; tab is the one that is shown.
 func apiHead(api *catalogv1.Api, tab string) ui.Head {
 	h := ui.Head{Title: api.GetDisplayName(), Sub: api.GetDescription(), Crumbs: crumbs(), TabsOf: "API"}
-	for _, t := range []ui.Tab{{Text: "Versions", To: apiPath(api.GetName())}, {Text: "Settings", To: apiPath(api.GetName()) + "/settings"}} {
+	for _, t := range []ui.Tab{{Text: "Versions", To: apiPath(api.GetName())}, {Text: "Deny rules", To: denyPath(api)}, {Text: "Settings", To: apiPath(api.GetName()) + "/settings"}} {
 		t.Current = t.Text == tab
 		h.Tabs = append(h.Tabs, t)
 	}

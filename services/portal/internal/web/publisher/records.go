@@ -116,6 +116,9 @@ func (p *pages) record() ui.Route {
 			return nil, err
 		}
 		page.OfVersion = v.Base + "/records"
+		if mayDeny(r, v.API) {
+			page.Deny = ui.NewDenyRule(denyPath(v.API)+"/new", got.GetClientAddress(), "")
+		}
 		h := v.below(page.Ref, page.Ref)
 		h.Crumbs = append(h.Crumbs, ui.Link{Text: "Records", To: v.Base + "/records"})
 		h.Badges = []ui.Badge{{Kind: "tag", Text: page.Word}}

@@ -37,8 +37,9 @@ type sessionRow struct {
 	// Sent and Received are messages.
 	Sent, Received int64
 	Gateway        string
-	// Close is the address of the page that closes it.
-	Close string
+	// Close is the address of the page that closes it, and Deny of the form that keeps its
+	// client out, empty where the viewer may not.
+	Close, Deny string
 }
 
 // liveList lists the live sessions of a version.
@@ -88,6 +89,9 @@ func (p *pages) sessionRows(r *ui.Request, v *version, list []*gatewayv1.Session
 		}
 		if row.Application == "" {
 			row.Application = s.GetApplication()
+		}
+		if mayDeny(r, v.API) {
+			row.Deny = ui.NewDenyRule(denyPath(v.API)+"/new", s.GetClientAddress(), "")
 		}
 		if s.GetStartTime() != nil {
 			row.Age = ui.Age(time.Since(s.GetStartTime().AsTime()))
@@ -147,7 +151,7 @@ func (p *pages) closeSession() ui.Route {
 			return ui.Done(list, "The session of %s is closed.", s.GetClientAddress()), nil
 		}
 		return t.Page(v.below("Close the session of "+s.GetClientAddress()+"?", "Close"), confirmView{Confirm: ui.Confirm{
-			Text:     []string{"Its client gets code 4010 and may connect again. To keep an application out, block its subscription."},
+			Text:     []string{"Its client gets code 4010 and may connect again. To keep an application out, block its subscription; to keep an address out, add a deny rule."},
 			Sessions: 1, Button: "Close it", Keep: "Keep it open", To: list + "/" + r.PathValue("id") + "/close", Back: list,
 		}}), nil
 	})

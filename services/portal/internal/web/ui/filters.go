@@ -39,11 +39,14 @@ func (f *Filters) Terms(names ...string) string {
 	var terms []string
 	for _, name := range names {
 		if value := f.Get(name); value != "" {
-			terms = append(terms, name+` = "`+escape.Replace(value)+`"`)
+			terms = append(terms, Term(name, value))
 		}
 	}
 	return strings.Join(terms, " AND ")
 }
+
+// Term returns one term of a filter.
+func Term(name, value string) string { return name + ` = "` + escape.Replace(value) + `"` }
 
 // Any reports whether one of the entries has a value.
 func (f *Filters) Any() bool {
@@ -57,7 +60,7 @@ func (f *Filters) Any() bool {
 
 // Time returns an entry of the kind "datetime-local", which is in UTC, or nil for none. What
 // is no time is said at the entry.
-func (f *Filters) Time(name string) *timestamppb.Timestamp {
+func (f *Form) Time(name string) *timestamppb.Timestamp {
 	text := f.Get(name)
 	if text == "" {
 		return nil

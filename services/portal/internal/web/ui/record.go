@@ -85,6 +85,8 @@ type RecordPage struct {
 	Facts []Fact
 	// OfVersion and OfApplication lead to more of the same, or are empty.
 	OfVersion, OfApplication string
+	// Deny leads to the form of a deny rule for its client, or is empty.
+	Deny string
 	// Decided says which limit decided, where one did.
 	Decided string
 	Limits  []LimitRow

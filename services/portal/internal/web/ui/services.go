@@ -17,6 +17,7 @@ import (
 // token and address; the services decide what the user may do.
 type Services struct {
 	Catalog       catalogv1.CatalogServiceClient
+	DenyRules     catalogv1.DenyRuleServiceClient
 	SignIns       identityv1.SignInServiceClient
 	PageSignIns   backplanev1.PageSignInServiceClient
 	Users         identityv1.UserServiceClient
@@ -40,6 +41,7 @@ type Services struct {
 func NewServices(catalog, subscription, local grpc.ClientConnInterface) *Services {
 	return &Services{
 		Catalog:       catalogv1.NewCatalogServiceClient(catalog),
+		DenyRules:     catalogv1.NewDenyRuleServiceClient(catalog),
 		SignIns:       identityv1.NewSignInServiceClient(subscription),
 		PageSignIns:   backplanev1.NewPageSignInServiceClient(subscription),
 		Users:         identityv1.NewUserServiceClient(subscription),
