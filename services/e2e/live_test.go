@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"google.golang.org/grpc/codes"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -110,6 +113,36 @@ func revoking(name string, of func(x *product, p *user, t *testing.T) *subscript
 }
 
 // revocations are endings by RevocationService.
+// denials deny in every way what only one product of a test has.
+func denials() []ending {
+	denying := func(name string, rule func(x *product) *catalogv1.DenyRule) ending {
+		return ending{"denied by " + name, func(t *testing.T, p *user, x *product, _ string) error {
+			_, err := p.deny.CreateDenyRule(p.ctx(t), &catalogv1.CreateDenyRuleRequest{DenyRule: rule(x)})
+			return err
+		}, 4006, "BLOCKED", 403}
+	}
+	return []ending{
+		denying("API", func(x *product) *catalogv1.DenyRule { return &catalogv1.DenyRule{Api: x.api.GetName()} }),
+		denying("version", func(x *product) *catalogv1.DenyRule {
+			return &catalogv1.DenyRule{Api: x.api.GetName(), Versions: []string{x.version.GetName()}}
+		}),
+		denying("application", func(x *product) *catalogv1.DenyRule {
+			return &catalogv1.DenyRule{Application: x.app.GetName()}
+		}),
+		denying("subscription", func(x *product) *catalogv1.DenyRule {
+			return &catalogv1.DenyRule{Subscription: x.subscription.GetName(), ExpireTime: timestamppb.New(time.Now().Add(time.Hour))}
+		}),
+		denying("address at the API", func(x *product) *catalogv1.DenyRule {
+			return &catalogv1.DenyRule{Api: x.api.GetName(), ClientAddress: "127.0.0.0/8"}
+		}),
+		denying("everything", func(x *product) *catalogv1.DenyRule {
+			return &catalogv1.DenyRule{
+				Api: x.api.GetName(), Versions: []string{x.version.GetName()}, Application: x.app.GetName(), Subscription: x.subscription.GetName(), ClientAddress: "127.0.0.1",
+			}
+		}),
+	}
+}
+
 func revocations() []ending {
 	by := func(name func(x *product) string) func(*product, *user, *testing.T) *subscriptionv1.RevokeRequest {
 		return func(x *product, _ *user, _ *testing.T) *subscriptionv1.RevokeRequest {
@@ -155,7 +188,7 @@ func TestEndings(t *testing.T) {
 	eachEngine(t, func(t *testing.T, s *Stack) {
 		p := s.admin(t)
 		backend := newBackend(t)
-		for i, e := range append(endings(), revocations()...) {
+		for i, e := range slices.Concat(endings(), revocations(), denials()) {
 			t.Run(e.name, func(t *testing.T) {
 				t.Parallel()
 				x := p.publish(t, fmt.Sprintf("Ending%d", i), backend)
