@@ -139,6 +139,7 @@ type gateway struct {
 	quotas      *quota.Ledger
 	relay       *relay.Engine
 	grants      *grant.Cache
+	tickets     *grant.Remote
 	watchRoutes *routes.Watch
 	watchGrants *grant.Watch
 	watchUsers  *access.Watch
@@ -154,7 +155,8 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 	g.meter = metering.New(metered, backplanev1.NewMeteringServiceClient(subscription), g.metrics, g.log)
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.sessions.Judge(g.deny)
-	g.grants = grant.New(g.cfg.Grants, grant.NewRemote(backplanev1.NewGrantServiceClient(subscription)), g.sessions, g.metrics, g.log)
+	g.tickets = grant.NewRemote(backplanev1.NewGrantServiceClient(subscription))
+	g.grants = grant.New(g.cfg.Grants, g.tickets, g.sessions, g.metrics, g.log)
 	g.quotas = quota.New(quota.Config{
 		Gateway: g.cfg.Instance, BootID: bootID, Client: backplanev1.NewQuotaLedgerServiceClient(subscription), Now: g.relay.Now, Wall: time.Now,
 		Report: func(ctx context.Context) error { return g.meter.ReportUsage(ctx, g.sessions) }, Serve: g.serveLine, Log: g.log,
@@ -196,10 +198,12 @@ func (g *gateway) serveLine(l *limits.Limit) {
 // listen opens the listener for clients. No backend may be at an address of the gateway's
 // own.
 func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
-	g.listener, err = listener.Open(g.cfg.Listen, handshake.New(handshake.Dependencies{
+	handler := handshake.New(handshake.Dependencies{
 		Routes: g.routes, Deny: g.deny, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
-		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(),
-	}), g.ready, refused, g.log)
+		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), Tickets: g.tickets,
+	})
+	g.cfg.Listen.Own = handler.Own
+	g.listener, err = listener.Open(g.cfg.Listen, handler, g.ready, refused, g.log)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,7 @@ type plane struct {
 	plans    map[string]*catalogv1.Plan
 	rules    map[string]*catalogv1.DenyRule
 	tokens   map[string]*token
+	tickets  map[string]*ticket
 	verified int
 	usage    map[string]*backplanev1.ReportUsageRequest
 	records  []*usagev1.SessionRecord
@@ -69,7 +70,7 @@ type token struct {
 func newPlane(t *testing.T) *plane {
 	t.Helper()
 	p := &plane{
-		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}, rules: map[string]*catalogv1.DenyRule{}, tokens: map[string]*token{},
+		t: t, signer: identitytest.New(t), versions: map[string]*backplanev1.Route{}, plans: map[string]*catalogv1.Plan{}, rules: map[string]*catalogv1.DenyRule{}, tokens: map[string]*token{}, tickets: map[string]*ticket{},
 		usage: map[string]*backplanev1.ReportUsageRequest{}, ledger: newLedger(),
 	}
 	p.routes.begin()
@@ -313,6 +314,9 @@ func (p *plane) VerifyCredential(_ context.Context, req *backplanev1.VerifyCrede
 	asOf := p.grants.number()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if req.GetScheme() == backplanev1.CredentialScheme_CREDENTIAL_SCHEME_TICKET {
+		return p.spend(req, asOf)
+	}
 	p.verified++
 	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: asOf, ServerTime: timestamppb.Now()}
 	t := p.tokens[req.GetCredential()]

@@ -7,6 +7,7 @@
 //	query:NAME:base64               the credential in base64
 //	cookie:NAME
 //	subprotocol
+//	ticket                          a ticket, in the query parameter ticket
 package credentialplace
 
 import (
@@ -17,7 +18,7 @@ import (
 )
 
 // Forms says how places are written, for messages.
-const Forms = "header:NAME, query:NAME, query:NAME:base64, cookie:NAME or subprotocol"
+const Forms = "header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol or ticket"
 
 // ErrForm means that a text is no place.
 var ErrForm = errors.New("must be " + Forms)
@@ -27,7 +28,7 @@ var ErrForm = errors.New("must be " + Forms)
 func Parse(text string) (*catalogv1.CredentialPlace, error) {
 	part, rest, _ := strings.Cut(text, ":")
 	name, form, formed := strings.Cut(rest, ":")
-	if name == "" && part != "subprotocol" {
+	if name == "" && part != "subprotocol" && part != "ticket" {
 		return nil, ErrForm
 	}
 	switch {
@@ -41,6 +42,8 @@ func Parse(text string) (*catalogv1.CredentialPlace, error) {
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Cookie{Cookie: &catalogv1.CookiePlace{Name: name}}}, nil
 	case text == "subprotocol":
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Subprotocol{Subprotocol: &catalogv1.SubprotocolPlace{}}}, nil
+	case text == "ticket":
+		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}}, nil
 	}
 	return nil, ErrForm
 }
@@ -57,6 +60,8 @@ func Text(p *catalogv1.CredentialPlace) string {
 		return "cookie:" + p.Cookie.GetName()
 	case *catalogv1.CredentialPlace_Subprotocol:
 		return "subprotocol"
+	case *catalogv1.CredentialPlace_Ticket:
+		return "ticket"
 	}
 	return ""
 }
@@ -83,6 +88,8 @@ func Words(p *catalogv1.CredentialPlace) string {
 		return "the cookie " + p.Cookie.GetName()
 	case *catalogv1.CredentialPlace_Subprotocol:
 		return "the sub-protocol after bearer"
+	case *catalogv1.CredentialPlace_Ticket:
+		return "a ticket in the parameter ticket"
 	}
 	return "a place that this program does not know"
 }

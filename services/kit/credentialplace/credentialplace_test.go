@@ -16,6 +16,7 @@ func TestParse(t *testing.T) {
 		"query:auth:base64":        "the parameter auth, in base64",
 		"cookie:session":           "the cookie session",
 		"subprotocol":              "the sub-protocol after bearer",
+		"ticket":                   "a ticket in the parameter ticket",
 	} {
 		p, err := Parse(text)
 		if err != nil || Text(p) != text || Words(p) != words {
@@ -24,7 +25,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "header", "header:", "query:", "cookie:", "header:A:base64", "header:A:", "query:a:bearer", "query:a:", "cookie:a:raw",
-		"subprotocol:a", "body:a", "Header:A",
+		"subprotocol:a", "ticket:a", "body:a", "Header:A",
 	} {
 		if p, err := Parse(text); !errors.Is(err, ErrForm) {
 			t.Errorf("Parse(%q) = %v, %v, want ErrForm", text, p, err)

@@ -60,8 +60,11 @@ func placesOf(s *catalogv1.SecurityScheme) (kind string, places []*catalogv1.Cre
 
 // placeKey is the same for two places where it could not be told what one of them holds.
 func placeKey(p store.Place) string {
-	if p.In == store.InHeader {
+	switch p.In {
+	case store.InHeader:
 		return p.In + " " + strings.ToLower(p.Name)
+	case store.InTicket:
+		return store.InQuery + " ticket"
 	}
 	return p.In + " " + p.Name
 }
@@ -127,6 +130,8 @@ func placeRow(p *catalogv1.CredentialPlace) store.Place {
 		return store.Place{In: store.InCookie, Name: place.Cookie.GetName()}
 	case *catalogv1.CredentialPlace_Subprotocol:
 		return store.Place{In: store.InSubprotocol}
+	case *catalogv1.CredentialPlace_Ticket:
+		return store.Place{In: store.InTicket}
 	case *catalogv1.CredentialPlace_FirstMessage:
 		m := place.FirstMessage
 		row := &store.FirstMessage{Pointer: m.GetPointer(), PassOn: m.GetPassOn(), Subprotocols: m.GetSubprotocols()}

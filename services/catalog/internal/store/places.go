@@ -40,6 +40,7 @@ const (
 	InCookie       = "cookie"
 	InSubprotocol  = "subprotocol"
 	InFirstMessage = "firstMessage"
+	InTicket       = "ticket"
 )
 
 // Message returns the place as the API and routes have it.
@@ -52,6 +53,8 @@ func (p Place) Message() *catalogv1.CredentialPlace {
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Cookie{Cookie: &catalogv1.CookiePlace{Name: p.Name}}}
 	case InSubprotocol:
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Subprotocol{Subprotocol: &catalogv1.SubprotocolPlace{}}}
+	case InTicket:
+		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}}
 	case InFirstMessage:
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: p.FirstMessage.message()}}
 	default:

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -25,6 +27,8 @@ const (
 	None
 	// APIKey is an API key of an application, of one of the formats of package apikey.
 	APIKey
+	// Ticket is the right to open one session. Places of any scheme hold one.
+	Ticket
 )
 
 // Scheme is one way to authenticate that an API accepts.
@@ -37,6 +41,14 @@ type Scheme struct {
 type Credential struct {
 	Type  Type   // of the scheme in whose place it was found
 	Value string // "" for None
+	Use   Use    // of a ticket
+}
+
+// Use is the handshake that a ticket is shown in.
+type Use struct {
+	Attempt string     // its ref, until the ticket says which the session has
+	Origin  string     // "" for none
+	Client  netip.Addr // not valid where it is not known
 }
 
 // Handshake is what of a handshake can hold credentials.
@@ -93,11 +105,15 @@ func Take(schemes []Scheme, h *Handshake) (Taken, error) {
 			if decided || errors.Is(e, ErrMissing) {
 				continue
 			}
+			kind := s.Type
+			if p.Part == TicketQuery {
+				kind = Ticket
+			}
 			if decided, err = true, e; e == nil {
-				value, err = s.Type.check(value)
+				value, err = kind.check(value)
 			}
 			if err == nil {
-				t.Credential, t.Part = Credential{Type: s.Type, Value: value}, p.Part
+				t.Credential, t.Part = Credential{Type: kind, Value: value}, p.Part
 			}
 		}
 	}
@@ -112,7 +128,7 @@ func (h *Handshake) cut(p Place) (value, answer string, err error) {
 		lines := h.Header[p.Name]
 		delete(h.Header, p.Name)
 		value, err = fromHeader(lines, p.Form)
-	case Query:
+	case Query, TicketQuery:
 		found := cutTokens(h.Query, p.Name)
 		h.Query = found.rest
 		value, err = found.one(p.Form)
@@ -124,6 +140,13 @@ func (h *Handshake) cut(p Place) (value, answer string, err error) {
 		err = ErrMissing
 	}
 	return value, "", err
+}
+
+// TakesTickets reports whether a place of schemes holds tickets.
+func TakesTickets(schemes []Scheme) bool {
+	return slices.ContainsFunc(schemes, func(s Scheme) bool {
+		return slices.ContainsFunc(s.Places, func(p Place) bool { return p.Part == TicketQuery })
+	})
 }
 
 // FirstMessagePlace returns the place of schemes that is the first message, and the type of

@@ -108,9 +108,9 @@ func TestTakeNamesTheScheme(t *testing.T) {
 		rest    string
 		err     error
 	}{
-		{"first scheme", []Scheme{header, query}, "Bearer h", "access_token=q&a", Credential{OAuth2, "h"}, "a", nil},
-		{"second scheme", []Scheme{header, query}, "", "access_token=q&a", Credential{otherType, "q"}, "a", nil},
-		{"other order", []Scheme{query, header}, "Bearer h", "a&access_token=q", Credential{otherType, "q"}, "a", nil},
+		{"first scheme", []Scheme{header, query}, "Bearer h", "access_token=q&a", Credential{Type: OAuth2, Value: "h"}, "a", nil},
+		{"second scheme", []Scheme{header, query}, "", "access_token=q&a", Credential{Type: otherType, Value: "q"}, "a", nil},
+		{"other order", []Scheme{query, header}, "Bearer h", "a&access_token=q", Credential{Type: otherType, Value: "q"}, "a", nil},
 		{"malformed in the first", []Scheme{header, query}, "Bearer a b", "access_token=q", Credential{}, "", errMalformed},
 		{"in neither", []Scheme{header, query}, "Basic x", "a", Credential{}, "a", ErrMissing},
 		{"none", []Scheme{{Type: None}}, "", "access_token=q", Credential{Type: None}, "access_token=q", nil},

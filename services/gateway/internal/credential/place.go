@@ -15,6 +15,8 @@ const (
 	Cookie
 	// Subprotocol is Sec-WebSocket-Protocol.
 	Subprotocol
+	// TicketQuery is the query parameter "ticket", which holds a ticket whatever the scheme.
+	TicketQuery
 	// FirstMessage is what the client sends first once it has been answered 101.
 	FirstMessage
 )
@@ -57,6 +59,9 @@ func InCookie(name string) Place { return Place{Part: Cookie, Name: name} }
 // InSubprotocol is Sec-WebSocket-Protocol.
 func InSubprotocol() Place { return Place{Part: Subprotocol} }
 
+// InTicket is the query parameter for a ticket.
+func InTicket() Place { return Place{Part: TicketQuery, Name: "ticket"} }
+
 // OAuth2Places are where access tokens are looked for where a version says nothing else:
 // "Authorization: Bearer TOKEN", then the query parameter access_token.
 func OAuth2Places() []Place {
@@ -80,6 +85,8 @@ func (p Place) String() string {
 		return "the cookie " + p.Name
 	case Subprotocol:
 		return "the sub-protocol after " + pairName
+	case TicketQuery:
+		return "a ticket in the query parameter " + p.Name
 	case FirstMessage:
 		return "the first message" + p.Message.where()
 	default:

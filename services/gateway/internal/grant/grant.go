@@ -48,6 +48,7 @@ type Grant struct {
 	ApplicationPlan string
 	Secret          string   // applications/{application}/oauthClients/{oauth_client}/secrets/{secret} that the token was issued for; "" where there is none
 	Scopes          []string // of the token
+	SessionRef      string   // of the session that a ticket has opened; "" of another credential
 	RestsOn         []string // every name that the grant rests on, those above included
 
 	// Addresses and Referers are where an API key is good from; none is everywhere. They are
@@ -139,6 +140,9 @@ var (
 	// record.
 	ErrExpired = fmt.Errorf("%w: it has expired", ErrUnauthenticated)
 	ErrRevoked = fmt.Errorf("%w: it was revoked, its OAuth client deleted, its sign-in ended, or the version given to another owner", ErrUnauthenticated)
+	// ErrSpent and ErrElsewhere are ErrUnauthenticated of tickets.
+	ErrSpent     = fmt.Errorf("%w: the ticket was spent before", ErrUnauthenticated)
+	ErrElsewhere = fmt.Errorf("%w: the ticket is for another Origin or another client address", ErrUnauthenticated)
 	// ErrNotSubscribed says that the credential is good, but that its application
 	// has no subscription to the version.
 	ErrNotSubscribed = errors.New("application is not subscribed to the version")

@@ -17,7 +17,12 @@ type key struct {
 
 func keyOf(c credential.Credential, version string) key {
 	var room [1024]byte // most credentials fit, and are hashed without an allocation
-	return key{typ: c.Type, hash: sha256.Sum256(append(room[:0], c.Value...)), version: version}
+	text := append(room[:0], c.Value...)
+	if c.Type == credential.Ticket { // no attempt waits for another one's answer
+		text = append(text, ' ')
+		text = append(text, c.Use.Attempt...)
+	}
+	return key{typ: c.Type, hash: sha256.Sum256(text), version: version}
 }
 
 // entry is a judgement that is kept: a grant or a denial.

@@ -26,9 +26,13 @@ func NewRemote(client backplanev1.GrantServiceClient) *Remote { return &Remote{c
 
 // Verify judges a credential.
 func (r *Remote) Verify(ctx context.Context, c credential.Credential, version string) (Answer, error) {
-	resp, err := r.client.VerifyCredential(ctx, &backplanev1.VerifyCredentialRequest{
-		Credential: c.Value, Scheme: schemeOf(c.Type), Version: version,
-	})
+	req := &backplanev1.VerifyCredentialRequest{
+		Credential: c.Value, Scheme: schemeOf(c.Type), Version: version, Attempt: c.Use.Attempt, Origin: c.Use.Origin,
+	}
+	if c.Use.Client.IsValid() {
+		req.ClientAddress = c.Use.Client.Unmap().WithZone("").String()
+	}
+	resp, err := r.client.VerifyCredential(ctx, req)
 	if status.Code(err) == codes.InvalidArgument {
 		return Answer{Denial: &Denial{Reason: ErrUnauthenticated}}, nil
 	}
@@ -48,6 +52,8 @@ func schemeOf(t credential.Type) backplanev1.CredentialScheme {
 		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2
 	case credential.APIKey:
 		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY
+	case credential.Ticket:
+		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_TICKET
 	default:
 		return backplanev1.CredentialScheme_CREDENTIAL_SCHEME_UNSPECIFIED
 	}
@@ -91,6 +97,10 @@ func reasonOf(r backplanev1.Denial_Reason) error {
 		return ErrExpired
 	case backplanev1.Denial_REASON_REVOKED:
 		return ErrRevoked
+	case backplanev1.Denial_REASON_TICKET_SPENT:
+		return ErrSpent
+	case backplanev1.Denial_REASON_TICKET_ELSEWHERE:
+		return ErrElsewhere
 	default:
 		return ErrUnauthenticated
 	}
@@ -125,6 +135,7 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		Issued:      g.GetIssuedChangeNumber(),
 		Scopes:      g.GetScopes(),
 		RestsOn:     restsOn,
+		SessionRef:  g.GetSessionRef(),
 	}
 	if g.GetExpireTime() != nil {
 		out.ExpireTime = g.GetExpireTime().AsTime()
@@ -198,6 +209,7 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 		}
 		if st.Grant != nil {
 			st.Grant.AsOf = states.AsOf
+			st.Grant.ofTicket(grants[i].SessionRef)
 			if !st.Grant.ExpireTime.Equal(grants[i].ExpireTime) {
 				if !resp.GetServerTime().IsValid() {
 					return States{}, fmt.Errorf("read %s: it has another end, and the answer has no time", grants[i].Name)

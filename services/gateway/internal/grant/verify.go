@@ -28,6 +28,16 @@ type lookup struct {
 	err      error
 }
 
+// spends reports whether the question spends a ticket. Its answer is for one attempt alone.
+func (l *lookup) spends() bool { return l.credential.Type == credential.Ticket }
+
+// keep keeps an answer, unless it is for one attempt alone.
+func (l *lookup) keep(in *lru, e *entry) {
+	if !l.spends() {
+		in.put(e)
+	}
+}
+
 // Verify returns what a credential is good for, and how far that takes events into
 // account. The error wraps one of this package's, in a *DeniedError where the
 // application is known, or the cause of ctx: then the lookup goes on for the others. Nothing may be done with a grant before its session is
@@ -94,9 +104,14 @@ func (c *Cache) admits(client netip.Prefix) bool {
 func (c *Cache) run(l *lookup) {
 	ctx, cancel := context.WithTimeout(c.base, c.cfg.Timeout)
 	defer cancel()
+	last := fmt.Errorf("%d answers were void when they came", tries)
 	for range tries {
 		sent, resets := time.Now(), c.resets()
 		a, err := c.source.Verify(ctx, l.credential, l.version)
+		if err != nil && l.spends() && ctx.Err() == nil {
+			last = err // the ticket may be spent: the same attempt gets the same answer
+			continue
+		}
 		if err != nil {
 			c.fail(l, err)
 			return
@@ -105,7 +120,7 @@ func (c *Cache) run(l *lookup) {
 			return
 		}
 	}
-	c.fail(l, fmt.Errorf("%d answers were void when they came", tries))
+	c.fail(l, last)
 }
 
 // resets returns how many times the history has begun anew.
@@ -147,11 +162,11 @@ func (c *Cache) accept(l *lookup, a Answer, sent time.Time, resets uint64) bool 
 	e := &entry{key: l.key, names: a.restsOn()}
 	if a.Grant == nil {
 		e.denied, e.until = denied(a.Denial.Reason, a.Denial.Application), sent.Add(c.cfg.DenialTTL)
-		c.denials.put(e)
+		l.keep(c.denials, e)
 	} else {
 		a.Grant.expireAfter(sent, a.Lifetime)
 		e.grant, e.until = a.Grant, sent.Add(c.cfg.GrantTTL)
-		c.grants.put(e)
+		l.keep(c.grants, e)
 	}
 	l.grant, l.err, l.position = e.grant, e.denied, c.history.position
 	c.finish(l)

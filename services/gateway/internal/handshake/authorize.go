@@ -42,6 +42,12 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 // verify asks what a credential is good for.
 func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credential) (err error) {
 	r := a.match.Route
+	if c.Type == credential.Ticket {
+		if err := a.origin(); err != nil { // before the ticket is spent
+			return err
+		}
+		c.Use = a.use()
+	}
 	if a.grant, a.position, err = h.Grants.Verify(a.client(ctx), c, r.Name); err != nil {
 		if d, ok := errors.AsType[*grant.DeniedError](err); ok {
 			a.application = d.Application
@@ -52,6 +58,9 @@ func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credentia
 		return refusedGrant(err)
 	}
 	a.application = a.grant.Application
+	if a.grant.SessionRef != "" {
+		a.ref = a.grant.SessionRef
+	}
 	if !r.Serves(a.grant) {
 		return notFound("the version is not published")
 	}
@@ -89,6 +98,18 @@ func (a *attempt) permitted() error {
 		return p
 	}
 	return nil
+}
+
+// use is the handshake as the ticket in it needs it.
+func (a *attempt) use() credential.Use {
+	u := credential.Use{Attempt: a.ref}
+	if lines := a.Header["Origin"]; len(lines) == 1 {
+		u.Origin = lines[0][:min(len(lines[0]), maxOrigin)]
+	}
+	if !a.Proxy {
+		u.Client = a.Remote.Addr()
+	}
+	return u
 }
 
 // client returns ctx with the client's address, unless that is a trusted proxy's, which

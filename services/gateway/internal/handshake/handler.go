@@ -37,11 +37,18 @@ type Granter interface {
 	Confirm(ctx context.Context, s grant.Session, p grant.Position) error
 }
 
+// Seller sells tickets; grant.Remote does.
+type Seller interface {
+	// Buy buys a ticket, or returns one of the errors of package grant.
+	Buy(ctx context.Context, o grant.Order) (grant.Ticket, error)
+}
+
 // Dependencies are what a Handler works with.
 type Dependencies struct {
 	Routes   *routes.Current
 	Deny     *deny.Current
 	Grants   Granter
+	Tickets  Seller
 	Ours     *credential.Recognizer
 	Dialer   *upstream.Dialer
 	Sessions *session.Registry

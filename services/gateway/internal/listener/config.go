@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -32,6 +33,9 @@ type Config struct {
 	// Inside, if set, has plain connections of this process, which is believed about its
 	// clients as a trusted proxy is, whatever Proxies say.
 	Inside net.Listener
+	// Own, if set, answers requests below /-/ that are for clients with credentials. It
+	// returns the whole response, or nil where there is no such endpoint.
+	Own func(ctx context.Context, r *Request, method string) []byte
 
 	prefix string
 }

@@ -62,10 +62,12 @@ func (l *Listener) serve(ctx context.Context, r *Request, s *slot) {
 		l.log.Debug("connection without a request", "client", r.Remote, "error", err)
 	case refusal != nil:
 		l.refuse(r, h, refusal)
-	case strings.HasPrefix(r.Path, "/-/"):
-		l.serveOwn(r, h)
+	case isProbe(r.Path):
+		l.serveProbe(r, h)
 	case s.spare:
 		l.refuse(r, h, s.refusal)
+	case strings.HasPrefix(r.Path, "/-/"):
+		l.serveOwn(ctx, r, h)
 	default:
 		l.handler.Handle(ctx, r)
 	}
@@ -73,12 +75,13 @@ func (l *Listener) serve(ctx context.Context, r *Request, s *slot) {
 
 // tooMany counts a connection for the client that is known by now, and returns the answer
 // where the client's address has its share or sends too many handshakes. A trusted proxy
-// is nobody's client, and the gateway's own endpoints are no handshakes.
+// is nobody's client, and probes are no handshakes; what clients ask of the gateway itself
+// counts as one.
 func (l *Listener) tooMany(r *Request, s *slot) *problem.Problem {
 	switch {
 	case !l.attribute(r, s):
 		return s.refusal
-	case r.Proxy || s.spare || strings.HasPrefix(r.Path, "/-/"):
+	case r.Proxy || s.spare || isProbe(r.Path):
 		return nil
 	}
 	return l.rate.refusal(clientaddr.Network(r.Remote.Addr()))
@@ -244,12 +247,14 @@ func (l *Listener) send(r *Request, response []byte) {
 
 func isHead(h *http.Request) bool { return h != nil && h.Method == http.MethodHead }
 
-// serveOwn serves the gateway's own endpoints.
-func (l *Listener) serveOwn(r *Request, h *http.Request) {
+// isProbe reports whether a path is that of an endpoint by which it is seen how the gateway
+// is.
+func isProbe(path string) bool { return path == "/-/healthz" || path == "/-/readyz" }
+
+// serveProbe says how the gateway is.
+func (l *Listener) serveProbe(r *Request, h *http.Request) {
 	var p *problem.Problem
 	switch {
-	case r.Path != "/-/healthz" && r.Path != "/-/readyz":
-		p = &problem.Problem{Status: http.StatusNotFound, Code: problem.NotFound, Detail: "no such endpoint"}
 	case h.Method != http.MethodGet && h.Method != http.MethodHead:
 		p = methodNotAllowed("GET, HEAD")
 	case r.Path == "/-/readyz":
@@ -265,4 +270,21 @@ func (l *Listener) serveOwn(r *Request, h *http.Request) {
 		return
 	}
 	l.send(r, problem.Response(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"), isHead(h)))
+}
+
+// serveOwn serves the other endpoints of the gateway's own. What they take is in the head:
+// none has a body.
+func (l *Listener) serveOwn(ctx context.Context, r *Request, h *http.Request) {
+	if h.ContentLength != 0 || len(h.TransferEncoding) > 0 {
+		l.send(r, malformed("the request must not have a body: what it asks for is in its query").Response("", isHead(h)))
+		return
+	}
+	if l.cfg.Own != nil {
+		if answer := l.cfg.Own(ctx, r, h.Method); answer != nil {
+			l.send(r, answer)
+			return
+		}
+	}
+	p := &problem.Problem{Status: http.StatusNotFound, Code: problem.NotFound, Detail: "no such endpoint"}
+	l.send(r, p.Response("", isHead(h)))
 }

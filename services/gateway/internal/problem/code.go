@@ -29,6 +29,7 @@ const (
 	HandshakeRate
 	ConnectionsFull
 	SessionQuota
+	TicketsFull
 	HeadTooLarge
 	BackendRefused
 	BackendUnreachable
@@ -106,6 +107,8 @@ var table = [codes]row{
 		"There are as many connections as a plan allows at once; `Retry-After`, and which limit it was."},
 	SessionQuota: {"SESSION_QUOTA", "429", ending.Gateway,
 		"A plan's quota of sessions is used up; `Retry-After`, and which limit it was."},
+	TicketsFull: {"TICKETS_FULL", "429", ending.Gateway,
+		"The credential has as many [tickets](#tickets) that are not spent as it may; `Retry-After`."},
 	HeadTooLarge: {"HEAD_TOO_LARGE", "431", ending.Gateway,
 		"The head of the request is over the limit."},
 	BackendRefused: {"BACKEND_REFUSED", "401, 403, 404, 410, 429, 502, 503", ending.Backend,

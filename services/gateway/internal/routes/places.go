@@ -35,6 +35,8 @@ func placeOf(p *catalogv1.CredentialPlace) (place credential.Place, ok bool) {
 		return credential.InCookie(p.Cookie.GetName()), p.Cookie.GetName() != ""
 	case *catalogv1.CredentialPlace_Subprotocol:
 		return credential.InSubprotocol(), true
+	case *catalogv1.CredentialPlace_Ticket:
+		return credential.InTicket(), true
 	}
 	return credential.Place{}, false
 }

@@ -315,6 +315,7 @@ type CredentialPlace struct {
 	//	*CredentialPlace_Cookie
 	//	*CredentialPlace_Subprotocol
 	//	*CredentialPlace_FirstMessage
+	//	*CredentialPlace_Ticket
 	Place         isCredentialPlace_Place `protobuf_oneof:"place"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -402,6 +403,15 @@ func (x *CredentialPlace) GetFirstMessage() *FirstMessagePlace {
 	return nil
 }
 
+func (x *CredentialPlace) GetTicket() *TicketPlace {
+	if x != nil {
+		if x, ok := x.Place.(*CredentialPlace_Ticket); ok {
+			return x.Ticket
+		}
+	}
+	return nil
+}
+
 type isCredentialPlace_Place interface {
 	isCredentialPlace_Place()
 }
@@ -431,6 +441,11 @@ type CredentialPlace_FirstMessage struct {
 	FirstMessage *FirstMessagePlace `protobuf:"bytes,5,opt,name=first_message,json=firstMessage,proto3,oneof"`
 }
 
+type CredentialPlace_Ticket struct {
+	// A ticket.
+	Ticket *TicketPlace `protobuf:"bytes,6,opt,name=ticket,proto3,oneof"`
+}
+
 func (*CredentialPlace_Header) isCredentialPlace_Place() {}
 
 func (*CredentialPlace_Query) isCredentialPlace_Place() {}
@@ -440,6 +455,8 @@ func (*CredentialPlace_Cookie) isCredentialPlace_Place() {}
 func (*CredentialPlace_Subprotocol) isCredentialPlace_Place() {}
 
 func (*CredentialPlace_FirstMessage) isCredentialPlace_Place() {}
+
+func (*CredentialPlace_Ticket) isCredentialPlace_Place() {}
 
 // HeaderPlace is a header that holds a credential.
 type HeaderPlace struct {
@@ -651,6 +668,45 @@ func (*SubprotocolPlace) Descriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{7}
 }
 
+// TicketPlace is the query parameter "ticket", which holds no credential of the scheme but a
+// ticket: what a client buys at POST /-/tickets of a gateway with a credential of any of the
+// version's schemes, and spends by one handshake within seconds.
+type TicketPlace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketPlace) Reset() {
+	*x = TicketPlace{}
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketPlace) ProtoMessage() {}
+
+func (x *TicketPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketPlace.ProtoReflect.Descriptor instead.
+func (*TicketPlace) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8}
+}
+
 // FirstMessagePlace is the first message of a client, of at most 16384 bytes of text. The
 // client is answered 101 before it, and the backend is connected to once the credential is
 // found good. It is the last place of a version: those before it are looked at in the
@@ -674,7 +730,7 @@ type FirstMessagePlace struct {
 
 func (x *FirstMessagePlace) Reset() {
 	*x = FirstMessagePlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +742,7 @@ func (x *FirstMessagePlace) String() string {
 func (*FirstMessagePlace) ProtoMessage() {}
 
 func (x *FirstMessagePlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +755,7 @@ func (x *FirstMessagePlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstMessagePlace.ProtoReflect.Descriptor instead.
 func (*FirstMessagePlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FirstMessagePlace) GetPointer() string {
@@ -743,7 +799,7 @@ type FirstMessagePlace_Condition struct {
 
 func (x *FirstMessagePlace_Condition) Reset() {
 	*x = FirstMessagePlace_Condition{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +811,7 @@ func (x *FirstMessagePlace_Condition) String() string {
 func (*FirstMessagePlace_Condition) ProtoMessage() {}
 
 func (x *FirstMessagePlace_Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +824,7 @@ func (x *FirstMessagePlace_Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstMessagePlace_Condition.ProtoReflect.Descriptor instead.
 func (*FirstMessagePlace_Condition) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8, 0}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{9, 0}
 }
 
 func (x *FirstMessagePlace_Condition) GetPointer() string {
@@ -797,13 +853,14 @@ const file_tidegate_catalog_v1_security_proto_rawDesc = "" +
 	"\fOAuth2Scheme\x12F\n" +
 	"\x06places\x18\x01 \x03(\v2$.tidegate.catalog.v1.CredentialPlaceB\b\xbaH\x05\x92\x01\x02\x10\bR\x06places\"\f\n" +
 	"\n" +
-	"NoneScheme\"\xec\x02\n" +
+	"NoneScheme\"\xa8\x03\n" +
 	"\x0fCredentialPlace\x12:\n" +
 	"\x06header\x18\x01 \x01(\v2 .tidegate.catalog.v1.HeaderPlaceH\x00R\x06header\x127\n" +
 	"\x05query\x18\x02 \x01(\v2\x1f.tidegate.catalog.v1.QueryPlaceH\x00R\x05query\x12:\n" +
 	"\x06cookie\x18\x03 \x01(\v2 .tidegate.catalog.v1.CookiePlaceH\x00R\x06cookie\x12I\n" +
 	"\vsubprotocol\x18\x04 \x01(\v2%.tidegate.catalog.v1.SubprotocolPlaceH\x00R\vsubprotocol\x12M\n" +
-	"\rfirst_message\x18\x05 \x01(\v2&.tidegate.catalog.v1.FirstMessagePlaceH\x00R\ffirstMessageB\x0e\n" +
+	"\rfirst_message\x18\x05 \x01(\v2&.tidegate.catalog.v1.FirstMessagePlaceH\x00R\ffirstMessage\x12:\n" +
+	"\x06ticket\x18\x06 \x01(\v2 .tidegate.catalog.v1.TicketPlaceH\x00R\x06ticketB\x0e\n" +
 	"\x05place\x12\x05\xbaH\x02\b\x01\"\xc6\x02\n" +
 	"\vHeaderPlace\x12\xb4\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x9f\x01\xbaH\x9b\x01\xba\x01\x97\x01\n" +
@@ -825,7 +882,8 @@ const file_tidegate_catalog_v1_security_proto_rawDesc = "" +
 	"\vCookiePlace\x12\xa1\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x8c\x01\xbaH\x88\x01\xba\x01\x84\x01\n" +
 	"\fcookie_place\x12?must be the name of a cookie, as session, of 1 to 64 characters\x1a3this.matches('^[A-Za-z0-9!#$%&\\'*+.^_`|~-]{1,64}$')R\x04name\"\x12\n" +
-	"\x10SubprotocolPlace\"\xd5\x05\n" +
+	"\x10SubprotocolPlace\"\r\n" +
+	"\vTicketPlace\"\xd5\x05\n" +
 	"\x11FirstMessagePlace\x12\xb1\x01\n" +
 	"\apointer\x18\x01 \x01(\tB\x96\x01\xbaH\x92\x01\xba\x01\x8e\x01\n" +
 	"\apointer\x12@must be empty or a JSON pointer, as /token, of at most 256 bytes\x1aAbytes(this).size() <= 256 && this.matches('^(/([^/~]|~[01])*)*$')R\apointer\x12N\n" +
@@ -852,7 +910,7 @@ func file_tidegate_catalog_v1_security_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_catalog_v1_security_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tidegate_catalog_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_tidegate_catalog_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_tidegate_catalog_v1_security_proto_goTypes = []any{
 	(HeaderPlace_Form)(0),               // 0: tidegate.catalog.v1.HeaderPlace.Form
 	(QueryPlace_Encoding)(0),            // 1: tidegate.catalog.v1.QueryPlace.Encoding
@@ -864,8 +922,9 @@ var file_tidegate_catalog_v1_security_proto_goTypes = []any{
 	(*QueryPlace)(nil),                  // 7: tidegate.catalog.v1.QueryPlace
 	(*CookiePlace)(nil),                 // 8: tidegate.catalog.v1.CookiePlace
 	(*SubprotocolPlace)(nil),            // 9: tidegate.catalog.v1.SubprotocolPlace
-	(*FirstMessagePlace)(nil),           // 10: tidegate.catalog.v1.FirstMessagePlace
-	(*FirstMessagePlace_Condition)(nil), // 11: tidegate.catalog.v1.FirstMessagePlace.Condition
+	(*TicketPlace)(nil),                 // 10: tidegate.catalog.v1.TicketPlace
+	(*FirstMessagePlace)(nil),           // 11: tidegate.catalog.v1.FirstMessagePlace
+	(*FirstMessagePlace_Condition)(nil), // 12: tidegate.catalog.v1.FirstMessagePlace.Condition
 }
 var file_tidegate_catalog_v1_security_proto_depIdxs = []int32{
 	3,  // 0: tidegate.catalog.v1.SecurityScheme.oauth2:type_name -> tidegate.catalog.v1.OAuth2Scheme
@@ -875,15 +934,16 @@ var file_tidegate_catalog_v1_security_proto_depIdxs = []int32{
 	7,  // 4: tidegate.catalog.v1.CredentialPlace.query:type_name -> tidegate.catalog.v1.QueryPlace
 	8,  // 5: tidegate.catalog.v1.CredentialPlace.cookie:type_name -> tidegate.catalog.v1.CookiePlace
 	9,  // 6: tidegate.catalog.v1.CredentialPlace.subprotocol:type_name -> tidegate.catalog.v1.SubprotocolPlace
-	10, // 7: tidegate.catalog.v1.CredentialPlace.first_message:type_name -> tidegate.catalog.v1.FirstMessagePlace
-	0,  // 8: tidegate.catalog.v1.HeaderPlace.form:type_name -> tidegate.catalog.v1.HeaderPlace.Form
-	1,  // 9: tidegate.catalog.v1.QueryPlace.encoding:type_name -> tidegate.catalog.v1.QueryPlace.Encoding
-	11, // 10: tidegate.catalog.v1.FirstMessagePlace.condition:type_name -> tidegate.catalog.v1.FirstMessagePlace.Condition
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	11, // 7: tidegate.catalog.v1.CredentialPlace.first_message:type_name -> tidegate.catalog.v1.FirstMessagePlace
+	10, // 8: tidegate.catalog.v1.CredentialPlace.ticket:type_name -> tidegate.catalog.v1.TicketPlace
+	0,  // 9: tidegate.catalog.v1.HeaderPlace.form:type_name -> tidegate.catalog.v1.HeaderPlace.Form
+	1,  // 10: tidegate.catalog.v1.QueryPlace.encoding:type_name -> tidegate.catalog.v1.QueryPlace.Encoding
+	12, // 11: tidegate.catalog.v1.FirstMessagePlace.condition:type_name -> tidegate.catalog.v1.FirstMessagePlace.Condition
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_security_proto_init() }
@@ -901,6 +961,7 @@ func file_tidegate_catalog_v1_security_proto_init() {
 		(*CredentialPlace_Cookie)(nil),
 		(*CredentialPlace_Subprotocol)(nil),
 		(*CredentialPlace_FirstMessage)(nil),
+		(*CredentialPlace_Ticket)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -908,7 +969,7 @@ func file_tidegate_catalog_v1_security_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_security_proto_rawDesc), len(file_tidegate_catalog_v1_security_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

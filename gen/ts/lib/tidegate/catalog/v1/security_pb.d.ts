@@ -181,6 +181,14 @@ export declare type CredentialPlace = Message<"tidegate.catalog.v1.CredentialPla
      */
     value: FirstMessagePlace;
     case: "firstMessage";
+  } | {
+    /**
+     * A ticket.
+     *
+     * @generated from field: tidegate.catalog.v1.TicketPlace ticket = 6;
+     */
+    value: TicketPlace;
+    case: "ticket";
   } | { case: undefined; value?: undefined };
 };
 
@@ -225,6 +233,13 @@ export declare type CredentialPlaceJson = {
    * @generated from field: tidegate.catalog.v1.FirstMessagePlace first_message = 5;
    */
   firstMessage?: FirstMessagePlaceJson;
+
+  /**
+   * A ticket.
+   *
+   * @generated from field: tidegate.catalog.v1.TicketPlace ticket = 6;
+   */
+  ticket?: TicketPlaceJson;
 };
 
 /**
@@ -499,6 +514,32 @@ export declare type SubprotocolPlaceJson = {
  * Use `create(SubprotocolPlaceSchema)` to create a new message.
  */
 export declare const SubprotocolPlaceSchema: GenMessage<SubprotocolPlace, {jsonType: SubprotocolPlaceJson}>;
+
+/**
+ * TicketPlace is the query parameter "ticket", which holds no credential of the scheme but a
+ * ticket: what a client buys at POST /-/tickets of a gateway with a credential of any of the
+ * version's schemes, and spends by one handshake within seconds.
+ *
+ * @generated from message tidegate.catalog.v1.TicketPlace
+ */
+export declare type TicketPlace = Message<"tidegate.catalog.v1.TicketPlace"> & {
+};
+
+/**
+ * TicketPlace is the query parameter "ticket", which holds no credential of the scheme but a
+ * ticket: what a client buys at POST /-/tickets of a gateway with a credential of any of the
+ * version's schemes, and spends by one handshake within seconds.
+ *
+ * @generated from message tidegate.catalog.v1.TicketPlace
+ */
+export declare type TicketPlaceJson = {
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.TicketPlace.
+ * Use `create(TicketPlaceSchema)` to create a new message.
+ */
+export declare const TicketPlaceSchema: GenMessage<TicketPlace, {jsonType: TicketPlaceJson}>;
 
 /**
  * FirstMessagePlace is the first message of a client, of at most 16384 bytes of text. The
