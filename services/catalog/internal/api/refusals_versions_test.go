@@ -126,6 +126,8 @@ func badFields() []struct {
 		{"a place of no kind", security(oauth2(&catalogv1.CredentialPlace{})), "version.security[0].oauth2.places[0].place: is required"},
 		{"a parameter twice", security(oauth2(inQuery("a"), place("query:A"), place("query:a:base64"))),
 			"version.security[0].oauth2.places[2]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
+		{"a ticket and a parameter of its name", security(oauth2(place("query:ticket"), place("ticket"))),
+			"version.security[0].oauth2.places[1]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
 		{"sub-protocols twice", security(oauth2(place("subprotocol")), oauth2(place("subprotocol"))),
 			"version.security[1].oauth2.places[0]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
 		{"a header with a space", security(oauth2(inHeader("X Token"))), places0 + "header.name: must be the name of a header, as Authorization or X-Api-Key, of 1 to 64 characters"},
