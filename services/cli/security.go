@@ -10,7 +10,7 @@ import (
 // securityFlags say how the clients of a version prove who they are.
 type securityFlags struct {
 	Security string   `enum:"oauth2,none," default:"" placeholder:"KIND" help:"How clients prove who they are: oauth2, with an access token (the default), or none."`
-	Place    []string `sep:"none" placeholder:"PLACE" help:"Where the access token may be: header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol or ticket; can be repeated, in the order of the search. Default: header:Authorization, then query:access_token."`
+	Place    []string `sep:"none" placeholder:"PLACE" help:"Where the access token may be: header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol, ticket or first-message; can be repeated, in the order of the search. Default: header:Authorization, then query:access_token."`
 }
 
 // schemes returns the security schemes that the flags describe, nil for none given.

@@ -108,7 +108,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"subscription list --app Nothing", `subscription list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"subscription update Phone Echo/1.0.0 --plan Lead", `subscription update: --plan: there is no plan "Lead" that you may see; list them with: tidegate plan list`, 1},
 		{"api list Nothing", `api list: API: there is no API "Nothing" that you may see; list them with: tidegate api list`, 1},
-		{"api version update Echo/1.0.0 --place body:token", `api version update: --place: "body:token": must be header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol or ticket`, 2},
+		{"api version update Echo/1.0.0 --place body:token", `api version update: --place: "body:token": must be header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol, ticket or first-message`, 2},
 		{"api version update Echo/1.0.0 --place header:Host", `api version update: --security: must not be Host, which means something else in a handshake`, 1},
 		{"api version update Echo/1.0.0 --place cookie:token", `api version update: --origin: must list the pages that may connect, as https://app.example.com, because security[0].oauth2.places[0] is a cookie`, 1},
 		{"app update Phone", `app update: nothing to change: give --rename, --description or --plan`, 2},

@@ -52,6 +52,11 @@ type Config struct {
 	// MaxHandshakesPerVersion is how many handshakes of one version may be with its
 	// backend or on the way there at once; at most half of all, which 0 means too.
 	MaxHandshakesPerVersion int
+	// MaxUnauthenticated is how many clients at once may have been answered 101 and not shown
+	// a good credential, in all and of one address; 0 is any number. FirstMessageTimeout is
+	// how long such a client has for its first message.
+	MaxUnauthenticated, MaxUnauthenticatedPerAddress int
+	FirstMessageTimeout                              time.Duration
 	// Relay is how sessions are kept alive and bounded, MaxAge how long one may
 	// live, where its version and plans do not say less; 0 is no bound.
 	Relay  relay.Config
@@ -99,7 +104,8 @@ func Default() Config {
 		Subscription:            grpcclient.Default(identity.Subscription, "127.0.0.1:9292"),
 		Listen:                  listener.Default(),
 		MaxHandshakesPerVersion: 4096,
-		OpenFiles:               24, FilesPerSession: descriptors.PerSession,
+		MaxUnauthenticated:      10000, MaxUnauthenticatedPerAddress: 100, FirstMessageTimeout: 10 * time.Second,
+		OpenFiles: 24, FilesPerSession: descriptors.PerSession,
 		Upstream: upstream.Default(),
 		Relay:    relay.Default(),
 		Grants:   grant.Default(),
@@ -128,6 +134,11 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"`number` of sessions of one address (IPv6: /64) at once; further ones are answered with 429; 0 for any number")
 	fs.IntVar(&c.MaxHandshakesPerVersion, prefix+"max-handshakes-per-version", c.MaxHandshakesPerVersion,
 		"`number` of handshakes of one version that may wait for its backend at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 503")
+	fs.IntVar(&c.MaxUnauthenticated, prefix+"max-unauthenticated", c.MaxUnauthenticated,
+		"`number` of clients at once whose credential is to come in their first message, and which count as handshakes too; further ones are answered with 503; 0 for any number")
+	fs.IntVar(&c.MaxUnauthenticatedPerAddress, prefix+"max-unauthenticated-per-address", c.MaxUnauthenticatedPerAddress,
+		"`number` of such clients of one address (IPv6: /64), not of trusted proxies; further ones are answered with 429; 0 for any number")
+	fs.DurationVar(&c.FirstMessageTimeout, prefix+"first-message-timeout", c.FirstMessageTimeout, "how `long` such a client has for its first message; then it gets 4001")
 	c.Upstream.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version and plans do not say less; 0 for no limit")
@@ -181,11 +192,15 @@ func (c *Config) Check() error {
 	}
 	for name, n := range map[string]int{
 		"max-handshakes-per-version": c.MaxHandshakesPerVersion, "max-sessions": c.MaxSessions,
-		"max-sessions-per-address": c.MaxSessionsPerAddress,
+		"max-sessions-per-address": c.MaxSessionsPerAddress, "max-unauthenticated": c.MaxUnauthenticated,
+		"max-unauthenticated-per-address": c.MaxUnauthenticatedPerAddress,
 	} {
 		if n < 0 {
 			fail(name, "must not be negative")
 		}
+	}
+	if c.FirstMessageTimeout <= 0 {
+		fail("first-message-timeout", "must be more than 0")
 	}
 	if c.Drain < 0 {
 		fail("drain", "must not be negative")

@@ -201,6 +201,9 @@ func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, r
 	handler := handshake.New(handshake.Dependencies{
 		Routes: g.routes, Deny: g.deny, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
 		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), Tickets: g.tickets,
+		First: handshake.FirstConfig{
+			Timeout: g.cfg.FirstMessageTimeout, Handshake: g.cfg.Listen.Timeout, Max: g.cfg.MaxUnauthenticated, PerAddress: g.cfg.MaxUnauthenticatedPerAddress,
+		},
 	})
 	g.cfg.Listen.Own = handler.Own
 	g.listener, err = listener.Open(g.cfg.Listen, handler, g.ready, refused, g.log)

@@ -8,6 +8,12 @@
 //	cookie:NAME
 //	subprotocol
 //	ticket                          a ticket, in the query parameter ticket
+//	first-message                   the whole text
+//	first-message,at=/token,if=/method=TOKEN_AUTH,protocol=mqtt,pass-on
+//
+// What follows "first-message" are options, in any order: where in its JSON the credential
+// is, what else it has to say, the sub-protocols of the version, and that the backend gets
+// it. In their values "%", ",", "=" and spaces are percent-encoded.
 package credentialplace
 
 import (
@@ -18,7 +24,7 @@ import (
 )
 
 // Forms says how places are written, for messages.
-const Forms = "header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol or ticket"
+const Forms = "header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol, ticket or first-message"
 
 // ErrForm means that a text is no place.
 var ErrForm = errors.New("must be " + Forms)
@@ -26,6 +32,9 @@ var ErrForm = errors.New("must be " + Forms)
 // Parse reads a place. The error is ErrForm. Whether such a place can be had, the catalog
 // says.
 func Parse(text string) (*catalogv1.CredentialPlace, error) {
+	if rest, ok := strings.CutPrefix(text, "first-message"); ok {
+		return parseFirst(rest)
+	}
 	part, rest, _ := strings.Cut(text, ":")
 	name, form, formed := strings.Cut(rest, ":")
 	if name == "" && part != "subprotocol" && part != "ticket" {
@@ -62,6 +71,8 @@ func Text(p *catalogv1.CredentialPlace) string {
 		return "subprotocol"
 	case *catalogv1.CredentialPlace_Ticket:
 		return "ticket"
+	case *catalogv1.CredentialPlace_FirstMessage:
+		return firstText(p.FirstMessage)
 	}
 	return ""
 }
@@ -90,6 +101,11 @@ func Words(p *catalogv1.CredentialPlace) string {
 		return "the sub-protocol after bearer"
 	case *catalogv1.CredentialPlace_Ticket:
 		return "a ticket in the parameter ticket"
+	case *catalogv1.CredentialPlace_FirstMessage:
+		if at := p.FirstMessage.GetPointer(); at != "" {
+			return "the first message, at " + at
+		}
+		return "the first message"
 	}
 	return "a place that this program does not know"
 }

@@ -17,6 +17,9 @@ func TestParse(t *testing.T) {
 		"cookie:session":           "the cookie session",
 		"subprotocol":              "the sub-protocol after bearer",
 		"ticket":                   "a ticket in the parameter ticket",
+		"first-message":            "the first message",
+		"first-message,at=/token,if=/method=TOKEN_AUTH,protocol=mqtt,protocol=stomp,pass-on": "the first message, at /token",
+		"first-message,at=/a%2Cb,if=/x%3Dy=%25%20z":                                          "the first message, at /a,b",
 	} {
 		p, err := Parse(text)
 		if err != nil || Text(p) != text || Words(p) != words {
@@ -26,6 +29,8 @@ func TestParse(t *testing.T) {
 	for _, text := range []string{
 		"", "header", "header:", "query:", "cookie:", "header:A:base64", "header:A:", "query:a:bearer", "query:a:", "cookie:a:raw",
 		"subprotocol:a", "ticket:a", "body:a", "Header:A",
+		"first-message:/token", "first-message,", "first-message,at", "first-message,at=", "first-message,at=%zz", "first-message,at=/a,at=/b", "first-message,if=/a",
+		"first-message,pass-on=yes", "first-message,to=/a", "first-messages",
 	} {
 		if p, err := Parse(text); !errors.Is(err, ErrForm) {
 			t.Errorf("Parse(%q) = %v, %v, want ErrForm", text, p, err)

@@ -79,8 +79,6 @@ func checkPlace(p store.Place) (field, text string) {
 		return "cookie.name", "must not begin with " + cookiename.Prefix + ", as the cookies of Tidegate's own pages do"
 	case p.In == store.InFirstMessage && p.FirstMessage.Condition != nil && p.FirstMessage.Pointer == "":
 		return "first_message.condition", "is for a message in JSON: set the pointer, too"
-	case p.In == store.InFirstMessage:
-		return "first_message", "is not served yet"
 	}
 	return "", ""
 }

@@ -15,6 +15,7 @@ func TestPlaces(t *testing.T) {
 	want := []*catalogv1.SecurityScheme{oauth2(
 		place("header:X-Api-Key"), place("header:authorization:raw"), place("header:X-Token:bearer"), place("query:auth:base64"),
 		place("query:a[b]"), place("cookie:__Host-session"), place("subprotocol"),
+		place("first-message,at=/t~1~0,if=/method=TOKEN AUTH,protocol=mqtt,protocol=stomp,pass-on"),
 	)}
 	v, err := f.CreateVersion(t.Context(), &catalogv1.CreateVersionRequest{Parent: f.api("Places").GetName(), Version: &catalogv1.Version{
 		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint("ws://b")}, Security: want, AllowedOrigins: []string{"https://a.example"},

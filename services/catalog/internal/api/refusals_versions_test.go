@@ -26,6 +26,7 @@ const (
 	fixed           = catalogv1.BackendOptions_HOST_FIXED
 	badMessageBytes = "version.max_message_bytes: must be greater than or equal to 0 and less than or equal to 1073741824"
 	places0         = "version.security[0].oauth2.places[0]."
+	firstAt         = "version.security[0].oauth2.places[0]"
 	wholeOrigin     = "must be the whole origin of a page, as https://app.example.com, without * and not null, because security[0].oauth2.places[0] is a cookie"
 	badTag          = "must have 1 to 50 characters, no control characters and no space at either end"
 	notPromised     = "this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed"
@@ -137,6 +138,14 @@ func badFields() []struct {
 		{"a header in an unknown form", security(oauth2(&catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "A", Form: 99}}})), places0 + "header.form: is not one of the defined values"},
 		{"a parameter with a separator", security(oauth2(inQuery("a&b"))), places0 + "query.name: must be the name of a parameter, as access_token, of 1 to 64 characters of A-Z a-z 0-9 . _ ~ $ @ ! * [ ] -"},
 		{"a long parameter", security(oauth2(inQuery(strings.Repeat("a", 65)))), places0 + "query.name: must be the name of a parameter, as access_token, of 1 to 64 characters of A-Z a-z 0-9 . _ ~ $ @ ! * [ ] -"},
+		{"a first message before another place", security(oauth2(place("first-message"), inQuery("a"))), firstAt + ": a first message is the last place: those before it are looked at in the handshake"},
+		{"a first message in an earlier scheme", security(oauth2(place("first-message")), oauth2(inQuery("a"))), firstAt + ": a first message is the last place: those before it are looked at in the handshake"},
+		{"a condition without a pointer", security(oauth2(place("first-message,if=/a=b"))), places0 + "first_message.condition: is for a message in JSON: set the pointer, too"},
+		{"a pointer without a slash", security(oauth2(place("first-message,at=token"))), places0 + "first_message.pointer: must be empty or a JSON pointer, as /token, of at most 256 bytes"},
+		{"a pointer with a bare tilde", security(oauth2(place("first-message,at=/a~b"))), places0 + "first_message.pointer: must be empty or a JSON pointer, as /token, of at most 256 bytes"},
+		{"a long pointer", security(oauth2(place("first-message,at=/" + strings.Repeat("ä", 128)))), places0 + "first_message.pointer: must be empty or a JSON pointer, as /token, of at most 256 bytes"},
+		{"a condition on the whole text", security(oauth2(place("first-message,at=/a,if=b=c"))), places0 + "first_message.condition.pointer: must be a JSON pointer, as /method, of at most 256 bytes"},
+		{"a sub-protocol with a space", security(oauth2(place("first-message,protocol=a%20b"))), places0 + "first_message.subprotocols[0]: must be the name of a sub-protocol, as mqtt, of 1 to 64 characters"},
 		{"a cookie with a separator", cookie("a;b", "https://a.example"), places0 + "cookie.name: must be the name of a cookie, as session, of 1 to 64 characters"},
 		{"a cookie of ours", cookie("__Host-Tidegate", "https://a.example"), places0 + "cookie.name: must not begin with tidegate, as the cookies of Tidegate's own pages do"},
 		{"a cookie for any page", cookie("a"), "version.allowed_origins: must list the pages that may connect, as https://app.example.com, because security[0].oauth2.places[0] is a cookie"},

@@ -28,6 +28,9 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	a.shown.Protocols, a.shown.Query = h.Ours.Remove(a.shown.Header, a.shown.Protocols, a.shown.Query)
 	switch c := taken.Credential; {
 	case errors.Is(err, credential.ErrMissing):
+		if a.first = firstOf(schemes); a.first != nil {
+			return nil
+		}
 		return missing(r.Schemes)
 	case errors.Is(err, credential.ErrAlone):
 		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: err.Error()}

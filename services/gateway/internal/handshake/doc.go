@@ -8,4 +8,9 @@
 // 101. The client is answered 101 only once the backend has answered 101, and then the
 // session owns both connections. Any step can refuse the handshake with an HTTP
 // response, after which the connection is closed.
+//
+// A credential that is in the client's first message comes after the 101, and a refusal from
+// then on is a close:
+//
+//	route → origin → 101 → message → credential → grant → plans → register the session → dial the backend
 package handshake

@@ -57,6 +57,8 @@ type Dependencies struct {
 	Refused  *refusal.Recorder
 	Metrics  *metrics.Metrics
 	Log      *slog.Logger
+	// First bounds clients that have been answered 101 and not shown a credential yet.
+	First FirstConfig
 	// MaxPerVersion is how many handshakes of a version, and how many for the same address
 	// of a backend, may be with the backend or on the way there at once; 0 is any number.
 	MaxPerVersion int
@@ -69,6 +71,7 @@ type Handler struct {
 	versions *bound.ByKey[string] // handshakes by version
 	backends *bound.ByKey[string] // handshakes by the backend's address
 	starts   chan struct{}        // taken while a session starts
+	first    *unauthenticated
 	// monitorDelay is how long a handshake may take before its client is monitored.
 	monitorDelay time.Duration
 }
@@ -77,7 +80,7 @@ type Handler struct {
 func New(d Dependencies) *Handler {
 	return &Handler{
 		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), backends: bound.NewByKey[string](d.MaxPerVersion),
-		starts: make(chan struct{}, maxStarts), monitorDelay: 20 * time.Millisecond,
+		starts: make(chan struct{}, maxStarts), first: newUnauthenticated(d.First), monitorDelay: 20 * time.Millisecond,
 	}
 }
 
@@ -94,16 +97,18 @@ var (
 // attempt is one handshake, with what the steps so far have found out.
 type attempt struct {
 	*listener.Request
-	cancel  context.CancelCauseFunc
-	monitor monitor
-	ref     string
-	match   routes.Match
-	near    *session.Route // what the path leads to, also where that is refused
-	tryOut  bool           // its credential says that it is a try-out token of the version
+	cancel   context.CancelCauseFunc
+	deadline *time.Timer // ends the handshake
+	monitor  monitor
+	ref      string
+	match    routes.Match
+	near     *session.Route // what the path leads to, also where that is refused
+	tryOut   bool           // its credential says that it is a try-out token of the version
 	// shown is what the client's request has for the backend, without credentials once they
 	// are taken out.
 	shown credential.Handshake
 	taken credential.Taken // once they are
+	first *first           // the credential is in the first message; nil: it is not
 
 	grant *grant.Grant // nil if the API asks for no credential
 	// application is whose credential was shown, good or not; "" where none is known.
@@ -117,21 +122,21 @@ type attempt struct {
 func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	deadline := time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) })
-	defer deadline.Stop()
 	a := &attempt{
 		Request: r, ref: ref.New(time.Now()), cancel: cancel,
-		shown: credential.Handshake{Header: r.Header, Query: r.Query, Protocols: r.Protocols},
+		deadline: time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) }),
+		shown:    credential.Handshake{Header: r.Header, Query: r.Query, Protocols: r.Protocols},
 	}
+	defer a.deadline.Stop()
 	a.monitor.start(r, h.monitorDelay, cancel)
 	if err := h.run(ctx, a); err != nil {
-		a.monitor.stop()
+		a.received()
 		h.refuse(ctx, a, err)
 	}
 }
 
 // run takes the steps in order. An error means that the client has not been
-// answered yet.
+// answered yet, or that it has been answered 101 for its first message, and gets a close.
 func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err := denied(h.Deny.Load().ByAddress(a.Remote.Addr())); err != nil {
 		return err
@@ -147,6 +152,11 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	}
 	if err := a.origin(); err != nil {
 		return err
+	}
+	if a.first != nil {
+		if err := h.hear(ctx, a); err != nil {
+			return err
+		}
 	}
 	if err := denied(h.Deny.Load().ByGrant(a.judged())); err != nil {
 		return err
@@ -310,13 +320,19 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 	return s, nil
 }
 
-// dial connects to the backend.
+// dial connects to the backend. A client that has been answered already has the
+// sub-protocol that the backend must choose.
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
-	return h.Dialer.Dial(ctx, &upstream.Request{
+	backend, err := h.Dialer.Dial(ctx, &upstream.Request{
 		Endpoint: a.endpoint(), Backends: a.match.Route.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols,
 		Way: a.Way, Secure: a.Secure, Host: a.Host,
 		Installation: h.Routes.Installation(),
 	})
+	if err == nil && a.first != nil && backend.Protocol != a.first.protocol {
+		_ = backend.Conn.Close()
+		return nil, errProtocol
+	}
+	return backend, err
 }
 
 // endpoint returns the backend that the grant leads to; without a grant, the one
@@ -341,7 +357,7 @@ func (a *attempt) endpoint() *routes.Endpoint {
 // finish answers the client with 101 and starts the session. An error means that
 // the client has not been sent anything yet.
 func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, hold *throttle.Hold, backend *upstream.Backend) error {
-	buffered := a.monitor.stop()
+	buffered := a.received()
 	if err := s.Err(); err != nil {
 		return err
 	}
@@ -355,6 +371,10 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 		return err
 	}
 	s.SetSubprotocol(backend.Protocol)
+	if a.first != nil {
+		h.start(a, s, backend, buffered)
+		return nil
+	}
 	if err := h.upgrader.answer(a.Conn, a.Key, cmp.Or(backend.Protocol, a.taken.Answer), backend.Header); err != nil {
 		// A part of the answer may have been sent: there is no other answer now.
 		_, _ = a.Conn.Close(), backend.Conn.Close()
@@ -363,6 +383,12 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 		h.Log.Debug("client left during the handshake", "ref", a.ref, "client", a.Remote, "error", err)
 		return nil
 	}
+	h.start(a, s, backend, buffered)
+	return nil
+}
+
+// start starts the session of a client that has been answered 101.
+func (h *Handler) start(a *attempt, s *session.Session, backend *upstream.Backend, buffered []byte) {
 	h.Metrics.Handshake(http.StatusSwitchingProtocols)
 	pings := a.match.Route.Pings
 	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered, NoPings: pings.NoClient},
@@ -372,5 +398,4 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 	if err := s.Start(between); err != nil {
 		h.Log.Error("session not started", "ref", a.ref, "error", err)
 	}
-	return nil
 }

@@ -113,7 +113,7 @@ func TestSession(t *testing.T) {
 	backend := newEcho(t, func(e *echo) { e.protocols = []string{"b"} })
 	w.serve(backend.url, func(r *routes.Route) { r.MaxAge = time.Hour })
 	conn := w.dial(false)
-	w.send(conn, request("/echo/1.0.0", good+"Sec-WebSocket-Protocol: a, b\r\n")+frame("hello"))
+	w.send(conn, request("/echo/1.0.0", good+"Sec-WebSocket-Protocol: a, b\r\n")+textFrame("hello"))
 	a := w.receive(conn)
 	if a.StatusCode != 101 {
 		t.Fatalf("answer = %d %s, want 101", a.StatusCode, a.Detail)
@@ -312,9 +312,9 @@ func TestBytesWithTheHandshake(t *testing.T) {
 			w.serve(url)
 			conn := w.dial(secure)
 			first, second := strings.Repeat("1", size), strings.Repeat("2", size)
-			w.send(conn, request("/echo/1.0.0", good)+frame(first))
+			w.send(conn, request("/echo/1.0.0", good)+textFrame(first))
 			<-asked
-			w.send(conn, frame(second))
+			w.send(conn, textFrame(second))
 			close(release)
 			a := w.receive(conn)
 			if a.StatusCode != 101 {
@@ -341,7 +341,7 @@ type buffering struct {
 
 func (b *buffering) Write(p []byte) (int, error) { return b.to.Write(p) }
 
-func frame(text string) string {
+func textFrame(text string) string {
 	var b bytes.Buffer
 	_ = ws.WriteFrame(&b, ws.MaskFrame(ws.NewTextFrame([]byte(text))))
 	return b.String()

@@ -22,6 +22,15 @@ type monitor struct {
 	buf     []byte
 }
 
+// received ends the monitoring of the client and returns what it has sent that is to be
+// relayed. It may be called more than once.
+func (a *attempt) received() []byte {
+	if a.heard() {
+		return a.first.stop()
+	}
+	return a.monitor.stop()
+}
+
 // start has the handshake cancelled when r's client leaves. Reading begins after the
 // given delay: most handshakes are over by then, and need no goroutine for it. The
 // connection must not be read until stop has returned.

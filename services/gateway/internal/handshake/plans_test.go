@@ -377,7 +377,7 @@ func TestTighterLimitEndsTheNewest(t *testing.T) {
 	if got := second.closed(w); got != "4003 THROTTLED" {
 		t.Errorf("the newest got %q, want 4003 THROTTLED", got)
 	}
-	w.send(first.Conn, frame("hello"))
+	w.send(first.Conn, textFrame("hello"))
 	if f, err := readFrame(first.br); err != nil || f.Header.OpCode == ws.OpClose {
 		t.Errorf("the oldest got %v, %v, want its echo", f, err)
 	}
@@ -430,7 +430,7 @@ func TestLimitsOfALiveSession(t *testing.T) {
 		t.Helper()
 		n++
 		text := fmt.Sprint("message ", n)
-		w.send(p.Conn, frame(text))
+		w.send(p.Conn, textFrame(text))
 		got := p.says(w)
 		if got == text {
 			got = "echo"
@@ -452,7 +452,7 @@ func TestLimitsOfALiveSession(t *testing.T) {
 	moved("plans/none", "")
 	talk("a plan without limits", "echo")
 	w.serve(url, func(r *routes.Route) { r.Limits = throttle.Version{MaxMessage: 3} })
-	w.send(p.Conn, frame("too long"))
+	w.send(p.Conn, textFrame("too long"))
 	if got := p.closed(w); got != "1009 TOO_BIG" {
 		t.Errorf("a message over the version's greatest got %q, want 1009 TOO_BIG", got)
 	}
@@ -481,11 +481,11 @@ func TestErrorFrames(t *testing.T) {
 			more += "Sec-WebSocket-Protocol: " + tt.protocol + "\r\n"
 		}
 		p := w.open(more)
-		w.send(p.Conn, frame("hello"))
+		w.send(p.Conn, textFrame("hello"))
 		if got := p.says(w); got != "hello" {
 			t.Fatalf("%s came, want the echo", got)
 		}
-		w.send(p.Conn, frame("dropped"))
+		w.send(p.Conn, textFrame("dropped"))
 		if tt.want == "after" { // nothing is said of it
 			live := w.sessions.RestingOn("grants/a")[0]
 			eventually(t, "the message is dropped", func() bool {
@@ -493,7 +493,7 @@ func TestErrorFrames(t *testing.T) {
 				return len(did) > 0 && did[0].Dropped == 1
 			})
 			w.plan("p", messages(100))
-			w.send(p.Conn, frame("after"))
+			w.send(p.Conn, textFrame("after"))
 		}
 		if got := p.says(w); got != tt.want {
 			t.Errorf("sub-protocol %q, frames %+v: %q came, want %q", tt.protocol, tt.frames, got, tt.want)

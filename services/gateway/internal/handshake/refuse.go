@@ -17,23 +17,33 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
+	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
 // refuse answers a handshake that failed, unless the client has left.
 func (h *Handler) refuse(ctx context.Context, a *attempt, err error) {
 	if context.Cause(ctx) == errClientGone { //nolint:errorlint // a cause is given as it is
-		_ = a.Conn.Close()
+		if a.heard() {
+			_ = problem.Send(a.Conn, nil) // so that it can read the answer to its close
+		} else {
+			_ = a.Conn.Close()
+		}
 		h.Metrics.Handshake(0)
 		h.Log.Debug("client left during the handshake", "ref", a.ref, "client", a.Remote)
 		return
 	}
 	p := h.problemOf(a, err)
+	code := a.closeCode(p, err)
 	h.Refused.Note(ctx, &refusal.Refusal{
-		Ref: a.ref, Problem: p, Err: err, At: time.Now(), Route: a.near, Grant: a.grant, Application: a.application, From: a.Remote,
+		Ref: a.ref, Problem: p, CloseCode: code, Err: err, At: time.Now(), Route: a.near, Grant: a.grant, Application: a.application, From: a.Remote,
 		Host: a.Host, Path: a.Path, UserAgent: strings.Join(a.Header["User-Agent"], ", "),
 		Plans: h.plansOf(a), Limit: limitOf(err),
 	})
-	if err := problem.Send(a.Conn, p.Response(a.ref, false)); err != nil {
+	answer := p.Response(a.ref, false)
+	if code != 0 {
+		answer = closeFrame(code, p, a.ref)
+	}
+	if err := problem.Send(a.Conn, answer); err != nil {
 		h.Log.Debug("refusal not sent", "ref", a.ref, "error", err)
 	}
 }
@@ -45,9 +55,12 @@ func (h *Handler) problemOf(a *attempt, err error) *problem.Problem {
 	var backend *upstream.Error
 	var limit *throttle.LimitError
 	var unknown *throttle.UnknownError
+	var violation frame.Violation
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.As(err, &violation):
+		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: "the client sent what it must not before its session began", Why: err.Error()}
 	case errors.As(err, &ended):
 		return h.problemOfEnd(a, ended)
 	case errors.As(err, &backend):

@@ -150,6 +150,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	refused := refusal.New(m, w.noted, log)
 	w.handler = New(Dependencies{
 		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer, apikey.Declared()), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
+		First: FirstConfig{Timeout: 10 * time.Second, Handshake: 10 * time.Second, Max: 10, PerAddress: 8},
 	})
 	cfg := listener.Default()
 	cfg.Addr, cfg.TLSAddr, cfg.CertDir, cfg.MaxRate = "127.0.0.1:0", "127.0.0.1:0", t.TempDir(), 0

@@ -145,6 +145,8 @@ func (t *Meter) convertRefusal(f *refusal.Refusal) *usagev1.SessionRecord {
 		Host:          f.Host,
 		Path:          f.Path,
 		UserAgent:     f.UserAgent,
+
+		CloseCodeToClient: uint32(f.CloseCode),
 	}
 	k := leftOutKey(f)
 	out.Api, out.Version, out.Application = k.api, k.version, k.application

@@ -24,8 +24,11 @@ import (
 type Refusal struct {
 	Ref     string           // made by kit/ref
 	Problem *problem.Problem // the answer
-	Err     error            // what led to it, for the log; nil where the answer says all
-	At      time.Time
+	// CloseCode is that of the close that the client got for an answer, where it had been
+	// answered 101; else 0.
+	CloseCode uint16
+	Err       error // what led to it, for the log; nil where the answer says all
+	At        time.Time
 	// Route is what the path led to: an API and a version, an API alone, or nothing: nil.
 	Route *session.Route
 	Grant *grant.Grant // nil where none is known

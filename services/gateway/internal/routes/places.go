@@ -37,6 +37,9 @@ func placeOf(p *catalogv1.CredentialPlace) (place credential.Place, ok bool) {
 		return credential.InSubprotocol(), true
 	case *catalogv1.CredentialPlace_Ticket:
 		return credential.InTicket(), true
+	case *catalogv1.CredentialPlace_FirstMessage:
+		message, ok := messageOf(p.FirstMessage)
+		return credential.Place{Part: credential.FirstMessage, Message: message}, ok
 	}
 	return credential.Place{}, false
 }
@@ -64,4 +67,18 @@ func queryForm(q *catalogv1.QueryPlace) (form credential.Form, ok bool) {
 		return credential.Base64, true
 	}
 	return 0, false
+}
+
+// messageOf converts how a first message holds a credential; ok is false for pointers that
+// are none.
+func messageOf(p *catalogv1.FirstMessagePlace) (m *credential.Message, ok bool) {
+	m = &credential.Message{PassOn: p.GetPassOn(), Protocols: p.GetSubprotocols()}
+	if m.Pointer, ok = credential.ParsePointer(p.GetPointer()); !ok {
+		return nil, false
+	}
+	if c := p.GetCondition(); c != nil {
+		m.If = &credential.Condition{Value: c.GetValue()}
+		m.If.Pointer, ok = credential.ParsePointer(c.GetPointer())
+	}
+	return m, ok
 }

@@ -1,11 +1,35 @@
 package routes
 
 import (
+	"reflect"
 	"testing"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 )
+
+func TestMessageOf(t *testing.T) {
+	first := func(m *catalogv1.FirstMessagePlace) *catalogv1.CredentialPlace {
+		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: m}}
+	}
+	got, ok := placeOf(first(&catalogv1.FirstMessagePlace{
+		Pointer: "/a~1b", Condition: &catalogv1.FirstMessagePlace_Condition{Pointer: "/m", Value: "x"}, PassOn: true, Subprotocols: []string{"mqtt"},
+	}))
+	want := credential.Message{Pointer: credential.Pointer{"a/b"}, If: &credential.Condition{Pointer: credential.Pointer{"m"}, Value: "x"}, PassOn: true, Protocols: []string{"mqtt"}}
+	if !ok || got.Part != credential.FirstMessage || !reflect.DeepEqual(*got.Message, want) {
+		t.Errorf("placeOf a first message = %+v, %v, want %+v", got.Message, ok, want)
+	}
+	if got, ok := placeOf(first(&catalogv1.FirstMessagePlace{})); !ok || !reflect.DeepEqual(*got.Message, credential.Message{}) {
+		t.Errorf("placeOf a whole first message = %+v, %v", got.Message, ok)
+	}
+	for _, m := range []*catalogv1.FirstMessagePlace{
+		{Pointer: "a"}, {Pointer: "/a", Condition: &catalogv1.FirstMessagePlace_Condition{Pointer: "~"}},
+	} {
+		if _, ok := placeOf(first(m)); ok {
+			t.Errorf("placeOf(%v) is one that this gateway knows", m)
+		}
+	}
+}
 
 // A place that this gateway does not understand in full is none: the route is not served.
 func TestPlaceOf(t *testing.T) {
