@@ -87,6 +87,7 @@ type grammar struct {
 	OAuthClient  oauthClientCmds  `cmd:"" name:"oauth-client" help:"OAuth clients of an application: a client_id and secrets (WSO2 API Manager: consumer key and consumer secret)."`
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
 	Revoke       revokeCmd        `cmd:"" help:"Revoke credentials that were issued until now, and close their live sessions."`
+	Ticket       ticketCmd        `cmd:"" help:"Buy a ticket, which opens one session within seconds, with a token of an application."`
 	Connect      connectCmd       `cmd:"" help:"Connect to an API: send the lines of the input, print the messages that come."`
 
 	Open    openCmd        `cmd:"" help:"Open the portal's pages in a browser."`

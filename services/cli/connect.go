@@ -38,6 +38,7 @@ type connectCmd struct {
 	Sandbox  bool     `help:"With --app or --try-out: get a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
+	Ticket   string   `placeholder:"@FILE" help:"Ticket to spend, as tidegate ticket prints it, instead of a token: @FILE, or - for the first line of standard input."`
 	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
 	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Additional header, or @FILE with one in each line, which is the way for Authorization and Cookie; can be repeated."`
 }
@@ -60,20 +61,18 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	token, err := s.given(ctx, "--token", c.Token, "TIDEGATE_TOKEN")
+	ticket, err := s.given(ctx, "--ticket", c.Ticket, "")
 	if err != nil {
 		return err
 	}
-	if c.App != "" {
-		endpoint, who, err := (&tokenFlags{Sandbox: c.Sandbox, Portal: c.Portal}).endpoint(ctx, s, c.App, "")
-		if err != nil {
-			return err
-		}
-		got, err := endpoint.Token(ctx, who, "")
-		if err != nil {
-			return s.portalError(endpoint.Portal, err)
-		}
-		token = got.AccessToken
+	token, err := c.accessToken(ctx, s)
+	switch {
+	case err != nil:
+		return err
+	case ticket != "" && (token != "" || c.TryOut):
+		return usagef("--ticket: is instead of a token: give one of them")
+	case ticket != "":
+		addParameter(target, "ticket", ticket)
 	}
 	if c.TryOut {
 		if token, err = c.tryOutToken(ctx, s); err != nil {
@@ -81,11 +80,7 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 		}
 	}
 	if token != "" && c.Query {
-		query := "access_token=" + url.QueryEscape(token)
-		if target.RawQuery != "" {
-			query = target.RawQuery + "&" + query
-		}
-		target.RawQuery = query
+		addParameter(target, "access_token", token)
 	} else if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
@@ -95,6 +90,31 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	}
 	defer conn.Close()
 	return s.talk(ctx, conn)
+}
+
+// accessToken returns the token that is given, or that of the application; "" for none.
+func (c *connectCmd) accessToken(ctx context.Context, s *shell) (string, error) {
+	if c.App == "" {
+		return s.given(ctx, "--token", c.Token, "TIDEGATE_TOKEN")
+	}
+	endpoint, who, err := (&tokenFlags{Sandbox: c.Sandbox, Portal: c.Portal}).endpoint(ctx, s, c.App, "")
+	if err != nil {
+		return "", err
+	}
+	got, err := endpoint.Token(ctx, who, "")
+	if err != nil {
+		return "", s.portalError(endpoint.Portal, err)
+	}
+	return got.AccessToken, nil
+}
+
+// addParameter appends a parameter to the query of an address.
+func addParameter(target *url.URL, name, value string) {
+	query := name + "=" + url.QueryEscape(value)
+	if target.RawQuery != "" {
+		query = target.RawQuery + "&" + query
+	}
+	target.RawQuery = query
 }
 
 // tryOutToken gets a token to try out the version.
@@ -178,6 +198,9 @@ func (c *connectCmd) target(ctx context.Context, s *shell) (*url.URL, error) {
 	if err == nil && target.Query().Has("access_token") {
 		return nil, usagef("ADDRESS: a token does not belong on the command line, where every user of this machine can read it: give --token and --query")
 	}
+	if err == nil && target.Query().Has("ticket") {
+		return nil, usagef("ADDRESS: a ticket does not belong on the command line, where every user of this machine can read it: give --ticket")
+	}
 	if err != nil || target.Host == "" || target.Scheme != "ws" && target.Scheme != "wss" {
 		return nil, usagef("ADDRESS: %q is not a ws:// or wss:// URL", c.Address)
 	}
@@ -217,7 +240,7 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 	switch {
 	case err == nil:
 	case errors.Is(err, websocket.ErrBadHandshake) && res != nil:
-		return nil, refusal(shown, res, header.Get("Authorization") != "" || target.Query().Has("access_token"))
+		return nil, refusal(shown, res, header.Get("Authorization") != "" || target.Query().Has("access_token") || target.Query().Has("ticket"))
 	case errors.Is(err, context.Canceled):
 		return nil, errors.New("interrupted")
 	default:

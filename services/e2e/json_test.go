@@ -76,6 +76,8 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"oauth-client secret list Phone", "oauthClientSecrets"},
 		{"token Phone", "access_token"},
 		{"token Phone --api Json/1.0.0 --as-user", "access_token"},
+		{"api version update Json/1.0.0 --place header:Authorization --place query:access_token --place ticket", "security"},
+		{"ticket Json/1.0.0 --app Phone --lifetime 2m --origin https://app.example.com --client 127.0.0.1", "ref"},
 		{"record list", "sessionRecords"},
 		{"usage", "usage"},
 		{"usage --api Json --api Renamed --by version", "usage"},

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/kit/quote"
+)
+
+// ticketCmd buys a ticket of a version at its gateway.
+type ticketCmd struct {
+	Address  string        `arg:"" help:"The version, such as EchoWebSocket/1.0.0, which lists the place ticket; or its ws:// or wss:// URL."`
+	Token    string        `placeholder:"@FILE" help:"Access token to buy with: @FILE, or - for the first line of standard input ($$TIDEGATE_TOKEN)."`
+	App      string        `placeholder:"APP" help:"Get a token for this application, whose OAuth client was created on this machine."`
+	Sandbox  bool          `help:"With --app: get a token for the sandbox endpoint."`
+	Portal   string        `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
+	Lifetime time.Duration `default:"30s" placeholder:"DURATION" help:"How long the ticket is good, 1s to 2m. Default: 30s."`
+	Origin   string        `placeholder:"ORIGIN" help:"The one Origin that the handshake may have, such as https://app.example.com. Default: any that the version takes."`
+	Client   string        `placeholder:"ADDRESS" help:"Address or network that the client must have, such as 203.0.113.7 or 2001:db8::/64. Default: any."`
+}
+
+// Bounds of how long a ticket is good.
+const minTicket, maxTicket = time.Second, 2 * time.Minute
+
+// boughtTicket is what a gateway answers, and where the ticket is spent.
+type boughtTicket struct {
+	Ticket     string    `json:"ticket"`
+	ExpireTime time.Time `json:"expireTime"`
+	Ref        string    `json:"ref"`
+	Address    string    `json:"address"`
+}
+
+// Run buys the ticket and prints it.
+func (c *ticketCmd) Run(ctx context.Context, s *shell) error {
+	if c.Lifetime < minTicket || c.Lifetime > maxTicket || c.Lifetime%time.Second != 0 {
+		return usagef("--lifetime: %v is not between %v and %v, in whole seconds", c.Lifetime, minTicket, maxTicket)
+	}
+	connect := connectCmd{Address: c.Address, Token: c.Token, App: c.App, Sandbox: c.Sandbox, Portal: c.Portal}
+	if c.App != "" && c.Token != "" && c.Token != s.env("TIDEGATE_TOKEN") {
+		return usagef("--token and --app: give one of them")
+	}
+	target, err := connect.target(ctx, s)
+	if err != nil {
+		return err
+	}
+	token, err := connect.accessToken(ctx, s)
+	if err != nil {
+		return err
+	}
+	if token == "" {
+		return usagef("--app or --token: one of them is needed")
+	}
+	bought, err := c.buy(ctx, s, target, token)
+	if err != nil {
+		return err
+	}
+	if s.whole() {
+		return s.printValue(bought)
+	}
+	s.note("The ticket opens one session until %s, with the ref %s; spend it with: tidegate connect %s --ticket @FILE",
+		bought.ExpireTime.Local().Format(time.RFC3339), cell(bought.Ref), quote.Word(c.Address))
+	_, err = fmt.Fprintln(s.Stdout, cell(bought.Ticket))
+	return err
+}
+
+// buy buys the ticket at the gateway of an address.
+func (c *ticketCmd) buy(ctx context.Context, s *shell, target *url.URL, token string) (*boughtTicket, error) {
+	asked := url.Values{"path": {target.EscapedPath()}, "lifetime": {strconv.Itoa(int(c.Lifetime / time.Second))}}
+	if c.Origin != "" {
+		asked.Set("origin", c.Origin)
+	}
+	if c.Client != "" {
+		asked.Set("client", c.Client)
+	}
+	at := url.URL{Scheme: strings.Replace(target.Scheme, "ws", "http", 1), Host: target.Host, Path: "/-/tickets", RawQuery: asked.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	cl, err := s.dial() // makes no call, but knows which authorities to trust
+	if err != nil {
+		return nil, err
+	}
+	shown := at.Scheme + "://" + at.Host + at.Path
+	res, err := cl.http().Do(req)
+	if err != nil {
+		return nil, s.unreachable(shown, "", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, refusal(shown, res, true)
+	}
+	bought := &boughtTicket{}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(bought); err != nil || bought.Ticket == "" {
+		return nil, fmt.Errorf("%s did not answer with a ticket", shown)
+	}
+	with := *target
+	addParameter(&with, "ticket", bought.Ticket)
+	bought.Address = with.String()
+	return bought, nil
+}
