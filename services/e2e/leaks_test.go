@@ -169,7 +169,7 @@ func (l *leakRun) shakes(path string, fill ...func(h *shake)) int {
 		if len(h.query) > 0 {
 			address += "?" + strings.Join(h.query, "&")
 		}
-		conn, res, err := websocket.Dial(within(l.t), address, &websocket.DialOptions{HTTPClient: l.http(l.t), HTTPHeader: h.header, Subprotocols: h.protocols})
+		conn, res, err := websocket.Dial(within(l.t), address, &websocket.DialOptions{HTTPClient: l.http(l.t), HTTPHeader: h.header, Subprotocols: h.protocols}) //nolint:bodyclose // body or the library has read it
 		if res == nil {
 			l.t.Fatalf("dial %s: %v", path, err)
 		}

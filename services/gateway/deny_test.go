@@ -325,6 +325,64 @@ func TestGrantsThatChangeAreJudged(t *testing.T) {
 	closes(t, c, 4006, "BLOCKED")
 }
 
+// TestNoSurvivorOfADenyRule has clients connect while a rule for their address comes: each is
+// refused, or its session is closed; none goes on.
+func TestNoSurvivorOfADenyRule(t *testing.T) {
+	w := behindProxy(t)
+	w.start()
+	for round := range 20 {
+		addr := fmt.Sprintf("203.0.113.%d", round)
+		var wg sync.WaitGroup
+		live := make(chan *websocket.Conn, 1000)
+		stop := make(chan struct{})
+		for range 8 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					conn, r := w.ask(w.plain+"/x/open", from(addr, ""))
+					switch {
+					case conn != nil:
+						live <- conn
+					case r.status == 403:
+						return
+					default:
+						t.Errorf("answered %d %s, want 101 or 403", r.status, r.body)
+						return
+					}
+				}
+			})
+		}
+		first := <-live // they are under way
+		w.plane.deny(fmt.Sprint(round), &catalogv1.DenyRule{ClientAddress: addr})
+		wg.Wait()
+		close(stop)
+		close(live)
+		closes(t, first, 4006, "BLOCKED")
+		for conn := range live {
+			closes(t, conn, 4006, "BLOCKED")
+		}
+	}
+}
+
+// TestADeniedHiddenVersionIsNone: a rule does not tell that there is a version which is not
+// published to whoever has no token for it. Whoever has one is denied.
+func TestADeniedHiddenVersionIsNone(t *testing.T) {
+	w := newWorld(t)
+	hidden := w.route("hidden")
+	hidden.State = catalogv1.Version_STATE_CREATED
+	w.plane.put(hidden)
+	w.plane.deny("r", &catalogv1.DenyRule{Api: "apis/x"})
+	w.start()
+	good := w.plane.issueTryOut(hidden.GetName())
+	w.refused("hidden", "", 404)
+	w.refused("hidden", tryOutToken(hidden.GetName(), "bad"), 404)
+	w.refused("hidden", good, 403)
+}
+
 func refusedByRules(w *world) []refusedAnswer {
 	w.plane.put(w.open())
 	w.plane.deny("r", &catalogv1.DenyRule{ClientAddress: "127.0.0.1"})

@@ -144,8 +144,11 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 	if err := h.route(a); err != nil {
 		return err
 	}
-	if err := denied(h.Deny.Load().ByRoute(a.judged())); err != nil {
-		return err
+	// That there is a version which is not published is told to nobody before the credential.
+	if a.match.Route.Published {
+		if err := denied(h.Deny.Load().ByRoute(a.judged())); err != nil {
+			return err
+		}
 	}
 	if err := h.authorize(ctx, a); err != nil {
 		return err
@@ -158,7 +161,7 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 			return err
 		}
 	}
-	if err := denied(h.Deny.Load().ByGrant(a.judged())); err != nil {
+	if err := denied(h.Deny.Load().Match(a.judged())); err != nil {
 		return err
 	}
 	a.who = &throttle.Who{Version: a.match.Route.Name, Grant: a.grant, MaxAge: a.match.Route.MaxAge}
