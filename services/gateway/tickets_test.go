@@ -87,7 +87,7 @@ func (w *world) ticketed(version string) *backplanev1.Route {
 }
 
 // askTickets sends a request to /-/tickets; headers are names and values in turn.
-func (w *world) askTickets(method string, query url.Values, body string, headers ...string) (*http.Response, string) {
+func (w *world) askTickets(method string, query url.Values, body string, headers ...string) (status int, header http.Header, text string) {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), method, "http"+strings.TrimPrefix(w.plain, "ws")+"/-/tickets?"+query.Encode(), strings.NewReader(body))
 	if err != nil {
@@ -101,11 +101,11 @@ func (w *world) askTickets(method string, query url.Values, body string, headers
 		w.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return resp, string(text)
+	return resp.StatusCode, resp.Header, string(answer)
 }
 
 // bought is the answer to who buys a ticket.
@@ -117,12 +117,12 @@ type bought struct {
 // buy buys a ticket with a token.
 func (w *world) buy(token string, query url.Values) (b bought) {
 	w.t.Helper()
-	resp, text := w.askTickets(http.MethodPost, query, "", "Authorization", "Bearer "+token)
-	if err := json.Unmarshal([]byte(text), &b); err != nil || resp.StatusCode != http.StatusOK || b.Ticket == "" || len(b.Ref) != 16 {
-		w.t.Fatalf("buy a ticket = %d %s, %v", resp.StatusCode, text, err)
+	got, header, text := w.askTickets(http.MethodPost, query, "", "Authorization", "Bearer "+token)
+	if err := json.Unmarshal([]byte(text), &b); err != nil || got != http.StatusOK || b.Ticket == "" || len(b.Ref) != 16 {
+		w.t.Fatalf("buy a ticket = %d %s, %v", got, text, err)
 	}
-	if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Content-Type") != "application/json" {
-		w.t.Errorf("the answer has the headers %v", resp.Header)
+	if header.Get("Cache-Control") != "no-store" || header.Get("Content-Type") != "application/json" {
+		w.t.Errorf("the answer has the headers %v", header)
 	}
 	return b
 }
@@ -269,19 +269,19 @@ func TestTicketsAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, text := w.askTickets(tt.method, query, tt.body, append([]string{"Authorization", good}, tt.headers...)...)
+		got, header, text := w.askTickets(tt.method, query, tt.body, append([]string{"Authorization", good}, tt.headers...)...)
 		var problem struct{ Code, Detail string }
-		if err := json.Unmarshal([]byte(text), &problem); err != nil || resp.StatusCode != tt.status || problem.Code != tt.code || !strings.Contains(problem.Detail, tt.detail) {
-			t.Errorf("%s: %d %s, %v, want %d %s with %q", name, resp.StatusCode, text, err, tt.status, tt.code, tt.detail)
+		if err := json.Unmarshal([]byte(text), &problem); err != nil || got != tt.status || problem.Code != tt.code || !strings.Contains(problem.Detail, tt.detail) {
+			t.Errorf("%s: %d %s, %v, want %d %s with %q", name, got, text, err, tt.status, tt.code, tt.detail)
 		}
-		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != tt.page {
+		if got := header.Get("Access-Control-Allow-Origin"); got != tt.page {
 			t.Errorf("%s: the answer is for the page %q, want %q", name, got, tt.page)
 		}
 	}
-	resp, _ := w.askTickets(http.MethodOptions, url.Values{"path": {"/x/listed"}}, "", "Origin", "https://app.example")
-	if h := resp.Header; resp.StatusCode != http.StatusOK || h.Get("Access-Control-Allow-Origin") != "https://app.example" || h.Get("Access-Control-Allow-Methods") != "POST" ||
+	got, h, _ := w.askTickets(http.MethodOptions, url.Values{"path": {"/x/listed"}}, "", "Origin", "https://app.example")
+	if got != http.StatusOK || h.Get("Access-Control-Allow-Origin") != "https://app.example" || h.Get("Access-Control-Allow-Methods") != "POST" ||
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") || h.Get("Vary") != "Origin" {
-		t.Errorf("the question of a page that may = %d, %v", resp.StatusCode, h)
+		t.Errorf("the question of a page that may = %d, %v", got, h)
 	}
 
 	// A ticket is for what was asked for, and is not spent elsewhere.
