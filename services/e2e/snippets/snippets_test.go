@@ -3,6 +3,7 @@ package snippets
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	"github.com/tidegatehq/tidegate/services/cli"
 	"github.com/tidegatehq/tidegate/services/e2e/browser"
@@ -54,6 +56,8 @@ type standIn struct {
 	t    *testing.T
 	wss  string
 	cert func() (*tls.Certificate, error)
+	// chromium starts the browser of the programs for pages, once.
+	chromium func() (*browser.Chromium, error)
 	// authority is the file with the certificate of who signed it.
 	authority string
 
@@ -85,6 +89,13 @@ func newStandIn(t *testing.T) *standIn {
 	t.Cleanup(srv.Close)
 	_, port, _ := net.SplitHostPort(lis.Addr().String())
 	s.wss = "wss://localhost:" + port
+	s.chromium = sync.OnceValues(func() (*browser.Chromium, error) {
+		b, err := browser.Start(context.WithoutCancel(t.Context()), "localhost:"+port)
+		if err == nil {
+			t.Cleanup(b.Stop)
+		}
+		return b, err
+	})
 	return s
 }
 
@@ -98,7 +109,7 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := strings.Split(r.URL.Path, "/")[1]
-	token := r.URL.Query().Get("access_token")
+	token := r.URL.Query().Get("access_token") + r.URL.Query().Get("ticket")
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = bearer
 	}
@@ -199,6 +210,7 @@ func TestPrograms(t *testing.T) {
 		run              func(*testing.T, *place) attempts
 	}{
 		{"browser", "browser.js", "the program for a web page", inPage},
+		{"ticket", "browser.js", "the program for a web page", inPage}, // of a version that takes tickets
 		{"node", "node.mjs", "the program for Node", inNode},
 		{"python", "client.py", "the program in Python", inPython},
 		{"go", "main.go", "the program in Go", inGo},
@@ -206,7 +218,13 @@ func TestPrograms(t *testing.T) {
 		{"tidegate", "tidegate.bash", "the script with tidegate", inShell},
 	} {
 		p := newPlace(t, gateway, c.name, c.file)
-		path := "/devportal/" + s.Publish(t, s.As(t, "admin", s.Password), c.name, "ws://backend.test").GetName()
+		path := "/devportal/" + s.Publish(t, s.As(t, "admin", s.Password), c.name, "ws://backend.test", func(v *catalogv1.Version) {
+			if c.name == "ticket" {
+				v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+					{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}}, {Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+				}}}}}
+			}
+		}).GetName()
 		page := b.Open(path)
 		p.program, p.settings = page.Copied(c.what), page.Copied("the settings")
 		if !strings.Contains(p.program, gateway.wss+"/"+c.name+"/1.0.0") {
@@ -361,6 +379,10 @@ func comesBack(t *testing.T, gateway *standIn, name string, run attempts) {
 		switch {
 		case token == "":
 			t.Errorf("connection %d shows no token", i)
+		case name == "ticket":
+			if slices.Contains(tokens[:i], token) {
+				t.Errorf("connection %d shows a ticket that was shown before", i)
+			}
 		case i > 0 && (ends[i-1] == refuse || strings.HasPrefix(ends[i-1], "4001")) == (token == tokens[i-1]):
 			t.Errorf("after %q the token is the same: %t", ends[i-1], token == tokens[i-1])
 		}
@@ -427,9 +449,10 @@ func inPage(t *testing.T, p *place) attempts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.gateway.serve("/", func(w http.ResponseWriter, _ *http.Request) {
+	p.gateway.serve("/page/"+p.name, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "<!doctype html><html lang=en><title>Page</title><link rel=icon href=data:,><main></main><script>\n%s\n</script>", p.program)
 	})
+	p.gateway.serve("/ticket", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, rand.Text()) }) // a gateway would sell it
 	client := p.gateway.client(t)
 	p.gateway.serve("/token", func(w http.ResponseWriter, _ *http.Request) {
 		answer, err := client.PostForm(p.keys.Get("endpoint"), p.keys)
@@ -446,17 +469,16 @@ func inPage(t *testing.T, p *place) attempts {
 		fmt.Fprint(w, token.Text)
 	})
 	address := strings.TrimPrefix(p.gateway.wss, "wss://")
-	chromium, err := browser.Start(context.WithoutCancel(t.Context()), address)
+	chromium, err := p.gateway.chromium()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(chromium.Stop)
 	tab := chromium.Tab(t, "https://"+address)
 	tab.Before(string(before))
 	return func(t *testing.T, ends ...string) []int {
 		t.Helper()
 		p.gateway.expect(p.name, p.clock(), ends...)
-		tab.Open("/")
+		tab.Open("/page/" + p.name)
 		last := strings.TrimSpace("closed: " + ends[len(ends)-1])
 		tab.Until(fmt.Sprintf("ran.lines.at(-1)?.trim() === %q", last))
 		if slices.Contains(ends, refuse) {

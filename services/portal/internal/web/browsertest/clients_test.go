@@ -213,3 +213,55 @@ func backend(t *testing.T, options *websocket.AcceptOptions) string {
 	t.Cleanup(srv.Close)
 	return "ws" + strings.TrimPrefix(srv.URL, "http")
 }
+
+// TestTicketInAPage has a page buy a ticket with fetch, as the version's origins let it, and
+// open a WebSocket with it. The same page cannot spend it twice, and one of another origin
+// gets none.
+func TestTicketInAPage(t *testing.T) {
+	t.Parallel()
+	w := world(t)
+	ctx := w.As(t, "admin", w.Password)
+	newPage := func() *httptest.Server {
+		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(rw, `<!doctype html><link rel="icon" href="data:,"><title>Page</title>`)
+		}))
+		t.Cleanup(srv.Close)
+		return srv
+	}
+	listed, strange := newPage(), newPage()
+	v := w.Publish(t, ctx, own("Ticketed"), w.Backend, func(v *catalogv1.Version) {
+		v.AllowedOrigins = []string{listed.URL}
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+			{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+		}}}}}
+	})
+	token := w.Token(t, ctx, own("Ticketed"), v)
+	gateway := strings.Replace(w.WS, "ws", "http", 1)
+	script := `(async () => {
+		const asked = new URLSearchParams({ path: '` + addressOf(v) + `', origin: location.origin, lifetime: 60 })
+		const answer = await fetch('` + gateway + `/-/tickets?' + asked, { method: 'POST', headers: { Authorization: 'Bearer ` + token + `' } }).catch((e) => e.message)
+		if (typeof answer === 'string') return answer
+		const { ticket, ref } = await answer.json()
+		const address = '` + w.WS + addressOf(v) + `?ticket=' + ticket
+		const say = () => new Promise((resolve) => {
+			const socket = new WebSocket(address)
+			socket.onopen = () => socket.send('hello')
+			socket.onmessage = ({ data }) => resolve(data)
+			socket.onclose = ({ code }) => resolve(code)
+		})
+		return [ref.length, await say(), await say()].join(' ')
+	})()`
+	tab := shared.chromium.Tab(t, listed.URL, gateway, w.WS)
+	tab.Open("/")
+	if got := browser.Read[string](tab, script); got != "16 hello 1006" {
+		t.Errorf("a page that is listed says %q, want that it has talked once", got)
+	}
+	tab.Complains("HTTP Authentication failed") // the second time
+	tab = shared.chromium.Tab(t, strange.URL, gateway, w.WS)
+	tab.Open("/")
+	if got := browser.Read[string](tab, script); got != "Failed to fetch" {
+		t.Errorf("a page that is not listed says %q, want that it gets no answer", got)
+	}
+	tab.Complains("blocked by CORS policy")
+}

@@ -30,7 +30,11 @@ func (s *socket) dial(open *command) (*connection, event) {
 		return nil, event{Type: "failed", Text: "there is no token: " + status.Convert(err).Message()}
 	}
 	place := s.place(open.Place)
-	if open.Token != "" {
+	if open.Token != "" && place.GetTicket() != nil {
+		if answer := s.buyTicket(open); answer != nil {
+			return nil, *answer
+		}
+	} else if open.Token != "" {
 		open.show(place, s.version)
 	}
 	target, err1 := open.target(gatewayOf(s.version))

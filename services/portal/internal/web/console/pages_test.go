@@ -122,7 +122,7 @@ func TestConsole(t *testing.T) {
 	h := newHarness(t)
 	for name, test := range map[string]func(*testing.T, *harness){
 		"try-out": tryOut, "try-out is bounded": tryOutIsBounded, "application": ofApplication, "no subscription": subscriptionless,
-		"refusal": refusal, "ticket": ticket,
+		"refusal": refusal, "ticket": ticket, "bought": bought,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -250,6 +250,28 @@ func subscriptionless(t *testing.T, h *harness) {
 	c.hear("opened")
 	c.say(map[string]any{"type": "text", "text": "hello"})
 	c.hear("text")
+}
+
+// bought: where a version takes tickets alone, the portal buys one with the token that is
+// chosen, and tells what the gateway says of one that is not good.
+func bought(t *testing.T, h *harness) {
+	v := h.version(t, "Ticketed", true, &catalogv1.Version{Subscriptionless: true, Security: []*catalogv1.SecurityScheme{
+		{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+			{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+		}}}},
+	}})
+	b := h.Browser(t)
+	b.SignIn("admin", h.Password)
+	c := h.open(t, b, v.GetName())
+	c.say(map[string]any{"type": "open", "application": h.Application, "query": "a=1"})
+	c.hear("opened")
+	c.say(map[string]any{"type": "text", "text": "hello"})
+	c.hear("text")
+	c = h.open(t, b, v.GetName())
+	c.say(map[string]any{"type": "open", "token": "none"})
+	if e := c.hear("refused"); e["status"] != 401.0 {
+		t.Errorf("a ticket for a token that is none: %v, want 401", e)
+	}
 }
 
 // refusal leads to its record.

@@ -51,6 +51,8 @@ type data struct {
 	// Query. One of them may be empty.
 	Needs               bool
 	Header, Word, Query string
+	// Ticket says that the version takes tickets, which pages are to show.
+	Ticket bool
 }
 
 // Templates are those of the programs, parsed.
@@ -80,14 +82,16 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 		if q := place.GetQuery(); q != nil && d.Query == "" && q.GetEncoding() != catalogv1.QueryPlace_ENCODING_BASE64 {
 			d.Query = q.GetName()
 		}
+		d.Ticket = d.Ticket || place.GetTicket() != nil
 	}
 	for _, s := range v.GetSecurity() {
 		d.Needs = d.Needs && s.GetNone() == nil
 	}
-	if d.Needs && d.Header == "" && d.Query == "" {
+	programs := !d.Needs || d.Header != "" || d.Query != ""
+	view := View{Pages: !d.Needs || d.Query != "" || d.Ticket}
+	if !programs && !view.Pages {
 		return View{}
 	}
-	view := View{Pages: !d.Needs || d.Query != ""}
 	for _, p := range []struct{ file, id, title, what string }{
 		{"browser.js", "in-browser", "A web page", "the program for a web page"},
 		{"node.mjs", "in-node", "Node, with ws", "the program for Node"},
@@ -96,7 +100,7 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 		{"wscat.bash", "in-wscat", "A shell, with wscat", "the script with wscat"},
 		{"tidegate.bash", "in-tidegate", "A shell, with tidegate connect", "the script with tidegate"},
 	} {
-		if p.id != "in-browser" || view.Pages {
+		if p.id == "in-browser" && view.Pages || p.id != "in-browser" && programs {
 			view.Programs = append(view.Programs, Program{p.title, ui.Copy{ID: p.id, What: p.what, Value: t.render(p.file, d), Wrap: true}})
 		}
 	}

@@ -60,6 +60,13 @@ func TestPlaces(t *testing.T) {
 	if view := programs.Of(&catalogv1.Version{}, "", ""); len(view.Programs) > 0 {
 		t.Errorf("without an address there are %d programs", len(view.Programs))
 	}
+	ticket := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}}
+	for want, places := range map[int][]*catalogv1.CredentialPlace{1: {ticket}, 6: {ticket, query}} { // only pages have somebody to buy tickets
+		view := programs.Of(&catalogv1.Version{Addresses: []string{"wss://gateway.test/a/1"}, Security: []*catalogv1.SecurityScheme{oauth2(places...)}}, "https://portal.test/oauth2/token", "")
+		if !view.Pages || len(view.Programs) != want || !strings.Contains(view.Programs[0].Value, `"?ticket=" + `) || strings.Contains(view.Programs[0].Value, "newToken") {
+			t.Errorf("with tickets there are %d programs, want %d:\n%+v", len(view.Programs), want, view.Programs)
+		}
+	}
 	local := programs.Of(&catalogv1.Version{Addresses: []string{"ws://localhost:1/a"}, Security: []*catalogv1.SecurityScheme{none}}, "", "/ca.pem")
 	if local.Settings.Value != "" {
 		t.Errorf("programs without a token and without TLS need %q", local.Settings.Value)

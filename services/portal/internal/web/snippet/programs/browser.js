@@ -1,7 +1,17 @@
 const ADDRESS = {{quoted .Address}};
 const SHORTEST = 1000, LONGEST = 60000; // milliseconds between attempts
-let {{if .Needs}}token = "", {{end}}attempts = 0;
-{{- if .Needs}}
+let {{if and .Needs (not .Ticket)}}token = "", {{end}}attempts = 0;
+{{- if .Ticket}}
+
+// No page is to have a token, which is good for more than one connection: your own server,
+// which has one and knows who is signed in, buys a ticket at the gateway, with
+// POST /-/tickets, and hands that to the page.
+async function newTicket() {
+  const answer = await fetch("/ticket");
+  if (!answer.ok) throw new Error("no ticket: " + answer.status);
+  return answer.text();
+}
+{{- else if .Needs}}
 
 // No page can keep the secret of an OAuth client: your own server, which knows who is
 // signed in, asks for the token and hands it to the page.
@@ -24,7 +34,7 @@ function waitAfter(code, reason) {
 {{if .Needs}}async {{end}}function connect() {
   let opened = 0;
   const again = (code, reason) => {
-    {{- if .Needs}}
+    {{- if and .Needs (not .Ticket)}}
     // To a page a handshake that was refused is 1006, too, and the token may be why.
     if (code === 4001 || !opened) token = "";
     {{- end}}
@@ -33,7 +43,15 @@ function waitAfter(code, reason) {
     console.log("closed:", code, reason);
     if (wait !== undefined) setTimeout(connect, wait);
   };
-  {{- if .Needs}}
+  {{- if .Ticket}}
+  let ticket;
+  try {
+    ticket = await newTicket();
+  } catch (error) {
+    return again(1006, error.message);
+  }
+  const socket = new WebSocket(ADDRESS + "?ticket=" + encodeURIComponent(ticket));
+  {{- else if .Needs}}
   try {
     token ||= await newToken();
   } catch (error) {
