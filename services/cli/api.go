@@ -80,7 +80,7 @@ func (f *versionFlags) check(publish bool) error {
 	switch {
 	case f.Endpoint == "" && f.SandboxEndpoint == "":
 		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
-	case publish && len(f.Plan) == 0 && f.Security != "none" && (f.Subscriptionless == nil || !*f.Subscriptionless):
+	case publish && len(f.Plan) == 0 && !f.anonymous() && (f.Subscriptionless == nil || !*f.Subscriptionless):
 		return usagef("--plan: a plan is needed with --publish, as --plan Gold (or --security none); list them with: tidegate plan list")
 	}
 	return nil

@@ -85,6 +85,7 @@ type grammar struct {
 	Subscribe    subscribeCmd     `cmd:"" help:"Subscribe an application to a version of an API."`
 	Subscription subscriptionCmds `cmd:"" help:"Subscriptions."`
 	OAuthClient  oauthClientCmds  `cmd:"" name:"oauth-client" help:"OAuth clients of an application: a client_id and secrets (WSO2 API Manager: consumer key and consumer secret)."`
+	APIKey       apiKeyCmds       `cmd:"" name:"apikey" help:"API keys of an application, which clients send as they are."`
 	Token        tokenCmd         `cmd:"" help:"Get an access token of an application, or revoke one."`
 	Revoke       revokeCmd        `cmd:"" help:"Revoke credentials that were issued until now, and close their live sessions."`
 	Ticket       ticketCmd        `cmd:"" help:"Buy a ticket, which opens one session within seconds, with a token of an application."`

@@ -20,7 +20,7 @@ func TestComplete(t *testing.T) {
 	f := newFakeServer(t, func(srv *grpc.Server) { catalogv1.RegisterCatalogServiceServer(srv, oneAPI{}) })
 	c := f.signIn(t)
 	for line, want := range map[string]string{
-		"ap":                                "api app",
+		"ap":                                "api app apikey",
 		"oauth-client sec":                  "secret",
 		"oauth-client secret ":              "create list delete",
 		"--timeout 1s oauth-client secret ": "create list delete",

@@ -33,11 +33,12 @@ const (
 type connectCmd struct {
 	Address  string   `arg:"" help:"A ws:// or wss:// URL, or a version, such as EchoWebSocket/1.0.0, whose address is looked up."`
 	Token    string   `placeholder:"@FILE" help:"Access token to send: @FILE, or - for the first line of standard input ($$TIDEGATE_TOKEN)."`
+	Key      string   `placeholder:"@FILE" help:"API key to send in the header apikey: @FILE, or - for the first line of standard input ($$TIDEGATE_API_KEY)."`
 	App      string   `placeholder:"APP" help:"Get a token for this application, whose OAuth client was created on this machine."`
 	TryOut   bool     `help:"Get a token to try out a version of yours, before it is published too. It ends with the sign-in, after 15 minutes at most."`
 	Sandbox  bool     `help:"With --app or --try-out: get a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
-	Query    bool     `help:"Send the token as the query parameter access_token instead of in the header Authorization."`
+	Query    bool     `help:"Send the token as the query parameter access_token, or the API key as apikey, instead of in a header."`
 	Ticket   string   `placeholder:"@FILE" help:"Ticket to spend, as tidegate ticket prints it, instead of a token: @FILE, or - for the first line of standard input."`
 	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
 	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Additional header, or @FILE with one in each line, which is the way for Authorization and Cookie; can be repeated."`
@@ -79,10 +80,21 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 			return err
 		}
 	}
-	if token != "" && c.Query {
+	key, err := s.given(ctx, "--key", c.Key, "TIDEGATE_API_KEY")
+	if err != nil {
+		return err
+	}
+	switch {
+	case token != "" && key != "":
+		return usagef("--key: is instead of a token: give one of them")
+	case token != "" && c.Query:
 		addParameter(target, "access_token", token)
-	} else if token != "" {
+	case token != "":
 		header.Set("Authorization", "Bearer "+token)
+	case key != "" && c.Query:
+		addParameter(target, "apikey", key)
+	case key != "":
+		header.Set("apikey", key)
 	}
 	conn, err := c.dial(ctx, s, target, header)
 	if err != nil {

@@ -69,7 +69,7 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 
 // sessionCountCmd counts sessions.
 type sessionCountCmd struct {
-	By  string `enum:"version,application,subscription,gateway" default:"version" placeholder:"WHAT" help:"What to count by: version (the default), application, subscription or gateway."`
+	By  string `enum:"version,application,subscription,api_key,gateway" default:"version" placeholder:"WHAT" help:"What to count by: version (the default), application, subscription, api_key or gateway."`
 	App string `placeholder:"APP" help:"Count only those of this application."`
 	API string `name:"api" placeholder:"VERSION" help:"Count only those of this version, such as EchoWebSocket/1.0.0."`
 }
@@ -142,7 +142,7 @@ func (c *sessionGetCmd) Run(ctx context.Context, s *shell) error {
 	fields := [][2]string{
 		{"Session", live.GetName()}, {"Version", label.version(ctx, live.GetVersion())}, {"Application", label.application(ctx, live.GetApplication())},
 		{"Owner", label.user(ctx, live.GetUser())}, {"Client", live.GetClientAddress()}, {"Began", when(live.GetStartTime())},
-		{"Credential expires", when(live.GetExpireTime())}, {"Sub-protocol", live.GetSubprotocol()},
+		{"API key", live.GetApiKey()}, {"Credential expires", when(live.GetExpireTime())}, {"Sub-protocol", live.GetSubprotocol()},
 		{"In", amount(live.GetInbound())}, {"Out", amount(live.GetOutbound())},
 		{"Plan", label.plan(ctx, live.GetPlan())}, {"Application's plan", label.plan(ctx, live.GetApplicationPlan())},
 		{"Traffic plan", label.plan(ctx, live.GetTrafficPlan())}, {"Paused since", when(live.GetPausedSinceTime())},

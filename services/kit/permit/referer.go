@@ -152,6 +152,18 @@ func PageOf(referer, origin []string) Page {
 // maxPage is the longest address of a page, in bytes.
 const maxPage = 2048
 
+// Origin returns the origin of the page, such as https://example.com, without its port where
+// that is the scheme's own; "" where there is no page.
+func (p Page) Origin() string {
+	switch {
+	case p.host == "":
+		return ""
+	case p.port == defaultPort(p.scheme):
+		return p.scheme + "://" + p.host
+	}
+	return p.scheme + "://" + p.host + ":" + p.port
+}
+
 func parsePage(text string) (Page, bool) {
 	if len(text) > maxPage {
 		return Page{}, false

@@ -163,18 +163,30 @@ func warnings(v store.Version) []string {
 	return nil
 }
 
-// filledIn returns the security with its defaults: oauth2, and its two places.
+// usualPlaces are where the credential of a scheme is where its publisher does not say it.
+func usualPlaces(kind string) []store.Place {
+	switch kind {
+	case store.SchemeOAuth2:
+		return []store.Place{{In: store.InHeader, Name: "Authorization"}, {In: store.InQuery, Name: "access_token"}}
+	case store.SchemeAPIKey:
+		return []store.Place{{In: store.InHeader, Name: "apikey"}, {In: store.InQuery, Name: "apikey"}}
+	}
+	return nil
+}
+
+// filledIn returns the security with its defaults: oauth2, and the places of each scheme.
 func filledIn(schemes []*catalogv1.SecurityScheme) []*catalogv1.SecurityScheme {
 	if len(schemes) == 0 {
 		schemes = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{}}}
 	}
 	filled := make([]*catalogv1.SecurityScheme, len(schemes))
 	for i, s := range schemes {
-		_, oauth2 := s.GetScheme().(*catalogv1.SecurityScheme_Oauth2)
-		if filled[i] = s; oauth2 && len(s.GetOauth2().GetPlaces()) == 0 {
-			filled[i] = store.SecurityScheme{Type: store.SchemeOAuth2, Places: []store.Place{
-				{In: store.InHeader, Name: "Authorization"}, {In: store.InQuery, Name: "access_token"},
-			}}.Message()
+		if filled[i] = s; s.GetScheme() == nil {
+			continue // the proto's rules say that
+		}
+		if row := schemeRow(s); len(row.Places) == 0 {
+			row.Places = usualPlaces(row.Type)
+			filled[i] = row.Message()
 		}
 	}
 	return filled
@@ -192,16 +204,25 @@ func endpointRows(endpoints []*catalogv1.Endpoint) []store.Endpoint {
 func securityRows(schemes []*catalogv1.SecurityScheme) []store.SecurityScheme {
 	var rows []store.SecurityScheme
 	for _, s := range filledIn(schemes) {
-		row := store.SecurityScheme{Type: store.SchemeOAuth2}
-		if s.GetNone() != nil {
-			row.Type = store.SchemeNone
-		}
-		for _, place := range s.GetOauth2().GetPlaces() {
-			row.Places = append(row.Places, placeRow(place))
-		}
-		rows = append(rows, row)
+		rows = append(rows, schemeRow(s))
 	}
 	return rows
+}
+
+// schemeRow returns a scheme as rows have it.
+func schemeRow(s *catalogv1.SecurityScheme) store.SecurityScheme {
+	row := store.SecurityScheme{Type: store.SchemeOAuth2}
+	switch {
+	case s.GetNone() != nil:
+		row.Type = store.SchemeNone
+	case s.GetApiKey() != nil:
+		row.Type = store.SchemeAPIKey
+	}
+	_, places := placesOf(s)
+	for _, place := range places {
+		row.Places = append(row.Places, placeRow(place))
+	}
+	return row
 }
 
 // planUseProto returns what uses a plan, in the catalog and elsewhere.

@@ -55,6 +55,9 @@ func checkSecurity(schemes []*catalogv1.SecurityScheme, origins []string) []faul
 
 // placesOf returns the places of a scheme, and the field that has them.
 func placesOf(s *catalogv1.SecurityScheme) (kind string, places []*catalogv1.CredentialPlace) {
+	if key := s.GetApiKey(); key != nil {
+		return "api_key", key.GetPlaces()
+	}
 	return "oauth2", s.GetOauth2().GetPlaces()
 }
 

@@ -124,6 +124,9 @@ func badFields() []struct {
 			"version.security[0].oauth2.places[1]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
 		{"schemes with a place in common", security(oauth2(inQuery("access_token")), oauth2()),
 			"version.security[1].oauth2.places[1]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
+		{"an API key where tokens are", security(oauth2(), &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{
+			Places: []*catalogv1.CredentialPlace{{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "AUTHORIZATION"}}}},
+		}}}), "version.security[1].api_key.places[0]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},
 		{"a place of no kind", security(oauth2(&catalogv1.CredentialPlace{})), "version.security[0].oauth2.places[0].place: is required"},
 		{"a parameter twice", security(oauth2(inQuery("a"), place("query:A"), place("query:a:base64"))),
 			"version.security[0].oauth2.places[2]: must differ from security[0].oauth2.places[0]: the two could not be told apart"},

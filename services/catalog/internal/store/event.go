@@ -187,11 +187,14 @@ func (s SecurityScheme) Message() *catalogv1.SecurityScheme {
 	if s.Type == SchemeNone {
 		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
 	}
-	oauth2 := &catalogv1.OAuth2Scheme{}
+	var places []*catalogv1.CredentialPlace
 	for _, p := range s.Places {
-		oauth2.Places = append(oauth2.Places, p.Message())
+		places = append(places, p.Message())
 	}
-	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}
+	if s.Type == SchemeAPIKey {
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: places}}}
+	}
+	return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places}}}
 }
 
 // Message returns the plan as the API and routes have it.

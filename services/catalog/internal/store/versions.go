@@ -78,7 +78,7 @@ type Version struct {
 
 // SecurityScheme is a way in which a client proves who it is.
 type SecurityScheme struct {
-	// Type is SchemeOAuth2 or SchemeNone.
+	// Type is one of the types below.
 	Type string `json:"type"`
 	// Places are where the credential may be, in order.
 	Places []Place `json:"places,omitempty"`
@@ -88,6 +88,7 @@ type SecurityScheme struct {
 const (
 	SchemeOAuth2 = "oauth2"
 	SchemeNone   = "none"
+	SchemeAPIKey = "apiKey"
 )
 
 // Anonymous reports whether clients connect without a credential.

@@ -68,6 +68,10 @@ func OAuth2Places() []Place {
 	return []Place{InHeader("Authorization", Bearer), InQuery("access_token", Raw)}
 }
 
+// APIKeyPlaces are where API keys are looked for where a version says nothing else: the
+// header apikey, then the query parameter apikey.
+func APIKeyPlaces() []Place { return []Place{InHeader("apikey", Raw), InQuery("apikey", Raw)} }
+
 // String describes the place to a user who has to put a credential there.
 func (p Place) String() string {
 	switch p.Part {

@@ -23,8 +23,8 @@ type Recognizer struct {
 }
 
 // NewRecognizer returns a recognizer of an issuer's tokens, and of API keys of these
-// formats. While the issuer is not
-// known, "", every JWT of a type that Tidegate issues counts as one of ours.
+// formats. While the issuer is not known, "", every JWT of a type that Tidegate issues
+// counts as one of ours.
 func NewRecognizer(issuer string, keys apikey.Formats) *Recognizer {
 	r := &Recognizer{keys: keys, shortest: min(madesecret.MinLength, keys.MinLength())}
 	r.Learn(issuer)
@@ -33,6 +33,12 @@ func NewRecognizer(issuer string, keys apikey.Formats) *Recognizer {
 
 // Learn sets the issuer.
 func (r *Recognizer) Learn(issuer string) { r.issuer.Store(&issuer) }
+
+// IsKey reports whether a value has the form of an API key. What has not needs no look-up.
+func (r *Recognizer) IsKey(value string) bool {
+	_, ok := r.keys.Of(value)
+	return ok
+}
 
 // Issuer returns the issuer, "" while it is not known.
 func (r *Recognizer) Issuer() string { return *r.issuer.Load() }
@@ -81,8 +87,7 @@ func (r *Recognizer) is(s string) bool {
 	if madesecret.Recognized(s) || strings.HasPrefix(s, jwtPrefix) && r.isToken(s) {
 		return true
 	}
-	_, isKey := r.keys.Of(s)
-	return isKey
+	return r.IsKey(s)
 }
 
 // jwtPrefix begins every JWT: it is `{"` in base64.

@@ -45,6 +45,9 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 // verify asks what a credential is good for.
 func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credential) (err error) {
 	r := a.match.Route
+	if c.Type == credential.APIKey && !h.Ours.IsKey(c.Value) {
+		return invalid(errNoKey)
+	}
 	if c.Type == credential.Ticket {
 		if err := a.origin(); err != nil { // before the ticket is spent
 			return err
@@ -96,7 +99,7 @@ func (a *attempt) permitted() error {
 		return p
 	case errors.Is(err, grant.ErrReferer):
 		p := forbidden(problem.RefererRefused, "the API key is not good from this page")
-		p.Why = "Referer " + strings.Join(referer, ", ") + ", Origin " + strings.Join(origin, ", ")
+		p.Why = page.Origin()
 		p.Why = p.Why[:min(len(p.Why), maxOrigin)]
 		return p
 	}
@@ -114,6 +117,9 @@ func (a *attempt) use() credential.Use {
 	}
 	return u
 }
+
+// errNoKey says that what is at a place of API keys has the form of none.
+var errNoKey = errors.New("it is malformed: it has the form of no API key")
 
 // client returns ctx with the client's address, unless that is a trusted proxy's, which
 // stands for many clients.

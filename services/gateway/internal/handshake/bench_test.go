@@ -7,11 +7,20 @@ import (
 	"testing"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 )
 
 // BenchmarkHandshake measures a whole handshake on loopback and the end of its
 // session, with the shares of the client and the backend.
 func BenchmarkHandshake(b *testing.B) {
+	b.Run("token", func(b *testing.B) { benchmarkHandshake(b, func(*world) string { return good }) })
+	// A key is not dearer than a token: its look-up is by hash, too.
+	b.Run("API key", func(b *testing.B) {
+		benchmarkHandshake(b, func(w *world) string { return "apikey: " + w.key(nil) + "\r\n" })
+	})
+}
+
+func benchmarkHandshake(b *testing.B, credential func(*world) string) {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 	url := accepting(b, func(conn net.Conn) {
 		buf := make([]byte, 4096)
@@ -24,8 +33,8 @@ func BenchmarkHandshake(b *testing.B) {
 		_, _ = io.Copy(io.Discard, conn)
 	})
 	w := newWorld(b, nil)
-	w.serve(url)
-	ask := request("/echo/1.0.0", good+"User-Agent: bench\r\nAccept-Encoding: gzip\r\n")
+	w.serve(url, func(r *routes.Route) { r.Schemes = tokened })
+	ask := request("/echo/1.0.0", credential(w)+"User-Agent: bench\r\nAccept-Encoding: gzip\r\n")
 	buf := make([]byte, 4096)
 	b.ReportAllocs()
 	b.ResetTimer()

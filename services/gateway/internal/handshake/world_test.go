@@ -50,7 +50,7 @@ type grants struct {
 
 func (g *grants) Verify(ctx context.Context, c credential.Credential, version string) (*grant.Grant, grant.Position, error) {
 	token := c.Value
-	if c.Type != credential.OAuth2 {
+	if c.Type != credential.OAuth2 && c.Type != credential.APIKey {
 		return nil, 0, fmt.Errorf("a credential of type %d", c.Type)
 	}
 	g.mu.Lock()

@@ -96,6 +96,8 @@ func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
 		switch s := alternative.GetScheme().(type) {
 		case *catalogv1.SecurityScheme_Oauth2:
 			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces(), credential.OAuth2Places())})
+		case *catalogv1.SecurityScheme_ApiKey:
+			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.APIKey, Places: r.places(s.ApiKey.GetPlaces(), credential.APIKeyPlaces())})
 		case *catalogv1.SecurityScheme_None:
 			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None})
 		default:

@@ -73,7 +73,7 @@ func (x HeaderPlace_Form) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HeaderPlace_Form.Descriptor instead.
 func (HeaderPlace_Form) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{4, 0}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // How the parameter holds it.
@@ -126,7 +126,7 @@ func (x QueryPlace_Encoding) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QueryPlace_Encoding.Descriptor instead.
 func (QueryPlace_Encoding) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{5, 0}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{6, 0}
 }
 
 // SecurityScheme is one way in which a client proves who it is. The term is
@@ -139,6 +139,7 @@ type SecurityScheme struct {
 	//
 	//	*SecurityScheme_Oauth2
 	//	*SecurityScheme_None
+	//	*SecurityScheme_ApiKey
 	Scheme        isSecurityScheme_Scheme `protobuf_oneof:"scheme"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -199,6 +200,15 @@ func (x *SecurityScheme) GetNone() *NoneScheme {
 	return nil
 }
 
+func (x *SecurityScheme) GetApiKey() *APIKeyScheme {
+	if x != nil {
+		if x, ok := x.Scheme.(*SecurityScheme_ApiKey); ok {
+			return x.ApiKey
+		}
+	}
+	return nil
+}
+
 type isSecurityScheme_Scheme interface {
 	isSecurityScheme_Scheme()
 }
@@ -213,9 +223,16 @@ type SecurityScheme_None struct {
 	None *NoneScheme `protobuf:"bytes,2,opt,name=none,proto3,oneof"`
 }
 
+type SecurityScheme_ApiKey struct {
+	// An API key of an application.
+	ApiKey *APIKeyScheme `protobuf:"bytes,3,opt,name=api_key,json=apiKey,proto3,oneof"`
+}
+
 func (*SecurityScheme_Oauth2) isSecurityScheme_Scheme() {}
 
 func (*SecurityScheme_None) isSecurityScheme_Scheme() {}
+
+func (*SecurityScheme_ApiKey) isSecurityScheme_Scheme() {}
 
 // OAuth2Scheme requires an access token.
 type OAuth2Scheme struct {
@@ -265,6 +282,53 @@ func (x *OAuth2Scheme) GetPlaces() []*CredentialPlace {
 	return nil
 }
 
+// APIKeyScheme requires an API key.
+type APIKeyScheme struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the key may be, in the order of the search: at most 8 places, without
+	// repetition. Empty means the header apikey, then the query parameter apikey.
+	Places        []*CredentialPlace `protobuf:"bytes,1,rep,name=places,proto3" json:"places,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *APIKeyScheme) Reset() {
+	*x = APIKeyScheme{}
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *APIKeyScheme) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*APIKeyScheme) ProtoMessage() {}
+
+func (x *APIKeyScheme) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use APIKeyScheme.ProtoReflect.Descriptor instead.
+func (*APIKeyScheme) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *APIKeyScheme) GetPlaces() []*CredentialPlace {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
 // NoneScheme requires no credential.
 type NoneScheme struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -274,7 +338,7 @@ type NoneScheme struct {
 
 func (x *NoneScheme) Reset() {
 	*x = NoneScheme{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[2]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +350,7 @@ func (x *NoneScheme) String() string {
 func (*NoneScheme) ProtoMessage() {}
 
 func (x *NoneScheme) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[2]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +363,7 @@ func (x *NoneScheme) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoneScheme.ProtoReflect.Descriptor instead.
 func (*NoneScheme) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{3}
 }
 
 // CredentialPlace is where in a handshake a credential may be. Whatever is at a place
@@ -323,7 +387,7 @@ type CredentialPlace struct {
 
 func (x *CredentialPlace) Reset() {
 	*x = CredentialPlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[3]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +399,7 @@ func (x *CredentialPlace) String() string {
 func (*CredentialPlace) ProtoMessage() {}
 
 func (x *CredentialPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[3]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +412,7 @@ func (x *CredentialPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialPlace.ProtoReflect.Descriptor instead.
 func (*CredentialPlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CredentialPlace) GetPlace() isCredentialPlace_Place {
@@ -473,7 +537,7 @@ type HeaderPlace struct {
 
 func (x *HeaderPlace) Reset() {
 	*x = HeaderPlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[4]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +549,7 @@ func (x *HeaderPlace) String() string {
 func (*HeaderPlace) ProtoMessage() {}
 
 func (x *HeaderPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[4]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +562,7 @@ func (x *HeaderPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderPlace.ProtoReflect.Descriptor instead.
 func (*HeaderPlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeaderPlace) GetName() string {
@@ -529,7 +593,7 @@ type QueryPlace struct {
 
 func (x *QueryPlace) Reset() {
 	*x = QueryPlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[5]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +605,7 @@ func (x *QueryPlace) String() string {
 func (*QueryPlace) ProtoMessage() {}
 
 func (x *QueryPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[5]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +618,7 @@ func (x *QueryPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryPlace.ProtoReflect.Descriptor instead.
 func (*QueryPlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *QueryPlace) GetName() string {
@@ -587,7 +651,7 @@ type CookiePlace struct {
 
 func (x *CookiePlace) Reset() {
 	*x = CookiePlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[6]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +663,7 @@ func (x *CookiePlace) String() string {
 func (*CookiePlace) ProtoMessage() {}
 
 func (x *CookiePlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[6]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +676,7 @@ func (x *CookiePlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CookiePlace.ProtoReflect.Descriptor instead.
 func (*CookiePlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CookiePlace) GetName() string {
@@ -640,7 +704,7 @@ type SubprotocolPlace struct {
 
 func (x *SubprotocolPlace) Reset() {
 	*x = SubprotocolPlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[7]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +716,7 @@ func (x *SubprotocolPlace) String() string {
 func (*SubprotocolPlace) ProtoMessage() {}
 
 func (x *SubprotocolPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[7]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +729,7 @@ func (x *SubprotocolPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubprotocolPlace.ProtoReflect.Descriptor instead.
 func (*SubprotocolPlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8}
 }
 
 // TicketPlace is the query parameter "ticket", which holds no credential of the scheme but a
@@ -679,7 +743,7 @@ type TicketPlace struct {
 
 func (x *TicketPlace) Reset() {
 	*x = TicketPlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +755,7 @@ func (x *TicketPlace) String() string {
 func (*TicketPlace) ProtoMessage() {}
 
 func (x *TicketPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[8]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +768,7 @@ func (x *TicketPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketPlace.ProtoReflect.Descriptor instead.
 func (*TicketPlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{9}
 }
 
 // FirstMessagePlace is the first message of a client, of at most 16384 bytes of text. The
@@ -730,7 +794,7 @@ type FirstMessagePlace struct {
 
 func (x *FirstMessagePlace) Reset() {
 	*x = FirstMessagePlace{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +806,7 @@ func (x *FirstMessagePlace) String() string {
 func (*FirstMessagePlace) ProtoMessage() {}
 
 func (x *FirstMessagePlace) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[9]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +819,7 @@ func (x *FirstMessagePlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstMessagePlace.ProtoReflect.Descriptor instead.
 func (*FirstMessagePlace) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FirstMessagePlace) GetPointer() string {
@@ -799,7 +863,7 @@ type FirstMessagePlace_Condition struct {
 
 func (x *FirstMessagePlace_Condition) Reset() {
 	*x = FirstMessagePlace_Condition{}
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[10]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +875,7 @@ func (x *FirstMessagePlace_Condition) String() string {
 func (*FirstMessagePlace_Condition) ProtoMessage() {}
 
 func (x *FirstMessagePlace_Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[10]
+	mi := &file_tidegate_catalog_v1_security_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +888,7 @@ func (x *FirstMessagePlace_Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstMessagePlace_Condition.ProtoReflect.Descriptor instead.
 func (*FirstMessagePlace_Condition) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{9, 0}
+	return file_tidegate_catalog_v1_security_proto_rawDescGZIP(), []int{10, 0}
 }
 
 func (x *FirstMessagePlace_Condition) GetPointer() string {
@@ -845,12 +909,15 @@ var File_tidegate_catalog_v1_security_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_security_proto_rawDesc = "" +
 	"\n" +
-	"\"tidegate/catalog/v1/security.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\"\x95\x01\n" +
+	"\"tidegate/catalog/v1/security.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\"\xd3\x01\n" +
 	"\x0eSecurityScheme\x12;\n" +
 	"\x06oauth2\x18\x01 \x01(\v2!.tidegate.catalog.v1.OAuth2SchemeH\x00R\x06oauth2\x125\n" +
-	"\x04none\x18\x02 \x01(\v2\x1f.tidegate.catalog.v1.NoneSchemeH\x00R\x04noneB\x0f\n" +
+	"\x04none\x18\x02 \x01(\v2\x1f.tidegate.catalog.v1.NoneSchemeH\x00R\x04none\x12<\n" +
+	"\aapi_key\x18\x03 \x01(\v2!.tidegate.catalog.v1.APIKeySchemeH\x00R\x06apiKeyB\x0f\n" +
 	"\x06scheme\x12\x05\xbaH\x02\b\x01\"V\n" +
 	"\fOAuth2Scheme\x12F\n" +
+	"\x06places\x18\x01 \x03(\v2$.tidegate.catalog.v1.CredentialPlaceB\b\xbaH\x05\x92\x01\x02\x10\bR\x06places\"V\n" +
+	"\fAPIKeyScheme\x12F\n" +
 	"\x06places\x18\x01 \x03(\v2$.tidegate.catalog.v1.CredentialPlaceB\b\xbaH\x05\x92\x01\x02\x10\bR\x06places\"\f\n" +
 	"\n" +
 	"NoneScheme\"\xa8\x03\n" +
@@ -910,40 +977,43 @@ func file_tidegate_catalog_v1_security_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_catalog_v1_security_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tidegate_catalog_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_tidegate_catalog_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_tidegate_catalog_v1_security_proto_goTypes = []any{
 	(HeaderPlace_Form)(0),               // 0: tidegate.catalog.v1.HeaderPlace.Form
 	(QueryPlace_Encoding)(0),            // 1: tidegate.catalog.v1.QueryPlace.Encoding
 	(*SecurityScheme)(nil),              // 2: tidegate.catalog.v1.SecurityScheme
 	(*OAuth2Scheme)(nil),                // 3: tidegate.catalog.v1.OAuth2Scheme
-	(*NoneScheme)(nil),                  // 4: tidegate.catalog.v1.NoneScheme
-	(*CredentialPlace)(nil),             // 5: tidegate.catalog.v1.CredentialPlace
-	(*HeaderPlace)(nil),                 // 6: tidegate.catalog.v1.HeaderPlace
-	(*QueryPlace)(nil),                  // 7: tidegate.catalog.v1.QueryPlace
-	(*CookiePlace)(nil),                 // 8: tidegate.catalog.v1.CookiePlace
-	(*SubprotocolPlace)(nil),            // 9: tidegate.catalog.v1.SubprotocolPlace
-	(*TicketPlace)(nil),                 // 10: tidegate.catalog.v1.TicketPlace
-	(*FirstMessagePlace)(nil),           // 11: tidegate.catalog.v1.FirstMessagePlace
-	(*FirstMessagePlace_Condition)(nil), // 12: tidegate.catalog.v1.FirstMessagePlace.Condition
+	(*APIKeyScheme)(nil),                // 4: tidegate.catalog.v1.APIKeyScheme
+	(*NoneScheme)(nil),                  // 5: tidegate.catalog.v1.NoneScheme
+	(*CredentialPlace)(nil),             // 6: tidegate.catalog.v1.CredentialPlace
+	(*HeaderPlace)(nil),                 // 7: tidegate.catalog.v1.HeaderPlace
+	(*QueryPlace)(nil),                  // 8: tidegate.catalog.v1.QueryPlace
+	(*CookiePlace)(nil),                 // 9: tidegate.catalog.v1.CookiePlace
+	(*SubprotocolPlace)(nil),            // 10: tidegate.catalog.v1.SubprotocolPlace
+	(*TicketPlace)(nil),                 // 11: tidegate.catalog.v1.TicketPlace
+	(*FirstMessagePlace)(nil),           // 12: tidegate.catalog.v1.FirstMessagePlace
+	(*FirstMessagePlace_Condition)(nil), // 13: tidegate.catalog.v1.FirstMessagePlace.Condition
 }
 var file_tidegate_catalog_v1_security_proto_depIdxs = []int32{
 	3,  // 0: tidegate.catalog.v1.SecurityScheme.oauth2:type_name -> tidegate.catalog.v1.OAuth2Scheme
-	4,  // 1: tidegate.catalog.v1.SecurityScheme.none:type_name -> tidegate.catalog.v1.NoneScheme
-	5,  // 2: tidegate.catalog.v1.OAuth2Scheme.places:type_name -> tidegate.catalog.v1.CredentialPlace
-	6,  // 3: tidegate.catalog.v1.CredentialPlace.header:type_name -> tidegate.catalog.v1.HeaderPlace
-	7,  // 4: tidegate.catalog.v1.CredentialPlace.query:type_name -> tidegate.catalog.v1.QueryPlace
-	8,  // 5: tidegate.catalog.v1.CredentialPlace.cookie:type_name -> tidegate.catalog.v1.CookiePlace
-	9,  // 6: tidegate.catalog.v1.CredentialPlace.subprotocol:type_name -> tidegate.catalog.v1.SubprotocolPlace
-	11, // 7: tidegate.catalog.v1.CredentialPlace.first_message:type_name -> tidegate.catalog.v1.FirstMessagePlace
-	10, // 8: tidegate.catalog.v1.CredentialPlace.ticket:type_name -> tidegate.catalog.v1.TicketPlace
-	0,  // 9: tidegate.catalog.v1.HeaderPlace.form:type_name -> tidegate.catalog.v1.HeaderPlace.Form
-	1,  // 10: tidegate.catalog.v1.QueryPlace.encoding:type_name -> tidegate.catalog.v1.QueryPlace.Encoding
-	12, // 11: tidegate.catalog.v1.FirstMessagePlace.condition:type_name -> tidegate.catalog.v1.FirstMessagePlace.Condition
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	5,  // 1: tidegate.catalog.v1.SecurityScheme.none:type_name -> tidegate.catalog.v1.NoneScheme
+	4,  // 2: tidegate.catalog.v1.SecurityScheme.api_key:type_name -> tidegate.catalog.v1.APIKeyScheme
+	6,  // 3: tidegate.catalog.v1.OAuth2Scheme.places:type_name -> tidegate.catalog.v1.CredentialPlace
+	6,  // 4: tidegate.catalog.v1.APIKeyScheme.places:type_name -> tidegate.catalog.v1.CredentialPlace
+	7,  // 5: tidegate.catalog.v1.CredentialPlace.header:type_name -> tidegate.catalog.v1.HeaderPlace
+	8,  // 6: tidegate.catalog.v1.CredentialPlace.query:type_name -> tidegate.catalog.v1.QueryPlace
+	9,  // 7: tidegate.catalog.v1.CredentialPlace.cookie:type_name -> tidegate.catalog.v1.CookiePlace
+	10, // 8: tidegate.catalog.v1.CredentialPlace.subprotocol:type_name -> tidegate.catalog.v1.SubprotocolPlace
+	12, // 9: tidegate.catalog.v1.CredentialPlace.first_message:type_name -> tidegate.catalog.v1.FirstMessagePlace
+	11, // 10: tidegate.catalog.v1.CredentialPlace.ticket:type_name -> tidegate.catalog.v1.TicketPlace
+	0,  // 11: tidegate.catalog.v1.HeaderPlace.form:type_name -> tidegate.catalog.v1.HeaderPlace.Form
+	1,  // 12: tidegate.catalog.v1.QueryPlace.encoding:type_name -> tidegate.catalog.v1.QueryPlace.Encoding
+	13, // 13: tidegate.catalog.v1.FirstMessagePlace.condition:type_name -> tidegate.catalog.v1.FirstMessagePlace.Condition
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_security_proto_init() }
@@ -954,8 +1024,9 @@ func file_tidegate_catalog_v1_security_proto_init() {
 	file_tidegate_catalog_v1_security_proto_msgTypes[0].OneofWrappers = []any{
 		(*SecurityScheme_Oauth2)(nil),
 		(*SecurityScheme_None)(nil),
+		(*SecurityScheme_ApiKey)(nil),
 	}
-	file_tidegate_catalog_v1_security_proto_msgTypes[3].OneofWrappers = []any{
+	file_tidegate_catalog_v1_security_proto_msgTypes[4].OneofWrappers = []any{
 		(*CredentialPlace_Header)(nil),
 		(*CredentialPlace_Query)(nil),
 		(*CredentialPlace_Cookie)(nil),
@@ -969,7 +1040,7 @@ func file_tidegate_catalog_v1_security_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_security_proto_rawDesc), len(file_tidegate_catalog_v1_security_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

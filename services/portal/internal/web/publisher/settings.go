@@ -1,6 +1,8 @@
 package publisher
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -136,36 +138,65 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 func security() versionForm {
 	return versionForm{tab: "Security", path: "security", heading: "Who may connect", fields: securityFields, set: func(form *ui.Form, _, v *catalogv1.Version) {
 		v.AllowedOrigins, v.Subscriptionless = form.Lines("origins"), form.Get("subscriptionless") == "on"
-		if form.Get("security") == "none" {
-			v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
-			return
+		v.Security = nil
+		for kind := range strings.SplitSeq(form.Get("security"), ",") {
+			v.Security = append(v.Security, scheme(form, kind))
 		}
-		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places(form)}}}}
 	}}
+}
+
+// scheme is the security scheme of a kind, with the places that the form names.
+func scheme(form *ui.Form, kind string) *catalogv1.SecurityScheme {
+	switch kind {
+	case "none":
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
+	case "api_key":
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: places(form, "key_places")}}}
+	default:
+		return &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places(form, "places")}}}
+	}
 }
 
 // securityFields are the entries of a version's security.
 func securityFields(v *catalogv1.Version) []ui.Field {
-	scheme, where := "oauth2", []string(nil)
+	var kinds, where, keys []string
 	for _, s := range v.GetSecurity() {
-		if s.GetNone() != nil {
-			scheme = "none"
+		switch {
+		case s.GetNone() != nil:
+			kinds = append(kinds, "none")
+		case s.GetApiKey() != nil:
+			kinds = append(kinds, "api_key")
+		default:
+			kinds = append(kinds, "oauth2")
 		}
 		for _, place := range s.GetOauth2().GetPlaces() {
 			where = append(where, credentialplace.Text(place))
 		}
+		for _, place := range s.GetApiKey().GetPlaces() {
+			keys = append(keys, credentialplace.Text(place))
+		}
+	}
+	value := cmp.Or(strings.Join(kinds, ","), "oauth2")
+	options := []ui.Option{
+		{Value: "oauth2", Text: "With an access token", Hint: "OAuth 2.0, of an application"},
+		{Value: "api_key", Text: "With an API key", Hint: "of an application, sent as it is"},
+		{Value: "oauth2,api_key", Text: "With either", Hint: "a token is looked for first"},
+		{Value: "none", Text: "Not at all", Hint: "everybody may connect"},
+	}
+	if !slices.ContainsFunc(options, func(o ui.Option) bool { return o.Value == value }) {
+		options = append(options, ui.Option{Value: value, Text: "As it is now", Hint: "in another order"})
 	}
 	without := ""
 	if v.GetSubscriptionless() {
 		without = "on"
 	}
 	return []ui.Field{
-		{Name: "security", Label: "Clients prove who they are", Kind: "radio", Value: scheme, Options: []ui.Option{
-			{Value: "oauth2", Text: "With an access token", Hint: "OAuth 2.0, of an application"}, {Value: "none", Text: "Not at all", Hint: "everybody may connect"},
-		}, Paths: []string{"version.security"}},
+		{Name: "security", Label: "Clients prove who they are", Kind: "radio", Value: value, Options: options, Paths: []string{"version.security"}},
 		{Name: "places", Label: "Where the token may be", Kind: "textarea", Code: true, Value: strings.Join(where, "\n"), Placeholder: "header:Authorization\nquery:access_token",
 			Hint: "One on a line, in the order of the search: " + credentialplace.Forms + ". Empty for the header Authorization, then the parameter access_token. " +
 				"Backends get none of them. Browsers cannot send headers; a cookie needs allowed origins.", Paths: []string{"version.security", "version.security[0].oauth2.places"}},
+		{Name: "key_places", Label: "Where the API key may be", Kind: "textarea", Code: true, Value: strings.Join(keys, "\n"), Placeholder: "header:apikey\nquery:apikey",
+			Hint: "As above, for API keys. Empty for the header apikey, then the parameter apikey.", Paths: []string{"version.security", "version.security[0].api_key.places", "version.security[1].api_key.places"}},
 		{Name: "subscriptionless", Label: "Applications need no subscription", Kind: "check", Value: without, Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}},
 			Hint: "Any valid token of an application enters, under a plan that is for this.", Paths: []string{"version.subscriptionless"}},
 		{Name: "origins", Label: "Allowed origins", Kind: "textarea", Code: true, Value: strings.Join(v.GetAllowedOrigins(), "\n"), Placeholder: "https://*.example.com",
@@ -173,13 +204,13 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 	}
 }
 
-// places are those that the form names. What is none is said at the entry.
-func places(form *ui.Form) []*catalogv1.CredentialPlace {
+// places are those that an entry of the form names. What is none is said at the entry.
+func places(form *ui.Form, entry string) []*catalogv1.CredentialPlace {
 	var all []*catalogv1.CredentialPlace
-	for _, line := range form.Lines("places") {
+	for _, line := range form.Lines(entry) {
 		place, err := credentialplace.Parse(line)
 		if err != nil {
-			form.Wrong("places", line+": "+err.Error())
+			form.Wrong(entry, line+": "+err.Error())
 			continue
 		}
 		all = append(all, place)

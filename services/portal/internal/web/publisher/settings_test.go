@@ -136,6 +136,14 @@ func securityPage(t *testing.T, s *webtest.Tidegate) {
 	want(t, late.Submit("Save", "places", "query:access_token\r\nheader:Authorization"), http.StatusConflict, "Stored now: query:access_token", "Stored now: yes", "Stored now: https://*.example.com null")
 	want(t, b.Open(b.base), http.StatusOK, "any website can have its visitors' browsers connect")
 	b.Open(b.base + "/security")
+	want(t, b.Submit("Save", "security", "oauth2,api_key", "subscriptionless", "", "key_places", "header:X-Key\r\nquery:key:base64"), http.StatusOK, "is saved")
+	want(t, b.Open(b.base), http.StatusOK, "API key in the header X-Key or the parameter key, in base64")
+	b.Open(b.base + "/security")
+	if p := b.Page; p.Value("security") != "oauth2,api_key" || p.Value("key_places") != "header:X-Key\nquery:key:base64" || p.Value("places") == "" {
+		t.Errorf("with API keys the form has %q %q %q", p.Value("security"), p.Value("places"), p.Value("key_places"))
+	}
+	want(t, b.Submit("Save", "security", "oauth2,api_key", "key_places", ""), http.StatusOK, "is saved")
+	b.Open(b.base + "/security")
 	want(t, b.Submit("Save", "subscriptionless", "", "security", "none"), http.StatusOK, "is saved")
 	if now := b.version(t, "sina"); now.GetSubscriptionless() || now.GetSecurity()[0].GetNone() == nil {
 		t.Errorf("the version is %v", now)

@@ -75,14 +75,21 @@ func securityWords(schemes []*catalogv1.SecurityScheme) []string {
 		case s.GetNone() != nil:
 			words = append(words, "none: everybody may connect")
 		case s.GetOauth2() != nil:
-			var places []string
-			for _, place := range s.GetOauth2().GetPlaces() {
-				places = append(places, credentialplace.Words(place))
-			}
-			words = append(words, strings.TrimSuffix("OAuth2 token in "+strings.Join(places, " or "), " in "))
+			words = append(words, placeWords("OAuth2 token", s.GetOauth2().GetPlaces()))
+		case s.GetApiKey() != nil:
+			words = append(words, placeWords("API key", s.GetApiKey().GetPlaces()))
 		}
 	}
 	return words
+}
+
+// placeWords says where a credential is looked for.
+func placeWords(what string, places []*catalogv1.CredentialPlace) string {
+	var words []string
+	for _, place := range places {
+		words = append(words, credentialplace.Words(place))
+	}
+	return strings.TrimSuffix(what+" in "+strings.Join(words, " or "), " in ")
 }
 
 // lifecycleView is what a version's life is.

@@ -38,6 +38,14 @@ export declare type SecurityScheme = Message<"tidegate.catalog.v1.SecurityScheme
      */
     value: NoneScheme;
     case: "none";
+  } | {
+    /**
+     * An API key of an application.
+     *
+     * @generated from field: tidegate.catalog.v1.APIKeyScheme api_key = 3;
+     */
+    value: APIKeyScheme;
+    case: "apiKey";
   } | { case: undefined; value?: undefined };
 };
 
@@ -61,6 +69,13 @@ export declare type SecuritySchemeJson = {
    * @generated from field: tidegate.catalog.v1.NoneScheme none = 2;
    */
   none?: NoneSchemeJson;
+
+  /**
+   * An API key of an application.
+   *
+   * @generated from field: tidegate.catalog.v1.APIKeyScheme api_key = 3;
+   */
+  apiKey?: APIKeySchemeJson;
 };
 
 /**
@@ -106,6 +121,42 @@ export declare type OAuth2SchemeJson = {
  * Use `create(OAuth2SchemeSchema)` to create a new message.
  */
 export declare const OAuth2SchemeSchema: GenMessage<OAuth2Scheme, {jsonType: OAuth2SchemeJson}>;
+
+/**
+ * APIKeyScheme requires an API key.
+ *
+ * @generated from message tidegate.catalog.v1.APIKeyScheme
+ */
+export declare type APIKeyScheme = Message<"tidegate.catalog.v1.APIKeyScheme"> & {
+  /**
+   * Where the key may be, in the order of the search: at most 8 places, without
+   * repetition. Empty means the header apikey, then the query parameter apikey.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.CredentialPlace places = 1;
+   */
+  places: CredentialPlace[];
+};
+
+/**
+ * APIKeyScheme requires an API key.
+ *
+ * @generated from message tidegate.catalog.v1.APIKeyScheme
+ */
+export declare type APIKeySchemeJson = {
+  /**
+   * Where the key may be, in the order of the search: at most 8 places, without
+   * repetition. Empty means the header apikey, then the query parameter apikey.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.CredentialPlace places = 1;
+   */
+  places?: CredentialPlaceJson[];
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.APIKeyScheme.
+ * Use `create(APIKeySchemeSchema)` to create a new message.
+ */
+export declare const APIKeySchemeSchema: GenMessage<APIKeyScheme, {jsonType: APIKeySchemeJson}>;
 
 /**
  * NoneScheme requires no credential.

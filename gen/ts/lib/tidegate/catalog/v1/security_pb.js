@@ -8,7 +8,7 @@ import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/code
  * Describes the file tidegate/catalog/v1/security.proto.
  */
 export const file_tidegate_catalog_v1_security = /*@__PURE__*/
-  fileDesc("CiJ0aWRlZ2F0ZS9jYXRhbG9nL3YxL3NlY3VyaXR5LnByb3RvEhN0aWRlZ2F0ZS5jYXRhbG9nLnYxIoABCg5TZWN1cml0eVNjaGVtZRIzCgZvYXV0aDIYASABKAsyIS50aWRlZ2F0ZS5jYXRhbG9nLnYxLk9BdXRoMlNjaGVtZUgAEi8KBG5vbmUYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLk5vbmVTY2hlbWVIAEIICgZzY2hlbWUiRAoMT0F1dGgyU2NoZW1lEjQKBnBsYWNlcxgBIAMoCzIkLnRpZGVnYXRlLmNhdGFsb2cudjEuQ3JlZGVudGlhbFBsYWNlIgwKCk5vbmVTY2hlbWUi5wIKD0NyZWRlbnRpYWxQbGFjZRIyCgZoZWFkZXIYASABKAsyIC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkhlYWRlclBsYWNlSAASMAoFcXVlcnkYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLlF1ZXJ5UGxhY2VIABIyCgZjb29raWUYAyABKAsyIC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkNvb2tpZVBsYWNlSAASPAoLc3VicHJvdG9jb2wYBCABKAsyJS50aWRlZ2F0ZS5jYXRhbG9nLnYxLlN1YnByb3RvY29sUGxhY2VIABI/Cg1maXJzdF9tZXNzYWdlGAUgASgLMiYudGlkZWdhdGUuY2F0YWxvZy52MS5GaXJzdE1lc3NhZ2VQbGFjZUgAEjIKBnRpY2tldBgGIAEoCzIgLnRpZGVnYXRlLmNhdGFsb2cudjEuVGlja2V0UGxhY2VIAEIHCgVwbGFjZSKNAQoLSGVhZGVyUGxhY2USDAoEbmFtZRgBIAEoCRIzCgRmb3JtGAIgASgOMiUudGlkZWdhdGUuY2F0YWxvZy52MS5IZWFkZXJQbGFjZS5Gb3JtIjsKBEZvcm0SFAoQRk9STV9VTlNQRUNJRklFRBAAEg8KC0ZPUk1fQkVBUkVSEAESDAoIRk9STV9SQVcQAiKlAQoKUXVlcnlQbGFjZRIMCgRuYW1lGAEgASgJEjoKCGVuY29kaW5nGAIgASgOMigudGlkZWdhdGUuY2F0YWxvZy52MS5RdWVyeVBsYWNlLkVuY29kaW5nIk0KCEVuY29kaW5nEhgKFEVOQ09ESU5HX1VOU1BFQ0lGSUVEEAASEgoORU5DT0RJTkdfUExBSU4QARITCg9FTkNPRElOR19CQVNFNjQQAiIbCgtDb29raWVQbGFjZRIMCgRuYW1lGAEgASgJIhIKEFN1YnByb3RvY29sUGxhY2UiDQoLVGlja2V0UGxhY2UivQEKEUZpcnN0TWVzc2FnZVBsYWNlEg8KB3BvaW50ZXIYASABKAkSQwoJY29uZGl0aW9uGAIgASgLMjAudGlkZWdhdGUuY2F0YWxvZy52MS5GaXJzdE1lc3NhZ2VQbGFjZS5Db25kaXRpb24SDwoHcGFzc19vbhgDIAEoCBIUCgxzdWJwcm90b2NvbHMYBCADKAkaKwoJQ29uZGl0aW9uEg8KB3BvaW50ZXIYASABKAkSDQoFdmFsdWUYAiABKAliBnByb3RvMw");
+  fileDesc("CiJ0aWRlZ2F0ZS9jYXRhbG9nL3YxL3NlY3VyaXR5LnByb3RvEhN0aWRlZ2F0ZS5jYXRhbG9nLnYxIrYBCg5TZWN1cml0eVNjaGVtZRIzCgZvYXV0aDIYASABKAsyIS50aWRlZ2F0ZS5jYXRhbG9nLnYxLk9BdXRoMlNjaGVtZUgAEi8KBG5vbmUYAiABKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLk5vbmVTY2hlbWVIABI0CgdhcGlfa2V5GAMgASgLMiEudGlkZWdhdGUuY2F0YWxvZy52MS5BUElLZXlTY2hlbWVIAEIICgZzY2hlbWUiRAoMT0F1dGgyU2NoZW1lEjQKBnBsYWNlcxgBIAMoCzIkLnRpZGVnYXRlLmNhdGFsb2cudjEuQ3JlZGVudGlhbFBsYWNlIkQKDEFQSUtleVNjaGVtZRI0CgZwbGFjZXMYASADKAsyJC50aWRlZ2F0ZS5jYXRhbG9nLnYxLkNyZWRlbnRpYWxQbGFjZSIMCgpOb25lU2NoZW1lIucCCg9DcmVkZW50aWFsUGxhY2USMgoGaGVhZGVyGAEgASgLMiAudGlkZWdhdGUuY2F0YWxvZy52MS5IZWFkZXJQbGFjZUgAEjAKBXF1ZXJ5GAIgASgLMh8udGlkZWdhdGUuY2F0YWxvZy52MS5RdWVyeVBsYWNlSAASMgoGY29va2llGAMgASgLMiAudGlkZWdhdGUuY2F0YWxvZy52MS5Db29raWVQbGFjZUgAEjwKC3N1YnByb3RvY29sGAQgASgLMiUudGlkZWdhdGUuY2F0YWxvZy52MS5TdWJwcm90b2NvbFBsYWNlSAASPwoNZmlyc3RfbWVzc2FnZRgFIAEoCzImLnRpZGVnYXRlLmNhdGFsb2cudjEuRmlyc3RNZXNzYWdlUGxhY2VIABIyCgZ0aWNrZXQYBiABKAsyIC50aWRlZ2F0ZS5jYXRhbG9nLnYxLlRpY2tldFBsYWNlSABCBwoFcGxhY2UijQEKC0hlYWRlclBsYWNlEgwKBG5hbWUYASABKAkSMwoEZm9ybRgCIAEoDjIlLnRpZGVnYXRlLmNhdGFsb2cudjEuSGVhZGVyUGxhY2UuRm9ybSI7CgRGb3JtEhQKEEZPUk1fVU5TUEVDSUZJRUQQABIPCgtGT1JNX0JFQVJFUhABEgwKCEZPUk1fUkFXEAIipQEKClF1ZXJ5UGxhY2USDAoEbmFtZRgBIAEoCRI6CghlbmNvZGluZxgCIAEoDjIoLnRpZGVnYXRlLmNhdGFsb2cudjEuUXVlcnlQbGFjZS5FbmNvZGluZyJNCghFbmNvZGluZxIYChRFTkNPRElOR19VTlNQRUNJRklFRBAAEhIKDkVOQ09ESU5HX1BMQUlOEAESEwoPRU5DT0RJTkdfQkFTRTY0EAIiGwoLQ29va2llUGxhY2USDAoEbmFtZRgBIAEoCSISChBTdWJwcm90b2NvbFBsYWNlIg0KC1RpY2tldFBsYWNlIr0BChFGaXJzdE1lc3NhZ2VQbGFjZRIPCgdwb2ludGVyGAEgASgJEkMKCWNvbmRpdGlvbhgCIAEoCzIwLnRpZGVnYXRlLmNhdGFsb2cudjEuRmlyc3RNZXNzYWdlUGxhY2UuQ29uZGl0aW9uEg8KB3Bhc3Nfb24YAyABKAgSFAoMc3VicHJvdG9jb2xzGAQgAygJGisKCUNvbmRpdGlvbhIPCgdwb2ludGVyGAEgASgJEg0KBXZhbHVlGAIgASgJYgZwcm90bzM");
 
 /**
  * Describes the message tidegate.catalog.v1.SecurityScheme.
@@ -25,31 +25,38 @@ export const OAuth2SchemeSchema = /*@__PURE__*/
   messageDesc(file_tidegate_catalog_v1_security, 1);
 
 /**
+ * Describes the message tidegate.catalog.v1.APIKeyScheme.
+ * Use `create(APIKeySchemeSchema)` to create a new message.
+ */
+export const APIKeySchemeSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_security, 2);
+
+/**
  * Describes the message tidegate.catalog.v1.NoneScheme.
  * Use `create(NoneSchemeSchema)` to create a new message.
  */
 export const NoneSchemeSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 2);
+  messageDesc(file_tidegate_catalog_v1_security, 3);
 
 /**
  * Describes the message tidegate.catalog.v1.CredentialPlace.
  * Use `create(CredentialPlaceSchema)` to create a new message.
  */
 export const CredentialPlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 3);
+  messageDesc(file_tidegate_catalog_v1_security, 4);
 
 /**
  * Describes the message tidegate.catalog.v1.HeaderPlace.
  * Use `create(HeaderPlaceSchema)` to create a new message.
  */
 export const HeaderPlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 4);
+  messageDesc(file_tidegate_catalog_v1_security, 5);
 
 /**
  * Describes the enum tidegate.catalog.v1.HeaderPlace.Form.
  */
 export const HeaderPlace_FormSchema = /*@__PURE__*/
-  enumDesc(file_tidegate_catalog_v1_security, 4, 0);
+  enumDesc(file_tidegate_catalog_v1_security, 5, 0);
 
 /**
  * How the header holds it.
@@ -64,13 +71,13 @@ export const HeaderPlace_Form = /*@__PURE__*/
  * Use `create(QueryPlaceSchema)` to create a new message.
  */
 export const QueryPlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 5);
+  messageDesc(file_tidegate_catalog_v1_security, 6);
 
 /**
  * Describes the enum tidegate.catalog.v1.QueryPlace.Encoding.
  */
 export const QueryPlace_EncodingSchema = /*@__PURE__*/
-  enumDesc(file_tidegate_catalog_v1_security, 5, 0);
+  enumDesc(file_tidegate_catalog_v1_security, 6, 0);
 
 /**
  * How the parameter holds it.
@@ -85,33 +92,33 @@ export const QueryPlace_Encoding = /*@__PURE__*/
  * Use `create(CookiePlaceSchema)` to create a new message.
  */
 export const CookiePlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 6);
+  messageDesc(file_tidegate_catalog_v1_security, 7);
 
 /**
  * Describes the message tidegate.catalog.v1.SubprotocolPlace.
  * Use `create(SubprotocolPlaceSchema)` to create a new message.
  */
 export const SubprotocolPlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 7);
+  messageDesc(file_tidegate_catalog_v1_security, 8);
 
 /**
  * Describes the message tidegate.catalog.v1.TicketPlace.
  * Use `create(TicketPlaceSchema)` to create a new message.
  */
 export const TicketPlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 8);
+  messageDesc(file_tidegate_catalog_v1_security, 9);
 
 /**
  * Describes the message tidegate.catalog.v1.FirstMessagePlace.
  * Use `create(FirstMessagePlaceSchema)` to create a new message.
  */
 export const FirstMessagePlaceSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 9);
+  messageDesc(file_tidegate_catalog_v1_security, 10);
 
 /**
  * Describes the message tidegate.catalog.v1.FirstMessagePlace.Condition.
  * Use `create(FirstMessagePlace_ConditionSchema)` to create a new message.
  */
 export const FirstMessagePlace_ConditionSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_security, 9, 0);
+  messageDesc(file_tidegate_catalog_v1_security, 10, 0);
 
