@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
@@ -35,8 +36,11 @@ type world struct {
 	control  *control
 	cache    *grant.Cache
 	registry *session.Registry
-	narrow   bool // one application only, and fewer acts that end everything
-	applied  int  // instant of the last change that the gateway has applied
+	rules    *deny.Current
+	denied   map[string]int // by application, how many deny rules it has had
+	ruling   atomic.Bool    // a deny rule is being applied
+	narrow   bool           // one application only, and fewer acts that end everything
+	applied  int            // instant of the last change that the gateway has applied
 	all      []*handshake
 	failed   []string
 }
@@ -45,6 +49,8 @@ type world struct {
 type handshake struct {
 	id             int
 	token, version string
+	ticket         *ticket   // that the token bought, and that is shown in its place; nil for none
+	denials        int       // deny rules that its application had had when it began, without the one that held
 	since          int       // the instant up to which the gateway had applied changes when it began
 	began          time.Time // on the clock
 	expired        bool      // the token had expired when it began
@@ -66,7 +72,15 @@ func (w *world) connect(h *handshake) {
 	at := func(what string) string { return fmt.Sprintf("handshake %d %s", h.id, what) }
 	w.pause(at("begins"))
 	h.since, h.began, h.expired = w.applied, time.Now(), w.control.over(h.token)
-	g, position, err := w.cache.Verify(ctx, credential.Credential{Type: credential.OAuth2, Value: h.token}, h.version)
+	h.denials = w.denied[appOf(h.token)]
+	if w.deniedNow(h) {
+		h.denials--
+	}
+	shown := credential.Credential{Type: credential.OAuth2, Value: h.token}
+	if h.ticket != nil {
+		shown = credential.Credential{Type: credential.Ticket, Value: h.ticket.value, Use: credential.Use{Attempt: h.attempt()}}
+	}
+	g, position, err := w.cache.Verify(ctx, shown, h.version)
 	w.judge(h, g, position, err)
 	if h.err = err; err != nil {
 		return
@@ -81,6 +95,11 @@ func (w *world) connect(h *handshake) {
 		return
 	}
 	w.pause(at("has registered"))
+	if w.deniedNow(h) {
+		h.err = errDenied
+		s.Abandon()
+		return
+	}
 	if h.err = w.cache.Confirm(ctx, s, position); h.err != nil {
 		s.Abandon()
 		return
@@ -94,6 +113,38 @@ func (w *world) connect(h *handshake) {
 		return
 	}
 	h.session = s
+}
+
+// errDenied is what a handshake ends with that a deny rule matches.
+var errDenied = errors.New("a deny rule matches")
+
+// attempt is what tells the handshake from others.
+func (h *handshake) attempt() string { return fmt.Sprint("attempt ", h.id) }
+
+// deniedNow reports whether the gateway has a deny rule that matches the handshake.
+func (w *world) deniedNow(h *handshake) bool {
+	return w.rules.Load().ByGrant(deny.Client{Application: appOf(h.token)}) != nil
+}
+
+// deny makes a deny rule for an application, or takes back the one that it has. The rules
+// come one after the other with the routes, which nothing orders with the changes of grants.
+func (w *world) deny(app string) {
+	if !w.ruling.CompareAndSwap(false, true) {
+		return
+	}
+	defer w.ruling.Store(false)
+	name := "denyRules/" + app
+	if w.rules.Load().ByGrant(deny.Client{Application: app}) != nil {
+		w.note("allow %s", app)
+		w.rules.Swap(w.rules.Load().With(nil, []string{name}))
+		return
+	}
+	w.note("deny %s", app)
+	w.denied[app]++
+	rule := []*deny.Rule{{Name: name, Application: app}}
+	w.rules.Swap(w.rules.Load().With(rule, nil))
+	w.pause("has a rule")
+	w.registry.EndDenied(new(deny.Table).With(rule, nil))
 }
 
 // expired reports whether the session's credential has expired.
@@ -114,6 +165,15 @@ func (w *world) judge(h *handshake, g *grant.Grant, position grant.Position, err
 	}
 	if err != nil && !errors.Is(err, grant.ErrUnauthenticated) && !errors.Is(err, grant.ErrNotSubscribed) {
 		return
+	}
+	if errors.Is(err, grant.ErrSpent) {
+		if h.ticket == nil || h.ticket.spent == h.attempt() {
+			w.failf("handshake %d has not spent another's ticket: %v", h.id, err)
+		}
+		return
+	}
+	if h.ticket != nil && h.ticket.spent != h.attempt() {
+		w.failf("handshake %d got %v for a ticket that %q has spent", h.id, err, h.ticket.spent)
 	}
 	c := w.control
 	early, end := c.early[h.token], c.expires[h.token]
@@ -175,6 +235,7 @@ func (w *world) start(delivering *atomic.Bool) {
 		}
 		w.control.issue(token)
 		h := &handshake{id: len(w.all), token: token, version: version}
+		w.showTicket(h)
 		w.all = append(w.all, h)
 		w.note("handshake %d of %s to %s", h.id, h.token, h.version)
 		go w.connect(h)
@@ -196,6 +257,19 @@ func (w *world) start(delivering *atomic.Bool) {
 	}
 }
 
+// showTicket has some handshakes show a ticket, of which some were shown before.
+func (w *world) showTicket(h *handshake) {
+	switch all := w.control.tickets; w.rnd.IntN(6) {
+	case 0:
+		h.ticket = w.control.sell(h.token, h.version)
+	case 1:
+		if len(all) > 0 {
+			h.ticket = all[w.rnd.IntN(len(all))]
+			h.token, h.version = h.ticket.token, h.ticket.version
+		}
+	}
+}
+
 // pass lets time pass, and ends the sessions that expire, as the relay does.
 func (w *world) pass(d time.Duration) {
 	w.note("%s pass", d)
@@ -210,13 +284,16 @@ func (w *world) pass(d time.Duration) {
 
 // mishap is a rare event.
 func (w *world) mishap() {
-	switch w.rnd.IntN(4) {
+	switch w.rnd.IntN(5) {
 	case 0:
 		w.note("events are lost")
 		w.control.lose()
 	case 1:
 		w.note("another history")
 		w.control.restore(func() bool { return w.rnd.IntN(3) > 0 })
+	case 2:
+		app := w.control.apps()[0]
+		go w.deny(app)
 	default:
 		live := slices.DeleteFunc(slices.Clone(w.all), func(h *handshake) bool { return h.session == nil || h.left })
 		if len(live) > 0 {
@@ -259,7 +336,13 @@ func (w *world) deliverNext(delivering *atomic.Bool) bool {
 
 // check compares the surviving sessions with those of the model.
 func (w *world) check() {
+	opened := map[*ticket]int{}
 	for _, h := range w.all {
+		if h.ticket != nil && h.session != nil {
+			if opened[h.ticket]++; opened[h.ticket] > 1 {
+				w.failf("%s has opened %d sessions", h.ticket.value, opened[h.ticket])
+			}
+		}
 		switch {
 		case h.left:
 		case h.session != nil:
@@ -277,6 +360,9 @@ func (w *world) checkSession(h *handshake) {
 		w.failf("session %d expires at %s, its grant at %s", h.id, end, h.expires)
 	}
 	err := h.session.Err()
+	if err == nil && w.deniedNow(h) {
+		w.failf("session %d survived, though a deny rule matches it", h.id)
+	}
 	// What it rests on now has a subscription that it may have got since.
 	valid := w.control.holds(appOf(h.token), slices.Concat(h.restsOn, h.session.Grant().RestsOn)) && time.Now().Before(h.expires)
 	if h.free && w.control.judge(h.token, h.version, false).Grant == nil {
@@ -295,6 +381,10 @@ func (w *world) checkEnd(h *handshake, what string, err error) {
 	var end *session.EndedError
 	switch {
 	case !errors.As(err, &end):
+	case end.Ending.Detail == "denied by denyRules/"+appOf(h.token):
+		if w.denied[appOf(h.token)] == h.denials {
+			w.failf("%s %d was ended (%v), though no rule has denied it", what, h.id, err)
+		}
 	case holds && inTime:
 		w.failf("%s %d was ended (%v), though its grant was valid all the time", what, h.id, err)
 	case hasExpired(err) && inTime, !hasExpired(err) && holds:
@@ -321,7 +411,10 @@ func hasExpired(err error) bool {
 
 // outcomes counts what the interleavings led to, to make sure that they cover what
 // they are for.
-type outcomes struct{ lives, ended, expired, raced, denied, unknown, free, moved atomic.Int64 }
+type outcomes struct {
+	lives, ended, expired, raced, denied, unknown, free, moved atomic.Int64
+	opened, spent, barred                                      atomic.Int64
+}
 
 func (o *outcomes) add(w *world) {
 	for _, h := range w.all {
@@ -331,6 +424,15 @@ func (o *outcomes) add(w *world) {
 			if h.session.Grant().Subscription != "" {
 				o.moved.Add(1)
 			}
+		}
+		if h.ticket != nil && h.session != nil {
+			o.opened.Add(1)
+		}
+		if errors.Is(h.err, grant.ErrSpent) {
+			o.spent.Add(1)
+		}
+		if h.session != nil && errors.As(h.session.Err(), &over) && strings.HasPrefix(over.Ending.Detail, "denied by ") || errors.Is(h.err, errDenied) {
+			o.barred.Add(1)
 		}
 		switch {
 		case h.session != nil && h.session.Err() == nil:
@@ -353,7 +455,8 @@ func (o *outcomes) add(w *world) {
 func interleave(t *testing.T, seed uint64, m *metrics.Metrics, o *outcomes) {
 	s := &scheduler{rnd: rand.New(rand.NewPCG(seed, 0))}
 	s.slow = slows[s.rnd.IntN(len(slows))]
-	w := &world{scheduler: s, control: newControl(s), registry: session.NewRegistry(nil, func(session.Record) {})}
+	w := &world{scheduler: s, control: newControl(s), registry: session.NewRegistry(nil, func(session.Record) {}), rules: &deny.Current{}, denied: map[string]int{}}
+	w.registry.Judge(w.rules)
 	cfg := grant.Default()
 	cfg.MaxLookups, cfg.MaxEvents = 3, 1+s.rnd.IntN(4)
 	w.cache = grant.New(cfg, w.control, pausing{w.registry, s}, m, slog.New(slog.DiscardHandler))
@@ -422,6 +525,9 @@ func (o *outcomes) check(t *testing.T, all int64) {
 		{"denials", o.denied.Load(), all / 20},
 		{"sessions without a subscription", o.free.Load(), all / 20},
 		{"such sessions that got one", o.moved.Load(), all / 200},
+		{"sessions that a ticket opened", o.opened.Load(), all / 20},
+		{"tickets that were shown again", o.spent.Load(), all / 20},
+		{"sessions and handshakes that a deny rule ended", o.barred.Load(), all / 50},
 	} {
 		t.Logf("%d %s", of.n, of.what)
 		if of.n < of.atLeast {

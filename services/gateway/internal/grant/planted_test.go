@@ -15,6 +15,9 @@ var planted = []faulttest.Fault{
 	{Name: "live sessions that a reset forgets", File: "apply.go", Text: "sessions := c.sessions.Granted()", Fault: "sessions := c.sessions.Granted()[:0]"},
 	{Name: "grants that are kept over a reset", File: "apply.go", Text: "c.grants.clear()", Fault: "_ = c.grants"},
 	{Name: "something lost that is good again", File: "refresh.go", Text: "if !slices.Contains(st.Grant.RestsOn, name) {", Fault: "if name == \"\" {"},
+	{Name: "a revocation that ends what was issued after it", File: "event.go", Text: "g.Issued < e.IssuedBefore", Fault: "g.Issued <= e.IssuedBefore"},
+	{Name: "a revocation that spares what was issued last", File: "event.go", Text: "g.Issued < e.IssuedBefore", Fault: "g.Issued+1 < e.IssuedBefore"},
+	{Name: "an answer about a ticket that attempts share", File: "lru.go", Text: "if c.Type == credential.Ticket {", Fault: "if c.Type == credential.Ticket && c.Value == \"\" {"},
 	{Name: "a refresh that is lost with a call that failed", File: "refresh.go", Text: "c.queue.add(sessions...)\n\t\t}\n\t\treturn true, err", Fault: "_ = sessions\n\t\t}\n\t\treturn true, err"},
 }
 

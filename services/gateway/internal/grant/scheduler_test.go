@@ -48,6 +48,13 @@ func (s *scheduler) stop(ctx context.Context, at string) error {
 	return ctx.Err()
 }
 
+// chance is true once in n times.
+func (s *scheduler) chance(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.free && s.rnd.IntN(n) == 0
+}
+
 func (s *scheduler) pause(at string) { _ = s.stop(context.Background(), at) }
 
 // slows are the points at which goroutines wait long in some interleavings: calls

@@ -75,11 +75,12 @@ type state struct {
 	groups map[string][]string // by application
 	free   map[string]bool     // versions that need no subscription
 
-	expires map[string]time.Time // by token, once it was issued; all states share it
+	expires  map[string]time.Time // by token, once it was issued; all states share it
+	issuedAt map[string]uint64    // by token, the newest change before it was issued; all states share it
 }
 
 func (s state) clone() state {
-	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups), free: maps.Clone(s.free), expires: s.expires}
+	return state{gone: maps.Clone(s.gone), subs: maps.Clone(s.subs), groups: maps.Clone(s.groups), free: maps.Clone(s.free), expires: s.expires, issuedAt: s.issuedAt}
 }
 
 // over reports whether a token has expired.
@@ -92,7 +93,7 @@ func (s state) over(token string) bool {
 func (s state) judge(token, version string, over bool) grant.Answer {
 	app := appOf(token)
 	client, user := clientOfApp(app), userOf(app)
-	base := []string{grantName(token), client, app, user}
+	base := []string{grantName(token), client, app, user} // the first two are what why looks at
 	base = append(base, s.groups[app]...)
 	if over || slices.ContainsFunc(base, func(n string) bool { return s.gone[n] }) {
 		return grant.Answer{Denial: &grant.Denial{Reason: grant.ErrUnauthenticated, RestsOn: base}}
@@ -109,7 +110,7 @@ func (s state) judge(token, version string, over bool) grant.Answer {
 	}
 	return grant.Answer{Grant: &grant.Grant{
 		Name: grantName(token), Version: version, User: user, Application: app, Subscription: sub, OAuthClient: client, Stage: grant.Production,
-		RestsOn: restsOn, ExpireTime: s.expires[token],
+		RestsOn: restsOn, ExpireTime: s.expires[token], Issued: s.issuedAt[token],
 	}}
 }
 
@@ -141,11 +142,20 @@ type control struct {
 
 	early map[string]time.Time       // by token, the earliest time at which the gateway may take it for expired
 	given map[*grant.Grant]time.Time // when the gateway got a grant
+
+	tickets  []*ticket
+	restored bool // change numbers have gone back
+}
+
+// ticket opens one session, which rests on the token that bought it.
+type ticket struct {
+	value, token, version string
+	spent                 string // the attempt that has spent it; "" for none yet
 }
 
 func newControl(s *scheduler) *control {
 	c := &control{sched: s, head: 3, early: map[string]time.Time{}, given: map[*grant.Grant]time.Time{}}
-	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, free: map[string]bool{}, expires: map[string]time.Time{}}
+	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, free: map[string]bool{}, expires: map[string]time.Time{}, issuedAt: map[string]uint64{}}
 	for _, c1 := range []byte(letters) {
 		c.subs[pair("applications/"+string(c1), versionOf('1'))] = c.newName("subscriptions/")
 	}
@@ -170,7 +180,22 @@ func (c *control) issue(token string) {
 		lifetime = time.Duration(1 + rnd.Int64N(int64(longest)))
 	}
 	c.expires[token] = time.Now().Add(lifetime)
-	c.early[token] = c.expires[token]
+	c.early[token], c.issuedAt[token] = c.expires[token], c.head
+}
+
+// sell sells a ticket for a token that was issued.
+func (c *control) sell(token, version string) *ticket {
+	t := &ticket{value: c.newName("ticket "), token: token, version: version}
+	c.tickets = append(c.tickets, t)
+	return t
+}
+
+// spend has an attempt spend a ticket, and reports whether it is the one that has.
+func (t *ticket) spend(attempt string) bool {
+	if t.spent == "" {
+		t.spent = attempt
+	}
+	return t.spent == attempt
 }
 
 // commit makes a change.
@@ -188,13 +213,25 @@ func (c *control) remove(kind grant.EventKind, names ...string) {
 	c.commit(grant.Event{Kind: kind, Names: names[:1]})
 }
 
+// revoke revokes what an application, or its OAuth client, was issued until now.
+func (c *control) revoke(name, app string) string {
+	for token := range c.issuedAt {
+		if appOf(token) == app {
+			c.gone[grantName(token)] = true
+		}
+	}
+	c.commit(grant.Event{Kind: grant.Revoked, Names: []string{name}, IssuedBefore: c.head + 1})
+	return "revoke all that was issued to " + name
+}
+
 // acts is the number of things that users can do; those from groupActs to groupsEnd
 // are about groups, those before end the most.
 const (
-	acts      = 38
-	freeActs  = 34 // those from here on are about versions that need no subscription
-	groupActs = 11
-	groupsEnd = 18
+	acts       = 41
+	revokeActs = 38 // those from here on revoke what was issued until now
+	freeActs   = 34 // those from here on are about versions that need no subscription
+	groupActs  = 11
+	groupsEnd  = 18
 )
 
 // act does one of the things that users do.
@@ -202,6 +239,11 @@ func (c *control) act(what int, app, token, version string) string {
 	sub := c.subs[pair(app, version)]
 	exists := sub != "" && !c.gone[sub]
 	switch {
+	case what >= revokeActs && c.restored: // a token may have been issued at a number that is to come
+		c.commit(grant.Event{})
+		return "a change that touches nothing"
+	case what >= revokeActs:
+		return c.revoke([]string{app, clientOfApp(app)}[what%2], app)
 	case what >= freeActs:
 		c.free[version] = !c.free[version]
 		c.commit(grant.Event{Kind: grant.Changed, Names: []string{version}})
@@ -269,16 +311,31 @@ func (c *control) restore(kept func() bool) {
 			c.gone[c.subs[at]] = true
 		}
 	}
-	c.head = c.head/2 + 1
+	c.head, c.restored = c.head/2+1, true
 	c.history = append(c.history, c.clone())
 	c.lose()
 }
 
-var errAway = errors.New("away")
+var (
+	errAway = errors.New("away")
+	errLost = errors.New("the answer is lost")
+)
 
-// Verify implements grant.Source.
+// Verify implements grant.Source. What spends a ticket may do so and say nothing.
 func (c *control) Verify(ctx context.Context, cred credential.Credential, version string) (grant.Answer, error) {
-	token := cred.Value
+	if cred.Type != credential.Ticket {
+		return c.verify(ctx, cred.Value, version, func() bool { return true })
+	}
+	i := slices.IndexFunc(c.tickets, func(t *ticket) bool { return t.value == cred.Value })
+	a, err := c.verify(ctx, c.tickets[i].token, version, func() bool { return c.tickets[i].spend(cred.Use.Attempt) })
+	if err == nil && c.sched.chance(4) {
+		err = errLost
+	}
+	return a, err
+}
+
+// verify answers for a token, unless spent returns false where it is judged.
+func (c *control) verify(ctx context.Context, token, version string, spend func() bool) (grant.Answer, error) {
 	at, sent := fmt.Sprintf("verify %s %s", token, version), time.Now()
 	if err := c.sched.stop(ctx, at+" arrives"); err != nil {
 		return grant.Answer{}, err
@@ -291,6 +348,9 @@ func (c *control) Verify(ctx context.Context, cred credential.Credential, versio
 		return grant.Answer{}, err
 	}
 	a := c.judge(token, version, c.over(token))
+	if !spend() {
+		a = grant.Answer{Denial: &grant.Denial{Reason: grant.ErrSpent}}
+	}
 	a.AsOf = asOf
 	if a.Grant != nil {
 		a.Lifetime = time.Until(a.Grant.ExpireTime)
