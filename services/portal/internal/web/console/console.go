@@ -42,7 +42,7 @@ var files embed.FS
 type Config struct {
 	// Services are called.
 	Services *ui.Services
-	// Key seals tickets.
+	// Key seals renewals.
 	Key *seal.Key
 	// Dial, if set, connects to the gateway, whatever the address of a version.
 	Dial func(context.Context) (net.Conn, error)
@@ -138,26 +138,26 @@ func accessOf(v *ui.Viewer) (access, error) {
 	return access{}, fault.Unauthenticated("sign in again")
 }
 
-// ticketPurpose is what tickets are sealed for.
-const ticketPurpose = "tidegate console"
+// renewalPurpose is what renewals are sealed for.
+const renewalPurpose = "tidegate console"
 
-// ticket seals the token of a sign-in that was refreshed, for the page to hand it to the
+// renewal seals the token of a sign-in that was refreshed, for the page to hand it to the
 // socket, which may be another replica's.
-func (c *Console) ticket(a access) (string, error) {
+func (c *Console) renewal(a access) (string, error) {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return "", err
 	}
-	return base64.RawURLEncoding.EncodeToString(c.Key.Seal(text, []byte(ticketPurpose))), nil
+	return base64.RawURLEncoding.EncodeToString(c.Key.Seal(text, []byte(renewalPurpose))), nil
 }
 
-// redeem reads a ticket.
-func (c *Console) redeem(ticket string) (a access, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(ticket)
+// redeem reads a renewal.
+func (c *Console) redeem(renewal string) (a access, ok bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(renewal)
 	if err != nil {
 		return a, false
 	}
-	text, err := c.Key.Open(sealed, []byte(ticketPurpose))
+	text, err := c.Key.Open(sealed, []byte(renewalPurpose))
 	return a, err == nil && json.Unmarshal(text, &a) == nil
 }
 

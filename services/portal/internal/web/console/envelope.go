@@ -28,7 +28,7 @@ const (
 //	binary  data
 //	ping    data, at most 125 bytes
 //	close   code, reason
-//	renew   ticket
+//	renew   renewal
 type command struct {
 	Type string `json:"type"`
 	// Path and Query are added to the version's address.
@@ -54,8 +54,8 @@ type command struct {
 	// Code and Reason are those of a close.
 	Code   uint16 `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// Ticket is what the page was given for a sign-in that was refreshed.
-	Ticket string `json:"ticket,omitempty"`
+	// Renewal is what the page was given for a sign-in that was refreshed.
+	Renewal string `json:"renewal,omitempty"`
 }
 
 // event is what the page is told, in JSON.
@@ -66,7 +66,7 @@ type command struct {
 //	text, binary, ping, pong
 //	taken    sent: what the gateway has taken until now
 //	closed   code, reason, sent, received: the last
-//	renew    the sign-in's token ends soon: fetch a ticket and say renew
+//	renew    the sign-in's token ends soon: fetch a renewal and say renew
 type event struct {
 	Type         string `json:"type"`
 	Protocol     string `json:"protocol,omitempty"`

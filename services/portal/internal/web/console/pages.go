@@ -27,7 +27,7 @@ func (c *Console) Routes() []ui.Route {
 	return []ui.Route{
 		c.show(),
 		ui.Page(pagePath+"/socket", nil, nil, c.socket),
-		ui.Action(pagePath+"/ticket", nil, c.renew),
+		ui.Action(pagePath+"/renewal", nil, c.renew),
 		c.record(),
 	}
 }
@@ -159,18 +159,18 @@ func (c *Console) version(r *ui.Request) (*catalogv1.Version, error) {
 	return v, ui.Absent(err)
 }
 
-// renew answers with a ticket for a sign-in that was refreshed.
+// renew answers with a renewal for a sign-in that was refreshed.
 func (c *Console) renew(r *ui.Request) (ui.Answer, error) {
 	a, err := accessOf(r.Viewer)
 	if err != nil {
 		return nil, err
 	}
-	ticket, err := c.ticket(a)
+	renewal, err := c.renewal(a)
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(map[string]string{"ticket": ticket})
-	return ui.File{Name: "ticket.json", Type: "application/json", Body: body}, err
+	body, err := json.Marshal(map[string]string{"renewal": renewal})
+	return ui.File{Name: "renewal.json", Type: "application/json", Body: body}, err
 }
 
 // socket opens the page's socket. Who follows its address as a link gets to the page.

@@ -122,7 +122,7 @@ func TestConsole(t *testing.T) {
 	h := newHarness(t)
 	for name, test := range map[string]func(*testing.T, *harness){
 		"try-out": tryOut, "try-out is bounded": tryOutIsBounded, "application": ofApplication, "no subscription": subscriptionless,
-		"refusal": refusal, "ticket": ticket, "bought": bought,
+		"refusal": refusal, "renewal": renewal, "ticket": bought,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -198,7 +198,7 @@ func ofApplication(t *testing.T, h *harness) {
 	if application != h.Application {
 		t.Fatalf("the page offers %q as the application, want %q:\n%s", application, h.Application, p.Text())
 	}
-	const user, forged = "203.0.113.7", "192.0.2.66"
+	const user, forged = "198.51.100.7", "192.0.2.66"
 	c := h.open(t, b, h.Offered, "X-Forwarded-For", user)
 	c.say(map[string]any{"type": "open", "application": application, "headers": [][2]string{{"X-Forwarded-For", forged}, {"Forwarded", "for=" + forged}, {"X-Real-IP", forged}}})
 	c.hear("opened")
@@ -303,23 +303,23 @@ func refusal(t *testing.T, h *harness) {
 	}
 }
 
-// ticket is what the page's script gets for a sign-in that was refreshed, and its socket
+// renewal is what the page's script gets for a sign-in that was refreshed, and its socket
 // takes.
-func ticket(t *testing.T, h *harness) {
+func renewal(t *testing.T, h *harness) {
 	b := h.Browser(t)
 	b.SignIn("admin", h.Password)
-	p := b.Do(http.MethodPost, "/devportal/"+h.Offered+"/console/ticket", nil)
-	var got struct{ Ticket string }
-	if err := json.Unmarshal([]byte(p.Body), &got); err != nil || p.Status != http.StatusOK || got.Ticket == "" || strings.Contains(p.Body, "eyJ") {
-		t.Fatalf("the ticket = %d %q, %v", p.Status, p.Body, err)
+	p := b.Do(http.MethodPost, "/devportal/"+h.Offered+"/console/renewal", nil)
+	var got struct{ Renewal string }
+	if err := json.Unmarshal([]byte(p.Body), &got); err != nil || p.Status != http.StatusOK || got.Renewal == "" || strings.Contains(p.Body, "eyJ") {
+		t.Fatalf("the renewal = %d %q, %v", p.Status, p.Body, err)
 	}
 	c := h.open(t, b, h.Offered)
 	c.say(map[string]any{"type": "open", "application": h.Application})
 	c.hear("opened")
-	c.say(map[string]any{"type": "renew", "ticket": got.Ticket})
+	c.say(map[string]any{"type": "renew", "renewal": got.Renewal})
 	c.say(map[string]any{"type": "text", "text": "after it"})
 	c.hear("text")
-	if p := h.Browser(t).Do(http.MethodPost, "/devportal/"+h.Offered+"/console/ticket", nil); strings.Contains(p.Body, `"ticket"`) {
-		t.Errorf("a ticket without a sign-in: %d %s", p.Status, p.Body)
+	if p := h.Browser(t).Do(http.MethodPost, "/devportal/"+h.Offered+"/console/renewal", nil); strings.Contains(p.Body, `"renewal"`) {
+		t.Errorf("a renewal without a sign-in: %d %s", p.Status, p.Body)
 	}
 }

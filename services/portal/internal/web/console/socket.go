@@ -310,7 +310,7 @@ func (p *fromPage) OnMessage(c *gws.Conn, m *gws.Message) {
 		}
 		p.end(ending{code: cmd.Code, reason: cmd.Reason, page: true})
 	case cmd.Type == "renew":
-		if a, ok := p.console.redeem(cmd.Ticket); ok && a.SignIn == p.signIn {
+		if a, ok := p.console.redeem(cmd.Renewal); ok && a.SignIn == p.signIn {
 			p.access.Store(&a)
 		}
 	case cmd.Type == "text", cmd.Type == "binary", cmd.Type == "ping" && len(cmd.Data) <= 125:

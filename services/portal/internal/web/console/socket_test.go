@@ -282,7 +282,7 @@ func TestAuthorities(t *testing.T) {
 	}
 }
 
-// TestRenewal: a socket outlives the token that it was opened with by tickets for those that
+// TestRenewal: a socket outlives the token that it was opened with by renewals for those that
 // come after it in the sign-in, and not by another sign-in's.
 func TestRenewal(t *testing.T) {
 	w := newWorld(t, accept(t, echo))
@@ -290,14 +290,14 @@ func TestRenewal(t *testing.T) {
 	next(t, page) // opened
 	renew := func(signIn string, hours int) {
 		t.Helper()
-		ticket, err := w.console.ticket(access{Token: "next", SignIn: signIn, Expires: time.Now().Add(time.Duration(hours) * time.Hour).Unix()})
+		renewal, err := w.console.renewal(access{Token: "next", SignIn: signIn, Expires: time.Now().Add(time.Duration(hours) * time.Hour).Unix()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		send(t, page, &command{Type: "renew", Ticket: ticket})
+		send(t, page, &command{Type: "renew", Renewal: renewal})
 		send(t, page, &command{Type: "text", Text: "taken by now"})
 		if e := next(t, page, "taken"); e.Type != "text" {
-			t.Fatalf("after a ticket the event = %+v, want the echo", e)
+			t.Fatalf("after a renewal the event = %+v, want the echo", e)
 		}
 	}
 	for hour := 1; hour <= 2; hour++ {
@@ -310,7 +310,7 @@ func TestRenewal(t *testing.T) {
 		}
 	}
 	renew("users/ann/another", 3)
-	send(t, page, &command{Type: "renew", Ticket: "none"})
+	send(t, page, &command{Type: "renew", Renewal: "none"})
 	w.ahead.Store(2 * 3600)
 	if e := next(t, page); e.Type != "closed" || e.Code != codeRefused {
 		t.Errorf("at the end of the token the event = %+v, want closed with %d", e, codeRefused)

@@ -178,7 +178,7 @@
 		},
 		async renew() {
 			try {
-				const answer = await fetch(root.dataset.base + "/ticket", { method: "POST", redirect: "error" });
+				const answer = await fetch(root.dataset.base + "/renewal", { method: "POST", redirect: "error" });
 				if (answer.ok) say({ type: "renew", ...await answer.json() });
 			} catch { /* the portal ends the socket */ }
 		},
