@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+// shake is a handshake in the making.
+type shake struct {
+	header    http.Header
+	query     []string
+	protocols []string
+	once      bool // not over TLS, too
+}
+
+// carrier puts a credential into a place of a handshake.
+type carrier struct {
+	name  string
+	place *catalogv1.CredentialPlace
+	put   func(h *shake, credential string)
+}
+
+// carriers are all places in all their forms. A kind of place that the protos have and this
+// list lacks fails the test.
+func carriers() []carrier {
+	header := func(name string, form catalogv1.HeaderPlace_Form) *catalogv1.CredentialPlace {
+		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name, Form: form}}}
+	}
+	query := func(name string, encoding catalogv1.QueryPlace_Encoding) *catalogv1.CredentialPlace {
+		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: name, Encoding: encoding}}}
+	}
+	protocol := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Subprotocol{Subprotocol: &catalogv1.SubprotocolPlace{}}}
+	return []carrier{
+		{"bearer", header("Authorization", 0), func(h *shake, c string) { h.header.Set("Authorization", "Bearer "+c) }},
+		{"raw header", header("X-Token", catalogv1.HeaderPlace_FORM_RAW), func(h *shake, c string) { h.header.Set("X-Token", c) }},
+		{"bearer elsewhere", header("X-Bearer", catalogv1.HeaderPlace_FORM_BEARER), func(h *shake, c string) { h.header.Set("X-Bearer", "bearer "+c) }},
+		{"query", query("access_token", 0), func(h *shake, c string) { h.query = append(h.query, "access_token="+url.QueryEscape(c)) }},
+		{"query, every byte encoded", query("token", 0), func(h *shake, c string) {
+			var b strings.Builder
+			for i := range len(c) {
+				fmt.Fprintf(&b, "%%%02X", c[i])
+			}
+			h.query = append(h.query, "token="+b.String())
+		}},
+		{"query in base64", query("t64", catalogv1.QueryPlace_ENCODING_BASE64), func(h *shake, c string) {
+			h.query = append(h.query, "t64="+base64.StdEncoding.EncodeToString([]byte(c)))
+		}},
+		{"cookie", &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Cookie{Cookie: &catalogv1.CookiePlace{Name: "sid"}}}, func(h *shake, c string) {
+			h.header.Set("Cookie", "a=1; sid="+c+"; b=2")
+		}},
+		{"sub-protocols", protocol, func(h *shake, c string) { h.protocols = append(h.protocols, "bearer", c) }},
+		{"sub-protocol of Kubernetes", protocol, func(h *shake, c string) {
+			h.protocols = append(h.protocols, "chat", "base64url.bearer.authorization.k8s.io."+base64.RawURLEncoding.EncodeToString([]byte(c)))
+		}},
+	}
+}
+
+// shakes connects, notes what comes of it, and returns the status. A session says something.
+func (l *leakRun) shakes(path string, fill ...func(h *shake)) (status int) {
+	l.t.Helper()
+	h := &shake{header: http.Header{"Origin": {"https://app.example"}, "User-Agent": {marker}, "X-Marker": {marker}}}
+	for _, f := range fill {
+		f(h)
+	}
+	bases := []string{l.WS, l.WSS}
+	if h.once {
+		bases = bases[:1]
+	}
+	for _, base := range bases {
+		address := base + path
+		if len(h.query) > 0 {
+			address += "?" + strings.Join(h.query, "&")
+		}
+		conn, res, err := websocket.Dial(within(l.t), address, &websocket.DialOptions{HTTPClient: l.http(l.t), HTTPHeader: h.header, Subprotocols: h.protocols}) //nolint:bodyclose // body or the library has read it
+		if res == nil {
+			l.t.Fatalf("dial %s: %v", path, err)
+		}
+		text := ""
+		if status = res.StatusCode; err == nil {
+			echo(l.t, conn, websocket.MessageText, "hello")
+			_ = conn.Close(websocket.StatusNormalClosure, "")
+		} else if text = body(l.t, res); status == http.StatusSwitchingProtocols {
+			l.t.Errorf("dial %s: %v", path, err)
+		}
+		l.notes("the gateway's answers", fmt.Sprint(res.Header, text))
+	}
+	return status
+}
+
+// changed is a credential with one character in the middle of its end replaced.
+func changed(credential string) string {
+	b := []byte(credential)
+	at := len(b) - 12
+	if b[at]++; b[at] == 'z'+1 || b[at] == 'Z'+1 || b[at] == '9'+1 {
+		b[at] = 'm'
+	}
+	return string(b)
+}
+
+// places uses every place, with credentials that are good and that are not, at versions
+// that list the place, that list another one, and that ask for none.
+func (l *leakRun) places() {
+	l.t.Helper()
+	listed := map[string]bool{}
+	of := l.admin.application(l.t, marker+" client")
+	l.secrets.Add("a client secret", of.secret.GetSecret())
+	good := l.admin.accessToken(l.t, of)
+	l.secrets.Add("a token", good)
+	open := l.version("Open", &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}})
+	for i, c := range carriers() {
+		listed[string(c.place.ProtoReflect().WhichOneof(c.place.ProtoReflect().Descriptor().Oneofs().Get(0)).Name())] = true
+		v := l.version(fmt.Sprintf("Place%d", i), &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{c.place}}}})
+		l.admin.subscribe(l.t, of.app.GetName(), v.version.GetName())
+		with := func(credential string, more ...func(*shake)) int {
+			return l.shakes(v.path, append([]func(*shake){func(h *shake) { c.put(h, credential) }}, more...)...)
+		}
+		if got := with(good); got != 101 {
+			l.t.Errorf("%s with a good token: %d, want 101", c.name, got)
+		}
+		opaque := "nonsense-" + strings.Repeat("q7W", 12)
+		for what, bad := range map[string]string{"a changed token": changed(good), "an opaque credential": opaque} {
+			l.secrets.Add(what+" in "+c.name, bad)
+			if got := with(bad); got != 401 {
+				l.t.Errorf("%s with %s: %d, want 401", c.name, what, got)
+			}
+		}
+		// Once more at each other place, beside the good one, and where none is asked for.
+		for _, other := range carriers() {
+			if other.name != c.name {
+				with(good, func(h *shake) {
+					if len(h.protocols) == 0 || other.place.GetSubprotocol() == nil {
+						other.put(h, good)
+					}
+				})
+			}
+		}
+		if got := l.shakes(open.path, func(h *shake) { c.put(h, good) }); got != 101 {
+			l.t.Errorf("%s where none is asked for: %d, want 101", c.name, got)
+		}
+		if got := l.shakes("/nothing/at/all/"+marker, func(h *shake) { c.put(h, good) }); got != 404 {
+			l.t.Errorf("%s at a path that leads nowhere: %d, want 404", c.name, got)
+		}
+	}
+	places := (&catalogv1.CredentialPlace{}).ProtoReflect().Descriptor().Oneofs().Get(0).Fields()
+	for i := range places.Len() {
+		if name := string(places.Get(i).Name()); !listed[name] && !slices.Contains(elsewhere, name) {
+			l.t.Errorf("no credential is tried in the place %s", name)
+		}
+	}
+	// What somebody puts where no credential belongs is hidden from records all the same.
+	for _, credential := range []string{good, of.secret.GetSecret()} {
+		l.shakes("/nothing/"+credential, func(h *shake) { h.header.Set("User-Agent", "client "+credential) })
+	}
+}
+
+// elsewhere are the places that the test has parts of their own for.
+var elsewhere = []string{"first_message", "ticket"}
+
+// messages shows credentials in first messages. What a version passes on the backend gets.
+func (l *leakRun) messages() {
+	l.t.Helper()
+	of := l.admin.application(l.t, "Messages client")
+	l.secrets.Add("a client secret", of.secret.GetSecret())
+	for name, passOn := range map[string]bool{"Hears": false, "PassesOn": true} {
+		v := l.version(name, &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+			{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: &catalogv1.FirstMessagePlace{Pointer: "/token", PassOn: passOn}}},
+		}}}})
+		l.admin.subscribe(l.t, of.app.GetName(), v.version.GetName())
+		good := l.admin.accessToken(l.t, of)
+		searcher := &l.secrets
+		if passOn {
+			searcher = &l.passed
+		}
+		searcher.Add("the token of "+name, good)
+		searcher.Add("a bad token of "+name, changed(good))
+		for _, token := range []string{good, changed(good)} {
+			conn, _, err := websocket.Dial(within(l.t), l.WS+v.path, &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://app.example"}}}) //nolint:bodyclose // the library has read it
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			message := fmt.Sprintf(`{"token":"\u%04x%s"}`, token[0], token[1:])
+			if err := conn.Write(within(l.t), websocket.MessageText, []byte(message)); err != nil {
+				l.t.Fatal(err)
+			}
+			if token != good {
+				code, reason := closed(l.t, conn)
+				l.notes("the gateway's answers", reason)
+				if code != 4001 {
+					l.t.Errorf("a bad token in the first message of %s is closed with %d %s, want 4001", name, code, reason)
+				}
+				continue
+			}
+			if passOn {
+				if _, got, err := conn.Read(within(l.t)); err != nil || string(got) != message {
+					l.t.Errorf("the backend of %s sends back %q, %v, want the first message", name, got, err)
+				}
+			}
+			echo(l.t, conn, websocket.MessageText, "hello")
+			_ = conn.Close(websocket.StatusNormalClosure, "")
+		}
+	}
+}
+
+// tickets buys tickets and spends them, well and badly.
+func (l *leakRun) tickets() {
+	l.t.Helper()
+	of := l.admin.application(l.t, "Tickets client")
+	v := l.version("Tickets", &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+		{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+	}}}})
+	l.admin.subscribe(l.t, of.app.GetName(), v.version.GetName())
+	good := l.admin.accessToken(l.t, of)
+	for what, token := range map[string]string{"a token that buys": good, "one that does not": changed(good)} {
+		l.secrets.Add(what, token)
+		req, err := http.NewRequestWithContext(within(l.t), http.MethodPost, "http"+strings.TrimPrefix(l.WS, "ws")+"/-/tickets?path="+url.QueryEscape(v.path), http.NoBody)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		text := body(l.t, res)
+		_ = res.Body.Close()
+		if token != good {
+			l.notes("the gateway's answers", text)
+			continue
+		}
+		var bought struct{ Ticket string }
+		if err := json.Unmarshal([]byte(text), &bought); err != nil || bought.Ticket == "" {
+			l.t.Fatalf("buying a ticket = %d %s", res.StatusCode, text)
+		}
+		l.secrets.Add("a ticket", bought.Ticket)
+		l.secrets.Add("a changed ticket", changed(bought.Ticket))
+		for _, spend := range []struct {
+			ticket string
+			want   int
+		}{{changed(bought.Ticket), 401}, {bought.Ticket, 101}, {bought.Ticket, 401}} {
+			if got := l.shakes(v.path, func(h *shake) { h.once, h.query = true, []string{"a=1", "ticket=" + url.QueryEscape(spend.ticket)} }); got != spend.want {
+				l.t.Errorf("a ticket is answered %d, want %d", got, spend.want)
+			}
+		}
+		// Where it is not asked for, it is recognised.
+		l.shakes("/open/1.0.0", func(h *shake) { h.header.Set("X-Elsewhere", bought.Ticket) })
+	}
+}
+
+// version publishes a version with a scheme.
+func (l *leakRun) version(name string, scheme *catalogv1.SecurityScheme) *product {
+	l.t.Helper()
+	ctx, x := l.admin.ctx(l.t), &product{path: "/" + strings.ToLower(name) + "/1.0.0"}
+	var err error
+	x.api, err = l.admin.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
+	if err == nil {
+		x.version, err = l.admin.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: x.api.GetName(), Version: &catalogv1.Version{
+			Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(l.backend)}, Plans: []string{l.admin.plan(l.t, "Unlimited"), l.admin.plan(l.t, "Gold")},
+			Security: []*catalogv1.SecurityScheme{scheme}, AllowedOrigins: []string{"https://app.example"},
+		}})
+	}
+	if err != nil {
+		l.t.Fatalf("version %s: %v", name, err)
+	}
+	x.version = l.admin.publishVersion(l.t, x.version.GetName())
+	return x
+}
