@@ -41,7 +41,7 @@ type versionFlags struct {
 }
 
 // message returns the version that the flags describe.
-func (f *versionFlags) message(ctx context.Context, cl *client, version string) (*catalogv1.Version, error) {
+func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, version string) (*catalogv1.Version, error) {
 	plans, err := cl.plansOf(ctx, "--plan", f.Plan)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,9 @@ func (f *versionFlags) message(ctx context.Context, cl *client, version string) 
 	if f.MaxSessionAge != 0 {
 		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
 	}
-	f.set(v)
+	if _, err = f.set(ctx, s, v); err != nil {
+		return nil, err
+	}
 	_, err = f.setTraffic(ctx, cl, v)
 	return v, err
 }
@@ -109,7 +111,7 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 	if c.Context == "" {
 		c.Context = "/" + strings.ToLower(c.Name)
 	}
-	v, err := c.message(ctx, cl, c.Version)
+	v, err := c.message(ctx, s, cl, c.Version)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ var arguments = map[string]string{
 	"version.max_session_age":             "--max-session-age",
 	"version.backend_options":             "--backend-host",
 	"version.backend_options.fixed_host":  "--backend-host",
+	"version.backend_options.headers":     "--backend-header",
 	"version.traffic_plan":                "--traffic-plan",
 	"version.subscriptionless":            "--subscriptionless",
 	"version.max_message_bytes":           "--max-message",

@@ -55,7 +55,7 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 		}
 		req.SourceVersion = source.GetName()
 	}
-	if req.Version, err = c.message(ctx, cl, c.Version); err != nil {
+	if req.Version, err = c.message(ctx, s, cl, c.Version); err != nil {
 		return err
 	}
 	made, err := cl.catalog.CreateVersion(ctx, req)
@@ -167,6 +167,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Greatest message", maxMessage(v)}, {"Error frames", errorFramesWords(v.GetErrorFrames())},
 		{"Longest session", age}, {"Host for backends", backendHost(v.GetBackendOptions())},
 		{"Origin for backends", option(v.GetBackendOptions().GetOrigin() == 0, v.GetBackendOptions().GetOrigin(), "ORIGIN_")},
+		{"Headers for backends", headerRuleWords(v.GetBackendOptions().GetHeaders())},
 		{"Pings", option(v.GetPings() == 0, v.GetPings(), "PINGS_")}, {"Description", v.GetDescription()},
 		{"Created", when(v.GetCreateTime())}, {"Changed", when(v.GetUpdateTime())},
 	}
@@ -219,13 +220,18 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	change, mask := c.change(v, plans, security)
+	spoken, err := c.set(ctx, s, change)
+	if err != nil {
+		return err
+	}
+	mask.Paths = append(mask.Paths, spoken...)
 	traffic, err := c.setTraffic(ctx, cl, change)
 	if err != nil {
 		return err
 	}
 	mask.Paths = append(mask.Paths, traffic...)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --backend-host, --backend-origin or --pings")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --backend-host, --backend-origin, --backend-header or --pings")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
@@ -272,7 +278,6 @@ func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string, security
 		}
 		given("max_session_age")
 	}
-	mask.Paths = append(mask.Paths, c.set(change)...)
 	return change, mask
 }
 

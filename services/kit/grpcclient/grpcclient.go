@@ -15,11 +15,9 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 )
-
-// maxMessage is the largest message, in bytes, that a client accepts.
-const maxMessage = 4 << 20
 
 // Times of a connection.
 const (
@@ -114,7 +112,7 @@ func (c *Config) Dial(opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	}
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(memnet.MaxMessage)),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: minPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxPause},

@@ -31,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/connlimit"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/memnet"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 	"github.com/tidegatehq/tidegate/services/kit/run"
@@ -40,7 +41,7 @@ import (
 // maxMessage is the largest message, in bytes, that a server sends, or accepts
 // from a service; maxRequest is the largest that it accepts from users.
 const (
-	maxMessage = 4 << 20
+	maxMessage = memnet.MaxMessage
 	maxRequest = 1 << 20
 )
 

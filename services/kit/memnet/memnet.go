@@ -17,6 +17,10 @@ import (
 // buffer is the capacity of a connection in each direction, in bytes.
 const buffer = 256 << 10
 
+// MaxMessage is the largest message, in bytes, that services send each other, here and over
+// networks: a change of an API with the most versions, each as large as can be, is one.
+const MaxMessage = 16 << 20
+
 // Addr is the address of one end of a connection.
 type Addr struct {
 	// Listener is the name of the listener.
@@ -74,6 +78,7 @@ func (l *Listener) Addr() net.Addr { return Addr{Listener: l.name} }
 func (l *Listener) Dial(caller string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage)),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return l.DialContext(ctx, caller)
 		}),

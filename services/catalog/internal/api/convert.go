@@ -101,7 +101,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Plans:          r.GetPlans(),
 		AllowedOrigins: r.GetAllowedOrigins(),
 		MaxSessionAge:  r.GetMaxSessionAge(),
-		BackendOptions: r.GetBackendOptions(),
+		BackendOptions: row.BackendOptions(store.ForUsers),
 		Pings:          r.GetPings(),
 		Warnings:       warnings(row),
 
@@ -118,12 +118,14 @@ func versionProto(row store.Version) *catalogv1.Version {
 }
 
 // withVersion returns the row with the values of a version; its version string stays.
+// Secrets of which the version has no value are to be kept (keepSecrets).
 func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Description, row.Tags, row.Origins = v.GetDescription(), v.GetTags(), v.GetAllowedOrigins()
 	row.Production, row.Sandbox = endpointRows(v.GetEndpoints().GetProduction()), endpointRows(v.GetEndpoints().GetSandbox())
 	row.Security = securityRows(v.GetSecurity())
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	options := v.GetBackendOptions()
+	row.Backend = backendRow(options)
 	row.BackendHost, row.FixedHost = enumRow(options.GetHost(), store.HostPrefix), options.GetFixedHost()
 	row.BackendOrigin, row.Pings = enumRow(options.GetOrigin(), store.OriginPrefix), enumRow(v.GetPings(), store.PingsPrefix)
 	row.Subscriptionless, row.MaxMessageBytes = v.GetSubscriptionless(), v.GetMaxMessageBytes()

@@ -290,6 +290,11 @@ func (f *fixture) dump() string {
 			if err := rows.Scan(into...); err != nil {
 				f.t.Fatal(err)
 			}
+			for i, value := range values {
+				if raw, ok := value.([]byte); ok { // else it would be a list of numbers, in which nothing is found
+					values[i] = string(raw)
+				}
+			}
 			fmt.Fprintf(&b, "%s %v\n", table, values)
 		}
 		if err := rows.Err(); err != nil {

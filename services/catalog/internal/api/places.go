@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -89,10 +88,21 @@ func checkPlace(p store.Place) (field, text string) {
 // usedHeader reports whether a header means something else in a handshake, to the gateway,
 // to HTTP or to what backends are told about clients. Many servers read X_A as X-A.
 func usedHeader(name string) bool {
-	name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	name = canonical(name)
 	switch name {
-	case "Host", "Origin", "Cookie", "Connection", "Upgrade", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Http2-Settings",
-		"Expect", "Forwarded", "Via", "Cdn-Loop", "Date", "User-Agent", "Traceparent", "Tracestate":
+	case "Cookie", "Date", "User-Agent", "Traceparent", "Tracestate":
+		return true
+	}
+	return writtenHeader(name)
+}
+
+// writtenHeader reports whether backends get a header as the handshake, HTTP or the gateway
+// itself writes it, whatever clients send.
+func writtenHeader(name string) bool {
+	name = canonical(name)
+	switch name {
+	case "Host", "Origin", "Connection", "Upgrade", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Http2-Settings",
+		"Expect", "Forwarded", "Via", "Cdn-Loop":
 		return true
 	}
 	for _, prefix := range []string{"Sec-Websocket-", "Proxy-", "Content-", "X-Forwarded-", "X-Tidegate-"} {

@@ -187,6 +187,25 @@ func badFields() []struct {
 		{"a fixed host with port 0", options(fixed, "a:0"), optionsField + ".fixed_host: " + badPort},
 		{"an unknown host option", options(9, ""), optionsField + ".host: is not one of the defined values"},
 		{"an unknown origin option", func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Origin: 9} }, optionsField + ".origin: is not one of the defined values"},
+		{"a rule for a header without a name", headers(setHeader("", "v")), rule0 + "name: " + badHeaderName},
+		{"a rule for a header with a space", headers(setHeader("X Y", "v")), rule0 + "name: " + badHeaderName},
+		{"a rule for a header with a long name", headers(setHeader(strings.Repeat("x", 101), "v")), rule0 + "name: " + badHeaderName},
+		{"a rule for Host", headers(setHeader("host", "v")), rule0 + "name: must not be Host, which backend_options.host sets"},
+		{"a rule for Origin", headers(removeHeader("ORIGIN")), rule0 + "name: must not be Origin, which backend_options.origin sets"},
+		{"a rule that says nothing", headers(&catalogv1.HeaderRule{Name: "X-A"}), rule0 + "action: is required"},
+		{"a rule that does not remove", headers(&catalogv1.HeaderRule{Name: "X-A", Action: &catalogv1.HeaderRule_Remove{}}), rule0 + "remove: must equal true"},
+		{"a header with a line break", headers(setHeader("X-A", "a\r\nX-B: b")), rule0 + "set: " + badHeaderValue},
+		{"an empty header", headers(setHeader("X-A", "")), rule0 + "set: " + badHeaderValue},
+		{"a header that ends with a space", headers(setHeader("X-A", "a ")), rule0 + "set: " + badHeaderValue},
+		{"a header outside ASCII", headers(setHeader("X-A", "ü")), rule0 + "set: " + badHeaderValue},
+		{"a long header", headers(setHeader("X-A", strings.Repeat("x", 4097))), rule0 + "set: " + badHeaderValue},
+		{"a secret with a line break", headers(secretHeader("X-A", "a\nb")), rule0 + "secret.value: must have at most 4096 visible ASCII characters, with spaces only between them"},
+		{"a secret that is not there", headers(secretHeader("X-A", "")), rule0 + "secret.value: is required: none is stored"},
+		{"a header with two rules", headers(setHeader("X-A", "1"), removeHeader("x_a")), "version.backend_options.headers[1].name: is the header of headers[0], too: a header has one rule"},
+		{"a copy of no header", headers(copyHeader("X-A", "")), rule0 + "copy_of: " + badHeaderName},
+		{"a copy of a header that does not pass", headers(copyHeader("X-A", "X-Forwarded-User")), rule0 + "copy_of: must not be X-Forwarded-User, which does not pass from clients to backends"},
+		{"31 rules for headers", headers(manyHeaders(31, "v")...), "version.backend_options.headers: must contain no more than 30 item(s)"},
+		{"large rules for headers", headers(manyHeaders(3, strings.Repeat("v", 3000))...), "version.backend_options.headers: must have at most 8192 bytes of names and values together"},
 		{"unknown pings", func(v *catalogv1.Version) { v.Pings = 9 }, "version.pings: is not one of the defined values"},
 		{"a traffic plan that is none", func(v *catalogv1.Version) { v.TrafficPlan = "plans/none" }, "version.traffic_plan: there is no plans/none"},
 		{"a traffic plan by its display name", func(v *catalogv1.Version) { v.TrafficPlan = "Gold" }, "version.traffic_plan: must be plans/{plan}"},
@@ -305,7 +324,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
-		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, pings, " +
+		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, pings, " +
 		"traffic_plan, subscriptionless, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},

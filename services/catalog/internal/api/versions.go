@@ -44,6 +44,9 @@ func (a *API) newVersion(ctx context.Context, c identity.Caller, parent resource
 	}
 	row := store.Version{APIID: parent.API, Version: req.GetVersion().GetVersion()}
 	next := withVersion(row, req.GetVersion())
+	if err := keepSecrets(c, row, next); err != nil {
+		return store.Version{}, err
+	}
 	return a.store.CreateVersion(ctx, requestid.Of(ctx, req), c.Viewer(), next, func(api store.API) error {
 		if err := c.MayChange(api.Owner); err != nil {
 			return err
@@ -75,6 +78,9 @@ func (a *API) copyVersion(ctx context.Context, c identity.Caller, parent resourc
 			return old, err
 		}
 		next := withVersion(store.Version{Version: v.GetVersion()}, v)
+		if err := keepSecrets(c, old, next); err != nil {
+			return old, err
+		}
 		return next, mayPromise(c, old, next)
 	})
 }
@@ -84,7 +90,7 @@ func settings() []string {
 	return []string{
 		"description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
-		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "pings",
+		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "pings",
 		"traffic_plan", "subscriptionless", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
 	}
 }
@@ -218,10 +224,14 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 			return old, err
 		}
 		next := withVersion(old, v)
+		missing := keepSecrets(c, old, next)
 		if err := mayServe(c, old, next); err != nil {
 			return old, err
 		}
-		return next, checkVersion(v)
+		if err := checkVersion(v); err != nil {
+			return old, err
+		}
+		return next, missing
 	})
 }
 

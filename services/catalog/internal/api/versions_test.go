@@ -311,6 +311,7 @@ func largest(version string) *catalogv1.Version {
 		Plans: []string{"plans/gold"}, TrafficPlan: "plans/async-default-subscriptionless", MaxMessageBytes: 1 << 30,
 		ErrorFrames: &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_TEXT, Text: strings.Repeat("x", 1000)},
 	}
+	v.BackendOptions = &catalogv1.BackendOptions{Headers: manyHeaders(2, strings.Repeat("x", 4090))}
 	for i := range 20 {
 		v.Tags = append(v.Tags, strings.Repeat("語", 48)+fmt.Sprintf("%02d", i))
 	}

@@ -13,10 +13,11 @@ type Endpoint struct {
 	URL string `json:"url"`
 }
 
-// stages are the endpoints of a version as they are sealed.
+// stages are the endpoints of a version, and what is said to them, as they are sealed.
 type stages struct {
 	Production []Endpoint `json:"production,omitempty"`
 	Sandbox    []Endpoint `json:"sandbox,omitempty"`
+	Backend    Backend    `json:"backend,omitzero"`
 }
 
 // endpointsOf is what sealed bytes are sealed for: the endpoints of the version with
@@ -25,7 +26,7 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{v.Production, v.Sandbox})
+	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Backend})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -42,7 +43,7 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	if err := json.Unmarshal(plain, &all); err != nil {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
-	v.Production, v.Sandbox = all.Production, all.Sandbox
+	v.Production, v.Sandbox, v.Backend = all.Production, all.Sandbox, all.Backend
 	return nil
 }
 

@@ -136,7 +136,7 @@ func (v Version) Route() *backplanev1.Route {
 
 		DefaultVersionPaths: v.DefaultPaths,
 		VersionStrings:      v.Strings,
-		BackendOptions:      v.backendOptions(),
+		BackendOptions:      v.BackendOptions(forGateways),
 		Pings:               catalogv1.Version_Pings(catalogv1.Version_Pings_value[PingsPrefix+v.Pings]),
 		AdvertisedHosts:     v.AdvertisedHosts,
 		Subscriptionless:    v.Subscriptionless,
@@ -159,19 +159,6 @@ func (v Version) Route() *backplanev1.Route {
 		r.MaxSessionAge = durationpb.New(v.MaxSessionAge)
 	}
 	return r
-}
-
-// backendOptions returns the options as the API and routes have them; nil if none is
-// set.
-func (v Version) backendOptions() *catalogv1.BackendOptions {
-	if v.BackendHost == "" && v.BackendOrigin == "" {
-		return nil
-	}
-	return &catalogv1.BackendOptions{
-		Host:      catalogv1.BackendOptions_Host(catalogv1.BackendOptions_Host_value[HostPrefix+v.BackendHost]),
-		FixedHost: v.FixedHost,
-		Origin:    catalogv1.BackendOptions_Origin(catalogv1.BackendOptions_Origin_value[OriginPrefix+v.BackendOrigin]),
-	}
 }
 
 func endpoints(rows []Endpoint) []*catalogv1.Endpoint {

@@ -42,6 +42,8 @@ type Version struct {
 	// BackendHost, BackendOrigin and Pings are values of the enums of these names,
 	// without their prefixes; empty is "not set".
 	BackendHost, BackendOrigin, Pings string
+	// Backend is what else backends are told, which may have secrets.
+	Backend Backend
 	// FixedHost is what the backend gets as Host if BackendHost is HostFixed.
 	FixedHost string
 	// AdvertisedHosts are those of the installation, in order, if BackendHost is

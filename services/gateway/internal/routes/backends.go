@@ -1,6 +1,9 @@
 package routes
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 // Backends says what a version's backends get as Host and Origin. The zero value is
 // the endpoint's host, and the client's origin.
@@ -12,6 +15,40 @@ type Backends struct {
 	ClientHosts []string
 	// Origin is what they get as Origin.
 	Origin Origin
+	// Headers are the rules of headers, each for another.
+	Headers []HeaderRule
+}
+
+// HeaderRule says what a backend gets in one header, whatever its client sends in it. With
+// neither field after Name it gets none.
+type HeaderRule struct {
+	Name  string // as it is written
+	Key   string // as HeaderKey gives it
+	Value string // that it gets
+	From  string // canonical name of the client's header whose values it gets instead
+}
+
+// HeaderKey returns the same for two names that backends may read as one: many, following
+// CGI, read X_Own as X-Own.
+func HeaderKey(name string) string {
+	if strings.IndexByte(name, '_') >= 0 {
+		name = strings.ReplaceAll(name, "_", "-")
+	}
+	return http.CanonicalHeaderKey(name)
+}
+
+// Rules reports whether there is a rule for a client's header.
+func (b *Backends) Rules(name string) bool {
+	if len(b.Headers) == 0 {
+		return false
+	}
+	key := HeaderKey(name)
+	for i := range b.Headers {
+		if b.Headers[i].Key == key {
+			return true
+		}
+	}
+	return false
 }
 
 // Origin says what a backend gets as Origin.

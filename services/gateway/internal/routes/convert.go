@@ -3,6 +3,7 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
 )
 
@@ -125,6 +127,31 @@ func (r *Route) speak(o *catalogv1.BackendOptions, advertised []string) {
 		r.Backends.Origin = EndpointOrigin
 	default:
 		r.lacks("origin for backends")
+	}
+	r.headers(o.GetHeaders())
+}
+
+// headers sets what becomes of headers on the way to backends.
+func (r *Route) headers(rules []*catalogv1.HeaderRule) {
+	for _, p := range rules {
+		rule := HeaderRule{Name: p.GetName(), Key: HeaderKey(p.GetName())}
+		switch action := p.GetAction().(type) {
+		case *catalogv1.HeaderRule_Set:
+			rule.Value = action.Set
+		case *catalogv1.HeaderRule_Secret:
+			rule.Value = action.Secret.GetValue()
+		case *catalogv1.HeaderRule_Remove:
+		case *catalogv1.HeaderRule_CopyOf:
+			rule.From = http.CanonicalHeaderKey(action.CopyOf)
+		default:
+			r.lacks("rule of a header")
+			continue
+		}
+		if !head.IsToken(rule.Name) || strings.ContainsAny(rule.Value, "\r\n\x00") {
+			r.lacks("form of a header")
+			continue
+		}
+		r.Backends.Headers = append(r.Backends.Headers, rule)
 	}
 }
 

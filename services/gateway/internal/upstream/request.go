@@ -61,14 +61,31 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 	}
 	connection := r.Header["Connection"]
 	for name, values := range r.Header {
-		if !forwarded(name, connection) || name == "Origin" {
+		if !forwarded(name, connection) || name == "Origin" || r.Backends.Rules(name) {
 			continue
 		}
 		for _, v := range values {
 			b = head.AppendField(b, name, v)
 		}
 	}
-	return append(b, "\r\n"...)
+	return append(r.appendRuled(b, connection), "\r\n"...)
+}
+
+// appendRuled appends the headers that the version has rules for.
+func (r *Request) appendRuled(b []byte, connection []string) []byte {
+	for i := range r.Backends.Headers {
+		rule := &r.Backends.Headers[i]
+		if rule.Value != "" {
+			b = head.AppendField(b, rule.Name, rule.Value)
+		}
+		if rule.From == "" || !forwarded(rule.From, connection) {
+			continue
+		}
+		for _, v := range r.Header[rule.From] {
+			b = head.AppendField(b, rule.Name, v)
+		}
+	}
+	return b
 }
 
 // host returns what the backend gets as Host.
@@ -99,8 +116,7 @@ func (r *Request) origin(host string) string {
 func forwarded(name string, connection []string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
 		// Many servers, following CGI, read X_Tidegate_User as X-Tidegate-User.
-		read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-		return forwarded(read, connection) && head.EndToEnd(name, connection)
+		return forwarded(routes.HeaderKey(name), connection) && head.EndToEnd(name, connection)
 	}
 	switch {
 	case name == "Host", name == "Forwarded", name == "Expect", name == "Via", name == "Cdn-Loop",

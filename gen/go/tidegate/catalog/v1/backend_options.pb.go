@@ -8,6 +8,7 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -150,7 +151,11 @@ type BackendOptions struct {
 	FixedHost string `protobuf:"bytes,2,opt,name=fixed_host,json=fixedHost,proto3" json:"fixed_host,omitempty"`
 	// What backends get as Origin. The origins that may connect are checked before
 	// and do not depend on it.
-	Origin        BackendOptions_Origin `protobuf:"varint,3,opt,name=origin,proto3,enum=tidegate.catalog.v1.BackendOptions_Origin" json:"origin,omitempty"`
+	Origin BackendOptions_Origin `protobuf:"varint,3,opt,name=origin,proto3,enum=tidegate.catalog.v1.BackendOptions_Origin" json:"origin,omitempty"`
+	// What becomes of headers on the way to backends: at most 30 rules, each for another
+	// header, with at most 8192 bytes of names and values together. Headers without a rule
+	// pass as the client sent them.
+	Headers       []*HeaderRule `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,18 +211,164 @@ func (x *BackendOptions) GetOrigin() BackendOptions_Origin {
 	return BackendOptions_ORIGIN_UNSPECIFIED
 }
 
+func (x *BackendOptions) GetHeaders() []*HeaderRule {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+// HeaderRule says what backends get in one header, whatever the client sends in it. A
+// header that a client writes with "_" for "-" is the same header.
+type HeaderRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The header that backends get: 1 to 100 characters of a token (RFC 9110). It must not be
+	// one that the handshake, HTTP or the gateway itself writes: Host and Origin, which have
+	// options of their own, Connection and the other hop-by-hop headers, Content-*,
+	// Sec-WebSocket-*, Proxy-*, Forwarded, X-Forwarded-*, Via, CDN-Loop, Expect and
+	// X-Tidegate-*.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What the header becomes.
+	//
+	// Types that are valid to be assigned to Action:
+	//
+	//	*HeaderRule_Set
+	//	*HeaderRule_Secret
+	//	*HeaderRule_Remove
+	//	*HeaderRule_CopyOf
+	Action        isHeaderRule_Action `protobuf_oneof:"action"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderRule) Reset() {
+	*x = HeaderRule{}
+	mi := &file_tidegate_catalog_v1_backend_options_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderRule) ProtoMessage() {}
+
+func (x *HeaderRule) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_backend_options_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderRule.ProtoReflect.Descriptor instead.
+func (*HeaderRule) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_backend_options_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HeaderRule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HeaderRule) GetAction() isHeaderRule_Action {
+	if x != nil {
+		return x.Action
+	}
+	return nil
+}
+
+func (x *HeaderRule) GetSet() string {
+	if x != nil {
+		if x, ok := x.Action.(*HeaderRule_Set); ok {
+			return x.Set
+		}
+	}
+	return ""
+}
+
+func (x *HeaderRule) GetSecret() *Secret {
+	if x != nil {
+		if x, ok := x.Action.(*HeaderRule_Secret); ok {
+			return x.Secret
+		}
+	}
+	return nil
+}
+
+func (x *HeaderRule) GetRemove() bool {
+	if x != nil {
+		if x, ok := x.Action.(*HeaderRule_Remove); ok {
+			return x.Remove
+		}
+	}
+	return false
+}
+
+func (x *HeaderRule) GetCopyOf() string {
+	if x != nil {
+		if x, ok := x.Action.(*HeaderRule_CopyOf); ok {
+			return x.CopyOf
+		}
+	}
+	return ""
+}
+
+type isHeaderRule_Action interface {
+	isHeaderRule_Action()
+}
+
+type HeaderRule_Set struct {
+	// This value: 1 to 4096 visible ASCII characters, with spaces only between them. It is
+	// shown to those who see the endpoints.
+	Set string `protobuf:"bytes,2,opt,name=set,proto3,oneof"`
+}
+
+type HeaderRule_Secret struct {
+	// This value, which is not given back.
+	Secret *Secret `protobuf:"bytes,3,opt,name=secret,proto3,oneof"`
+}
+
+type HeaderRule_Remove struct {
+	// Nothing. Must be true.
+	Remove bool `protobuf:"varint,4,opt,name=remove,proto3,oneof"`
+}
+
+type HeaderRule_CopyOf struct {
+	// What the client sent in the header of this name, none if it sent none; that one goes
+	// on passing unless a rule removes it. A credential of the version is not in it. As
+	// name, but Origin may be copied too.
+	CopyOf string `protobuf:"bytes,5,opt,name=copy_of,json=copyOf,proto3,oneof"`
+}
+
+func (*HeaderRule_Set) isHeaderRule_Action() {}
+
+func (*HeaderRule_Secret) isHeaderRule_Action() {}
+
+func (*HeaderRule_Remove) isHeaderRule_Action() {}
+
+func (*HeaderRule_CopyOf) isHeaderRule_Action() {}
+
 var File_tidegate_catalog_v1_backend_options_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/backend_options.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\"\xd6\x05\n" +
+	")tidegate/catalog/v1/backend_options.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a tidegate/catalog/v1/secret.proto\"\x9b\x06\n" +
 	"\x0eBackendOptions\x12F\n" +
 	"\x04host\x18\x01 \x01(\x0e2(.tidegate.catalog.v1.BackendOptions.HostB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04host\x12\xfb\x01\n" +
 	"\n" +
 	"fixed_host\x18\x02 \x01(\tB\xdb\x01\xbaH\xd7\x01\xba\x01\xd3\x01\n" +
 	"\n" +
 	"fixed_host\x12Ymust be a host with or without a port, as app.example.com:8443, of at most 255 characters\x1ajthis == '' || this.size() <= 255 && this.matches('^([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?$')R\tfixedHost\x12L\n" +
-	"\x06origin\x18\x03 \x01(\x0e2*.tidegate.catalog.v1.BackendOptions.OriginB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06origin\"P\n" +
+	"\x06origin\x18\x03 \x01(\x0e2*.tidegate.catalog.v1.BackendOptions.OriginB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06origin\x12C\n" +
+	"\aheaders\x18\x04 \x03(\v2\x1f.tidegate.catalog.v1.HeaderRuleB\b\xbaH\x05\x92\x01\x02\x10\x1eR\aheaders\"P\n" +
 	"\x04Host\x12\x14\n" +
 	"\x10HOST_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rHOST_ENDPOINT\x10\x01\x12\x0f\n" +
@@ -230,7 +381,18 @@ const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\vORIGIN_NONE\x10\x02\x12\x13\n" +
 	"\x0fORIGIN_ENDPOINT\x10\x03:\x82\x01\xbaH\x7f\x1a}\n" +
 	"\n" +
-	"fixed_host\x12Bfixed_host is needed with HOST_FIXED, and must be empty without it\x1a+(this.host == 3) == (this.fixed_host != '')B\xe1\x01\n" +
+	"fixed_host\x12Bfixed_host is needed with HOST_FIXED, and must be empty without it\x1a+(this.host == 3) == (this.fixed_host != '')\"\xaf\x05\n" +
+	"\n" +
+	"HeaderRule\x12\xbb\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\xa6\x01\xe0A\x02\xbaH\x9f\x01\xba\x01\x9b\x01\n" +
+	"\vheader_name\x12Tmust be the name of a header, 1 to 100 characters of A-Z a-z 0-9 and -_.!#$%&'*+^`|~\x1a6this.matches('^[A-Za-z0-9!#$%&\\x27*+.^_`|~-]{1,100}$')R\x04name\x12\xb9\x01\n" +
+	"\x03set\x18\x02 \x01(\tB\xa4\x01\xbaH\x9d\x01\xba\x01\x99\x01\n" +
+	"\fheader_value\x12Kmust have 1 to 4096 visible ASCII characters, with spaces only between them\x1a<this.size() <= 4096 && this.matches('^[!-~]([ -~]*[!-~])?$')\x80\x01\x01H\x00R\x03set\x125\n" +
+	"\x06secret\x18\x03 \x01(\v2\x1b.tidegate.catalog.v1.SecretH\x00R\x06secret\x12!\n" +
+	"\x06remove\x18\x04 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\x06remove\x12\xbb\x01\n" +
+	"\acopy_of\x18\x05 \x01(\tB\x9f\x01\xbaH\x9b\x01\xba\x01\x97\x01\n" +
+	"\acopy_of\x12Tmust be the name of a header, 1 to 100 characters of A-Z a-z 0-9 and -_.!#$%&'*+^`|~\x1a6this.matches('^[A-Za-z0-9!#$%&\\x27*+.^_`|~-]{1,100}$')H\x00R\x06copyOfB\x0f\n" +
+	"\x06action\x12\x05\xbaH\x02\b\x01B\xe1\x01\n" +
 	"\x17com.tidegate.catalog.v1B\x13BackendOptionsProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -246,20 +408,24 @@ func file_tidegate_catalog_v1_backend_options_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_catalog_v1_backend_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_tidegate_catalog_v1_backend_options_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_tidegate_catalog_v1_backend_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tidegate_catalog_v1_backend_options_proto_goTypes = []any{
 	(BackendOptions_Host)(0),   // 0: tidegate.catalog.v1.BackendOptions.Host
 	(BackendOptions_Origin)(0), // 1: tidegate.catalog.v1.BackendOptions.Origin
 	(*BackendOptions)(nil),     // 2: tidegate.catalog.v1.BackendOptions
+	(*HeaderRule)(nil),         // 3: tidegate.catalog.v1.HeaderRule
+	(*Secret)(nil),             // 4: tidegate.catalog.v1.Secret
 }
 var file_tidegate_catalog_v1_backend_options_proto_depIdxs = []int32{
 	0, // 0: tidegate.catalog.v1.BackendOptions.host:type_name -> tidegate.catalog.v1.BackendOptions.Host
 	1, // 1: tidegate.catalog.v1.BackendOptions.origin:type_name -> tidegate.catalog.v1.BackendOptions.Origin
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 2: tidegate.catalog.v1.BackendOptions.headers:type_name -> tidegate.catalog.v1.HeaderRule
+	4, // 3: tidegate.catalog.v1.HeaderRule.secret:type_name -> tidegate.catalog.v1.Secret
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_backend_options_proto_init() }
@@ -267,13 +433,20 @@ func file_tidegate_catalog_v1_backend_options_proto_init() {
 	if File_tidegate_catalog_v1_backend_options_proto != nil {
 		return
 	}
+	file_tidegate_catalog_v1_secret_proto_init()
+	file_tidegate_catalog_v1_backend_options_proto_msgTypes[1].OneofWrappers = []any{
+		(*HeaderRule_Set)(nil),
+		(*HeaderRule_Secret)(nil),
+		(*HeaderRule_Remove)(nil),
+		(*HeaderRule_CopyOf)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_backend_options_proto_rawDesc), len(file_tidegate_catalog_v1_backend_options_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
+	"github.com/tidegatehq/tidegate/services/kit/headerrule"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -93,7 +95,7 @@ func settings() versionForm {
 		if v.BackendOptions.Host != catalogv1.BackendOptions_HOST_FIXED {
 			form.Leave("fixed_host", was.GetBackendOptions().GetFixedHost())
 		}
-		v.BackendOptions.FixedHost = form.Get("fixed_host")
+		v.BackendOptions.FixedHost, v.BackendOptions.Headers = form.Get("fixed_host"), headerRules(form)
 		v.ErrorFrames = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_Template(form.Enum("error_frames", "TEMPLATE_", catalogv1.ErrorFrames_Template_value))}
 		if v.ErrorFrames.Template != catalogv1.ErrorFrames_TEMPLATE_TEXT {
 			form.Leave("error_text", was.GetErrorFrames().GetText())
@@ -126,6 +128,8 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 		{Name: "origin", Label: "Origin that backends get", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetOrigin(), "ORIGIN_", "CLIENT"), Options: []ui.Option{
 			{Value: "", Text: "What the client sent"}, {Value: "NONE", Text: "None"}, {Value: "ENDPOINT", Text: "The backend's own"},
 		}, Paths: []string{"version.backend_options.origin"}},
+		{Name: "headers", Label: "Headers that backends get", Kind: "textarea", Code: true, Value: headerRuleLines(v.GetBackendOptions().GetHeaders()), Placeholder: "set:X-Tenant=acme\nremove:Cookie",
+			Hint: "One on a line: " + headerrule.Forms + ". " + secretWords(v.GetBackendOptions().GetHeaders()) + "Headers without a line pass as the client sent them.", Paths: []string{"version.backend_options.headers"}},
 		{Name: "error_frames", Label: "When a message is dropped, clients are told", Kind: "select", Value: ui.EnumEntry(v.GetErrorFrames().GetTemplate(), "TEMPLATE_", ""), Options: []ui.Option{
 			{Value: "", Text: "In JSON, where no sub-protocol was agreed"}, {Value: "JSON", Text: "In JSON, at most once a second"}, {Value: "WSO2", Text: "As WSO2 API Manager does"},
 			{Value: "TEXT", Text: "A text of one's own"}, {Value: "NONE", Text: "Nothing"},
@@ -216,4 +220,38 @@ func places(form *ui.Form, entry string) []*catalogv1.CredentialPlace {
 		all = append(all, place)
 	}
 	return all
+}
+
+// headerRules are those that the form names. What is none is said at the entry.
+func headerRules(form *ui.Form) []*catalogv1.HeaderRule {
+	var all []*catalogv1.HeaderRule
+	for i, line := range form.Lines("headers") {
+		rule, err := headerrule.Parse(line)
+		if err != nil {
+			form.Wrong("headers", fmt.Sprintf("Line %d: %v", i+1, err))
+			continue
+		}
+		all = append(all, rule)
+	}
+	return all
+}
+
+// headerRuleLines are rules of headers as the form has them.
+func headerRuleLines(rules []*catalogv1.HeaderRule) string {
+	var lines []string
+	for _, rule := range rules {
+		lines = append(lines, headerrule.Text(rule))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// secretWords say since when secrets of headers are set.
+func secretWords(rules []*catalogv1.HeaderRule) string {
+	var words strings.Builder
+	for _, rule := range rules {
+		if secret := rule.GetSecret(); secret != nil {
+			fmt.Fprintf(&words, "%s is set since %s. ", rule.GetName(), secret.GetSetTime().AsTime().Format("2006-01-02 15:04 UTC"))
+		}
+	}
+	return words.String()
 }

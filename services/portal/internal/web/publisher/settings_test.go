@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -60,6 +61,14 @@ func settingsPage(t *testing.T, s *webtest.Tidegate) {
 	refused(t, b.Submit("Save", "fixed_host", "", "error_frames", "TEXT"), "error_text", "")
 	refused(t, b.Submit("Save", "error_frames", "SHOUT"), "error_frames", "")
 
+	refused(t, b.Submit("Save", "error_frames", "", "headers", "remove:Cookie\r\nset:X-A"), "headers", "remove:Cookie\nset:X-A")
+	if got := b.Page.Error("headers"); !strings.HasPrefix(got, "Line 2: ") {
+		t.Errorf("a rule that is none: %q", got)
+	}
+	refused(t, b.Submit("Save", "headers", "remove:Cookie\r\nset:X-Tidegate-A=1"), "headers", "remove:Cookie\nset:X-Tidegate-A=1")
+	refused(t, b.Submit("Save", "headers", "secret:X-Key"), "headers", "secret:X-Key")
+	b.Open(b.base + "/settings")
+
 	late := b.Tab()
 	late.Open(b.base + "/settings")
 	all := []string{
@@ -89,6 +98,17 @@ func settingsPage(t *testing.T, s *webtest.Tidegate) {
 	want(t, b.Submit("Save", "host", "", "error_frames", "NONE"), http.StatusOK, "is saved")
 	if now := b.version(t, "sara"); now.GetBackendOptions().GetFixedHost() != "" || now.GetErrorFrames().GetText() != "" {
 		t.Errorf("what is left over: %v %v", now.GetBackendOptions(), now.GetErrorFrames())
+	}
+	// A secret is set, stays when others are changed, and is on no page.
+	b.Open(b.base + "/settings")
+	want(t, b.Submit("Save", "headers", "secret:X-Key=top-secret\r\ncopy:X-Page=Origin"), http.StatusOK, "is saved", "X-Key is set since")
+	if b.Page.Value("headers") != "secret:X-Key\ncopy:X-Page=Origin" || strings.Contains(b.Page.Body, "top-secret") {
+		t.Errorf("the form has %q", b.Page.Value("headers"))
+	}
+	set := b.version(t, "sara").GetBackendOptions().GetHeaders()[0].GetSecret()
+	want(t, b.Submit("Save", "headers", "set:X-Tenant=acme\r\nsecret:X-Key"), http.StatusOK, "is saved")
+	if now := b.version(t, "sara").GetBackendOptions().GetHeaders(); len(now) != 2 || !proto.Equal(now[1].GetSecret(), set) {
+		t.Errorf("the rules are %v, and the secret was %v", now, set)
 	}
 	onlyReaders(t, s, b, "stan", "/settings", "/security")
 }

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Secret, SecretJson } from "./secret_pb.js";
 
 /**
  * Describes the file tidegate/catalog/v1/backend_options.proto.
@@ -39,6 +40,15 @@ export declare type BackendOptions = Message<"tidegate.catalog.v1.BackendOptions
    * @generated from field: tidegate.catalog.v1.BackendOptions.Origin origin = 3;
    */
   origin: BackendOptions_Origin;
+
+  /**
+   * What becomes of headers on the way to backends: at most 30 rules, each for another
+   * header, with at most 8192 bytes of names and values together. Headers without a rule
+   * pass as the client sent them.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.HeaderRule headers = 4;
+   */
+  headers: HeaderRule[];
 };
 
 /**
@@ -70,6 +80,15 @@ export declare type BackendOptionsJson = {
    * @generated from field: tidegate.catalog.v1.BackendOptions.Origin origin = 3;
    */
   origin?: BackendOptions_OriginJson;
+
+  /**
+   * What becomes of headers on the way to backends: at most 30 rules, each for another
+   * header, with at most 8192 bytes of names and values together. Headers without a rule
+   * pass as the client sent them.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.HeaderRule headers = 4;
+   */
+  headers?: HeaderRuleJson[];
 };
 
 /**
@@ -174,4 +193,121 @@ export declare type BackendOptions_OriginJson = "ORIGIN_UNSPECIFIED" | "ORIGIN_C
  * Describes the enum tidegate.catalog.v1.BackendOptions.Origin.
  */
 export declare const BackendOptions_OriginSchema: GenEnum<BackendOptions_Origin, BackendOptions_OriginJson>;
+
+/**
+ * HeaderRule says what backends get in one header, whatever the client sends in it. A
+ * header that a client writes with "_" for "-" is the same header.
+ *
+ * @generated from message tidegate.catalog.v1.HeaderRule
+ */
+export declare type HeaderRule = Message<"tidegate.catalog.v1.HeaderRule"> & {
+  /**
+   * The header that backends get: 1 to 100 characters of a token (RFC 9110). It must not be
+   * one that the handshake, HTTP or the gateway itself writes: Host and Origin, which have
+   * options of their own, Connection and the other hop-by-hop headers, Content-*,
+   * Sec-WebSocket-*, Proxy-*, Forwarded, X-Forwarded-*, Via, CDN-Loop, Expect and
+   * X-Tidegate-*.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What the header becomes.
+   *
+   * @generated from oneof tidegate.catalog.v1.HeaderRule.action
+   */
+  action: {
+    /**
+     * This value: 1 to 4096 visible ASCII characters, with spaces only between them. It is
+     * shown to those who see the endpoints.
+     *
+     * @generated from field: string set = 2;
+     */
+    value: string;
+    case: "set";
+  } | {
+    /**
+     * This value, which is not given back.
+     *
+     * @generated from field: tidegate.catalog.v1.Secret secret = 3;
+     */
+    value: Secret;
+    case: "secret";
+  } | {
+    /**
+     * Nothing. Must be true.
+     *
+     * @generated from field: bool remove = 4;
+     */
+    value: boolean;
+    case: "remove";
+  } | {
+    /**
+     * What the client sent in the header of this name, none if it sent none; that one goes
+     * on passing unless a rule removes it. A credential of the version is not in it. As
+     * name, but Origin may be copied too.
+     *
+     * @generated from field: string copy_of = 5;
+     */
+    value: string;
+    case: "copyOf";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * HeaderRule says what backends get in one header, whatever the client sends in it. A
+ * header that a client writes with "_" for "-" is the same header.
+ *
+ * @generated from message tidegate.catalog.v1.HeaderRule
+ */
+export declare type HeaderRuleJson = {
+  /**
+   * The header that backends get: 1 to 100 characters of a token (RFC 9110). It must not be
+   * one that the handshake, HTTP or the gateway itself writes: Host and Origin, which have
+   * options of their own, Connection and the other hop-by-hop headers, Content-*,
+   * Sec-WebSocket-*, Proxy-*, Forwarded, X-Forwarded-*, Via, CDN-Loop, Expect and
+   * X-Tidegate-*.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * This value: 1 to 4096 visible ASCII characters, with spaces only between them. It is
+   * shown to those who see the endpoints.
+   *
+   * @generated from field: string set = 2;
+   */
+  set?: string;
+
+  /**
+   * This value, which is not given back.
+   *
+   * @generated from field: tidegate.catalog.v1.Secret secret = 3;
+   */
+  secret?: SecretJson;
+
+  /**
+   * Nothing. Must be true.
+   *
+   * @generated from field: bool remove = 4;
+   */
+  remove?: boolean;
+
+  /**
+   * What the client sent in the header of this name, none if it sent none; that one goes
+   * on passing unless a rule removes it. A credential of the version is not in it. As
+   * name, but Origin may be copied too.
+   *
+   * @generated from field: string copy_of = 5;
+   */
+  copyOf?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.HeaderRule.
+ * Use `create(HeaderRuleSchema)` to create a new message.
+ */
+export declare const HeaderRuleSchema: GenMessage<HeaderRule, {jsonType: HeaderRuleJson}>;
 

@@ -3,12 +3,13 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_tidegate_catalog_v1_secret } from "./secret_pb.js";
 
 /**
  * Describes the file tidegate/catalog/v1/backend_options.proto.
  */
 export const file_tidegate_catalog_v1_backend_options = /*@__PURE__*/
-  fileDesc("Cil0aWRlZ2F0ZS9jYXRhbG9nL3YxL2JhY2tlbmRfb3B0aW9ucy5wcm90bxITdGlkZWdhdGUuY2F0YWxvZy52MSLFAgoOQmFja2VuZE9wdGlvbnMSNgoEaG9zdBgBIAEoDjIoLnRpZGVnYXRlLmNhdGFsb2cudjEuQmFja2VuZE9wdGlvbnMuSG9zdBISCgpmaXhlZF9ob3N0GAIgASgJEjoKBm9yaWdpbhgDIAEoDjIqLnRpZGVnYXRlLmNhdGFsb2cudjEuQmFja2VuZE9wdGlvbnMuT3JpZ2luIlAKBEhvc3QSFAoQSE9TVF9VTlNQRUNJRklFRBAAEhEKDUhPU1RfRU5EUE9JTlQQARIPCgtIT1NUX0NMSUVOVBACEg4KCkhPU1RfRklYRUQQAyJZCgZPcmlnaW4SFgoST1JJR0lOX1VOU1BFQ0lGSUVEEAASEQoNT1JJR0lOX0NMSUVOVBABEg8KC09SSUdJTl9OT05FEAISEwoPT1JJR0lOX0VORFBPSU5UEANiBnByb3RvMw");
+  fileDesc("Cil0aWRlZ2F0ZS9jYXRhbG9nL3YxL2JhY2tlbmRfb3B0aW9ucy5wcm90bxITdGlkZWdhdGUuY2F0YWxvZy52MSL3AgoOQmFja2VuZE9wdGlvbnMSNgoEaG9zdBgBIAEoDjIoLnRpZGVnYXRlLmNhdGFsb2cudjEuQmFja2VuZE9wdGlvbnMuSG9zdBISCgpmaXhlZF9ob3N0GAIgASgJEjoKBm9yaWdpbhgDIAEoDjIqLnRpZGVnYXRlLmNhdGFsb2cudjEuQmFja2VuZE9wdGlvbnMuT3JpZ2luEjAKB2hlYWRlcnMYBCADKAsyHy50aWRlZ2F0ZS5jYXRhbG9nLnYxLkhlYWRlclJ1bGUiUAoESG9zdBIUChBIT1NUX1VOU1BFQ0lGSUVEEAASEQoNSE9TVF9FTkRQT0lOVBABEg8KC0hPU1RfQ0xJRU5UEAISDgoKSE9TVF9GSVhFRBADIlkKBk9yaWdpbhIWChJPUklHSU5fVU5TUEVDSUZJRUQQABIRCg1PUklHSU5fQ0xJRU5UEAESDwoLT1JJR0lOX05PTkUQAhITCg9PUklHSU5fRU5EUE9JTlQQAyKMAQoKSGVhZGVyUnVsZRIMCgRuYW1lGAEgASgJEhIKA3NldBgCIAEoCUIDgAEBSAASLQoGc2VjcmV0GAMgASgLMhsudGlkZWdhdGUuY2F0YWxvZy52MS5TZWNyZXRIABIQCgZyZW1vdmUYBCABKAhIABIRCgdjb3B5X29mGAUgASgJSABCCAoGYWN0aW9uYgZwcm90bzM", [file_tidegate_catalog_v1_secret]);
 
 /**
  * Describes the message tidegate.catalog.v1.BackendOptions.
@@ -44,4 +45,11 @@ export const BackendOptions_OriginSchema = /*@__PURE__*/
  */
 export const BackendOptions_Origin = /*@__PURE__*/
   tsEnum(BackendOptions_OriginSchema);
+
+/**
+ * Describes the message tidegate.catalog.v1.HeaderRule.
+ * Use `create(HeaderRuleSchema)` to create a new message.
+ */
+export const HeaderRuleSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_backend_options, 1);
 

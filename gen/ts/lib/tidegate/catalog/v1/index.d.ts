@@ -15,5 +15,6 @@ export * from "./deny_rule_service_pb.js";
 export * from "./endpoint_pb.js";
 export * from "./limit_pb.js";
 export * from "./plan_pb.js";
+export * from "./secret_pb.js";
 export * from "./security_pb.js";
 export * from "./version_pb.js";

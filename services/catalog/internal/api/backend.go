@@ -1,0 +1,165 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
+)
+
+// maxHeaders is the largest number of bytes in the names and values of a version's rules of
+// headers. A handshake has room for them beside what clients send.
+const maxHeaders = 8192
+
+// checkBackend checks what the proto's rules do not about what backends are told.
+func checkBackend(o *catalogv1.BackendOptions) []fault.Violation {
+	var wrong []fault.Violation
+	add := func(field, message string) {
+		wrong = append(wrong, fault.Violation{Field: "version.backend_options." + field, Message: message})
+	}
+	if err := checkFixedHost(o.GetFixedHost()); err != nil {
+		add("fixed_host", err.Error())
+	}
+	seen := map[string]int{}
+	for i, rule := range o.GetHeaders() {
+		at := fmt.Sprintf("headers[%d].", i)
+		if text := reservedHeader(rule.GetName()); text != "" {
+			add(at+"name", text)
+		}
+		if first, again := seen[canonical(rule.GetName())]; again {
+			add(at+"name", fmt.Sprintf("is the header of headers[%d], too: a header has one rule", first))
+		} else {
+			seen[canonical(rule.GetName())] = i
+		}
+		if from := rule.GetCopyOf(); from != "" && canonical(from) != "Origin" && writtenHeader(from) {
+			add(at+"copy_of", "must not be "+from+", which does not pass from clients to backends")
+		}
+	}
+	return wrong
+}
+
+// canonical returns the name of a header as backends read it: many read X_A as X-A.
+func canonical(name string) string {
+	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}
+
+// reservedHeader returns why a rule cannot say what backends get in a header, "" if it can.
+func reservedHeader(name string) string {
+	switch {
+	case canonical(name) == "Host":
+		return "must not be Host, which backend_options.host sets"
+	case canonical(name) == "Origin":
+		return "must not be Origin, which backend_options.origin sets"
+	case writtenHeader(name):
+		return "must not be " + name + ", which the handshake, HTTP or the gateway itself writes"
+	}
+	return ""
+}
+
+// backendRow returns what backends are told as rows have it.
+func backendRow(o *catalogv1.BackendOptions) store.Backend {
+	var b store.Backend
+	for _, rule := range o.GetHeaders() {
+		b.Headers = append(b.Headers, store.HeaderRule{
+			Name: rule.GetName(), Set: rule.GetSet(), Secret: secretRow(rule.GetSecret()), Remove: rule.GetRemove(), CopyOf: rule.GetCopyOf(),
+		})
+	}
+	return b
+}
+
+func secretRow(s *catalogv1.Secret) *store.Secret {
+	if s == nil {
+		return nil
+	}
+	return &store.Secret{Value: s.GetValue()}
+}
+
+// secrets returns the secrets of a version by the fields that have them, below version., in
+// the order of these. A header's is found by the header, wherever in the list it stands.
+func secrets(b store.Backend) map[string]secretAt {
+	all := map[string]secretAt{}
+	for i, h := range b.Headers {
+		if h.Secret != nil {
+			all["header "+canonical(h.Name)] = secretAt{fmt.Sprintf("backend_options.headers[%d].secret.value", i), h.Secret}
+		}
+	}
+	return all
+}
+
+// secretAt is a secret with the field that has its value.
+type secretAt struct {
+	field  string
+	secret *store.Secret
+}
+
+// keepSecrets completes the secrets of a version that was old, and checks how large the
+// rules of headers are with them: where no value is given it is
+// that of old, else it is the caller's from now on. Who may change a version may have it
+// lead elsewhere, and is not to learn by that what others put in: so nothing is kept for an
+// endpoint that leads where none did.
+func keepSecrets(c identity.Caller, old, next store.Version) error {
+	stored, wanted := secrets(old.Backend), secrets(next.Backend)
+	elsewhere := leadsElsewhere(old, next)
+	var wrong []fault.Violation
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		at, was := wanted[key], stored[key]
+		switch {
+		case at.secret.Value != "":
+			at.secret.SetAt, at.secret.Setter = time.Now(), c.Viewer().User
+		case was.secret == nil:
+			wrong = append(wrong, fault.Violation{Field: "version." + at.field, Message: "is required: none is stored"})
+		case elsewhere:
+			wrong = append(wrong, fault.Violation{
+				Field: "version." + at.field, Message: "must be given again, because an endpoint leads to another scheme, host or port than before",
+			})
+		default:
+			*at.secret = *was.secret
+		}
+	}
+	size := 0
+	for _, h := range next.Backend.Headers {
+		size += len(h.Name) + len(h.Set) + len(h.CopyOf)
+		if h.Secret != nil {
+			size += len(h.Secret.Value)
+		}
+	}
+	if size > maxHeaders {
+		wrong = append(wrong, fault.Violation{Field: "version.backend_options.headers", Message: fmt.Sprintf("must have at most %d bytes of names and values together", maxHeaders)})
+	}
+	return fault.InvalidAll(wrong...)
+}
+
+// leadsElsewhere reports whether an endpoint of next has a scheme, host or port that none of
+// old has.
+func leadsElsewhere(old, next store.Version) bool {
+	before := map[string]bool{}
+	for _, e := range slices.Concat(old.Production, old.Sandbox) {
+		before[placeOf(e.URL)] = true
+	}
+	return slices.ContainsFunc(slices.Concat(next.Production, next.Sandbox), func(e store.Endpoint) bool { return !before[placeOf(e.URL)] })
+}
+
+// placeOf returns whether an endpoint is spoken to with TLS, its host and its port. It has
+// been checked that the text is a URL.
+func placeOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	scheme, port := "ws", "80"
+	if s := strings.ToLower(u.Scheme); s == "wss" || s == "https" {
+		scheme, port = "wss", "443"
+	}
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	return scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}

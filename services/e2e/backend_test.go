@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+)
+
+// heardBackend is a backend that refuses every handshake, and tells what it was asked.
+func heardBackend(t *testing.T) (url string, requests <-chan *http.Request) {
+	t.Helper()
+	got := make(chan *http.Request, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Clone(r.Context())
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(srv.Close)
+	return "ws" + strings.TrimPrefix(srv.URL, "http"), got
+}
+
+// knock does a handshake that the backend refuses.
+func (s *Stack) knock(t *testing.T, url string, header http.Header) {
+	t.Helper()
+	conn, res, err := websocket.Dial(within(t), url, &websocket.DialOptions{HTTPClient: s.http(t), HTTPHeader: header}) //nolint:bodyclose // Dial has read the body
+	if err == nil {
+		_ = conn.CloseNow()
+		t.Fatalf("%s: the backend took a handshake", url)
+	}
+	if res == nil || res.StatusCode != http.StatusForbidden {
+		t.Fatalf("%s: %v, %v, want the backend's 403", url, res, err)
+	}
+}
+
+// TestWhatBackendsGet sets rules of headers by the command line, and has them hold for the
+// next handshake. Their secrets are in no file of the server as they are.
+func TestWhatBackendsGet(t *testing.T) {
+	t.Parallel()
+	s := start(t, newData(t), append(quick(), "-no-sample")...)
+	backend, requests := heardBackend(t)
+	sh := s.newShell(t)
+	const secret, second = "not-for-any-file-1", "not-for-any-file-2"
+	file := filepath.Join(t.TempDir(), "secret")
+	keep := func(value string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(secret)
+	sh.run(t, "login", "--password-file", s.PasswordFile)
+	sh.run(t, "api", "create", "Spoken", "--endpoint", backend, "--security", "none", "--publish",
+		"--backend-header", "secret:Authorization=@"+file, "--backend-header", "set:X-Tenant=acme",
+		"--backend-header", "remove:Cookie", "--backend-header", "copy:X-Page=Origin")
+	gets := func(want map[string]string) {
+		t.Helper()
+		eventually(t, func() error {
+			s.knock(t, s.WS+"/spoken/1.0.0", http.Header{
+				"X-Tenant": {"forged"}, "X_tenant": {"forged"}, "Cookie": {"a=1"}, "Origin": {"https://page.example"}, "X-Page": {"forged"},
+				"X-Tidegate-Application": {"forged"}, "X_tidegate_application": {"forged"},
+			})
+			r := <-requests
+			got := map[string]string{}
+			for name, values := range r.Header {
+				for _, ours := range []string{"Authorization", "X-Tenant", "X_tenant", "Cookie", "X-Page", "X-Tidegate", "X_tidegate"} {
+					if strings.HasPrefix(name, ours) {
+						got[name] = strings.Join(values, "|")
+					}
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				return errors.New(diff)
+			}
+			return nil
+		})
+	}
+	gets(map[string]string{"Authorization": secret, "X-Tenant": "acme", "X-Page": "https://page.example"})
+	shown := sh.run(t, "api", "version", "get", "Spoken/1.0.0") + sh.run(t, "api", "version", "get", "Spoken/1.0.0", "-o", "json")
+	if strings.Contains(shown, "not-for-any-file") || !strings.Contains(shown, "secret:Authorization (set 2") || !strings.Contains(shown, "setTime") {
+		t.Errorf("the version is shown as\n%s", shown)
+	}
+	keep(second)
+	sh.run(t, "api", "version", "update", "Spoken/1.0.0", "--backend-header", "secret:Authorization", "--backend-header", "secret:X-Tenant=@"+file)
+	gets(map[string]string{"Authorization": secret, "X-Tenant": second, "Cookie": "a=1", "X-Page": "forged"})
+	elsewhere, _ := heardBackend(t)
+	_, stderr, code := sh.try(t, "", "api", "version", "update", "Spoken/1.0.0", "--endpoint", elsewhere)
+	if want := "--backend-header: must be given again"; code != 1 || !strings.Contains(stderr, want) {
+		t.Errorf("another backend for the same secrets = %d %s, want %q", code, stderr, want)
+	}
+	// Whatever the server writes is sealed or has no secret.
+	s.stop()
+	if code := s.wait(t); code != 0 {
+		t.Fatalf("the server ended with %d", code)
+	}
+	files := 0
+	err := filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if files++; strings.Contains(string(content), "not-for-any-file") {
+			t.Errorf("%s has a secret as it is", path)
+		}
+		return err
+	})
+	if _, logged := s.output(); err != nil || files < 5 || strings.Contains(logged, "not-for-any-file") {
+		t.Errorf("%d files: %v; the log:\n%s", files, err, logged)
+	}
+}
