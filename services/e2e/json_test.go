@@ -125,6 +125,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"user delete bob", "deleted"},
 		{"oauth-client delete Phone", "deleted"},
 		{"subscription delete Phone Json", "deleted"},
+		{"revoke Phone", "silentGateways"},
 		{"app delete Phone", "with"},
 		{"api version create Renamed 2.0.0 --endpoint ws://localhost:1", "state"},
 		{"api version delete Renamed/2.0.0", "deleted"},

@@ -156,6 +156,14 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 // memory there is none.
 func (c *Config) advertised() string { return cmp.Or(c.GRPCAdvertise, c.GRPC.InternalAddr) }
 
+// others says how other gateways are reached: with the certificate that the gateway presents to
+// the subscription service, which tells their addresses.
+func (c *Config) others() *grpcclient.Instances {
+	i := grpcclient.OfService(identity.Gateway)
+	i.CA, i.Cert, i.Key = c.Subscription.CA, c.Subscription.Cert, c.Subscription.Key
+	return &i
+}
+
 // checkAdvertised reports why the portal would not reach this gateway, or nil.
 func (c *Config) checkAdvertised() error {
 	if c.GRPCAdvertise == "" && (c.GRPC.InternalAddr == "" || c.GRPC.InternalListener != nil) {

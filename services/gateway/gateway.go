@@ -34,6 +34,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/quota"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/renewal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
@@ -44,6 +45,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
@@ -103,11 +105,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg.Listen.MaxHandshakes, cfg.Listen.Spare = shares.Handshakes, shares.Spare
 	log.Info("descriptors divided", "sessions", shares.Sessions, "handshakes", shares.Handshakes)
 	g := &gateway{
-		cfg: cfg, log: log, routes: &routes.Current{}, deny: &deny.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, dialer: dialer, started: time.Now(),
+		cfg: cfg, log: log, routes: &routes.Current{}, deny: &deny.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, dialer: dialer, started: time.Now(), tag: ref.NewTag(),
 	}
 	g.connect(catalog, subscription, disk, known.ours)
 	defer g.grants.Close()
 	defer g.throttle.Close()
+	defer g.others.Close()
 	g.sessions.Bound(shares.Sessions, cfg.MaxSessionsPerAddress)
 	refused := refusal.New(g.metrics, g.meter, log)
 	if err := g.listen(dialer, known.ours, refused); err != nil {
@@ -145,6 +148,9 @@ type gateway struct {
 	watchUsers  *access.Watch
 	listener    *listener.Listener
 	dialer      *upstream.Dialer
+	tag         ref.Tag // of this boot
+	live        *renewal.Local
+	others      *renewal.Others
 }
 
 // connect makes what reports to the control plane and follows it.
@@ -172,6 +178,8 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
 		routes.Target{Current: g.routes, Deny: g.deny, Sessions: g.sessions, Disk: disk, Plans: g.throttle, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, g.log, time.Now)
+	g.live = &renewal.Local{Sessions: g.sessions, Routes: g.routes, Deny: g.deny, Grants: g.grants}
+	g.others = renewal.NewOthers(g.cfg.Instance, subscription, g.cfg.others())
 	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, g.cfg.Instance, g.log, time.Now)
 }
 
@@ -200,12 +208,18 @@ func (g *gateway) serveLine(l *limits.Limit) {
 func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
 	handler := handshake.New(handshake.Dependencies{
 		Routes: g.routes, Deny: g.deny, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
-		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), Tickets: g.tickets,
+		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), Tickets: g.tickets, Tag: g.tag,
 		First: handshake.FirstConfig{
 			Timeout: g.cfg.FirstMessageTimeout, Handshake: g.cfg.Listen.Timeout, Max: g.cfg.MaxUnauthenticated, PerAddress: g.cfg.MaxUnauthenticatedPerAddress,
 		},
 	})
-	g.cfg.Listen.Own = handler.Own
+	renewals := &renewal.Server{Instance: g.cfg.Instance, Tag: g.tag, Local: g.live, Others: g.others, Caller: handler, Log: g.log}
+	g.cfg.Listen.Own = func(ctx context.Context, r *listener.Request, method string) []byte {
+		if answer := renewals.Own(ctx, r, method); answer != nil {
+			return answer
+		}
+		return handler.Own(ctx, r, method)
+	}
 	g.listener, err = listener.Open(g.cfg.Listen, handler, g.ready, refused, g.log)
 	if err != nil {
 		return err
@@ -261,7 +275,7 @@ func sealed(files ...func() (bool, error)) seal.Stored {
 func (g *gateway) hello(features []string) *backplanev1.Hello {
 	return &backplanev1.Hello{
 		Instance: g.cfg.Instance, Kind: identity.Gateway, Build: run.Version(),
-		Address: g.cfg.advertised(), Features: features,
+		Address: g.cfg.advertised(), Features: features, RefTag: string(g.tag),
 	}
 }
 
@@ -275,7 +289,7 @@ func (g *gateway) newServer(keySet func(context.Context) (identity.KeySet, error
 	}, grpcserver.WithMetrics(reg), grpcserver.WithLimit(connlimit.New(connections, nil)))
 	api.New(api.Gateway{
 		Instance: g.cfg.Instance, Build: run.Version(), Started: g.started, Ready: g.ready,
-		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied, Closed: g.grants.Closed,
+		RoutesApplied: g.watchRoutes.Applied, GrantsApplied: g.watchGrants.Applied, Closed: g.grants.Closed, Live: g.live,
 	}, g.sessions, g.routes, g.security, g.dialer).Register(srv.Public(), srv.Internal())
 	return srv
 }

@@ -149,7 +149,7 @@ func watchersOf(services ...string) string {
 	var all []string
 	for _, s := range services {
 		all = append(all, `{"name":"services/`+s+`/watchers/gateway-1","instance":"","kind":"","build":"","address":"","features":[],`+
-			`"appliedChangeNumber":"0","sessionsClosed":"0","failure":"","connected":false}`)
+			`"appliedChangeNumber":"0","sessionsClosed":"0","failure":"","connected":false,"refTag":""}`)
 	}
 	return `{"watchers":[` + strings.Join(all, ",") + `]}`
 }

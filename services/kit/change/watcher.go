@@ -58,14 +58,14 @@ func (l *Log) newRecorder(ctx context.Context, hello *backplanev1.Hello, applied
 	r.row.AppliedChangeNumber = applied
 	_, err = l.db.ExecContext(ctx, `
 		INSERT INTO change_watcher (instance, stream, kind, build, address, features,
-			applied, sessions_closed, failure, connected, seen_us)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', TRUE, $8)
+			applied, sessions_closed, failure, connected, seen_us, ref_tag)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, '', TRUE, $8, $9)
 		ON CONFLICT (instance) DO UPDATE SET stream = excluded.stream, kind = excluded.kind,
 			build = excluded.build, address = excluded.address, features = excluded.features,
 			applied = excluded.applied, sessions_closed = 0, failure = '', connected = TRUE,
-			seen_us = excluded.seen_us`,
+			seen_us = excluded.seen_us, ref_tag = excluded.ref_tag`,
 		r.instance, r.stream, hello.GetKind(), hello.GetBuild(), hello.GetAddress(), string(text),
-		int64(applied), l.now().UnixMicro())
+		int64(applied), l.now().UnixMicro(), hello.GetRefTag())
 	if err != nil {
 		return nil, fmt.Errorf("record watcher %s: %w", r.instance, err)
 	}
@@ -149,7 +149,7 @@ func (l *Log) sweep(ctx context.Context) error {
 func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 	now := l.now()
 	rows, err := l.db.QueryContext(ctx, `
-		SELECT instance, kind, build, address, features, applied, sessions_closed, failure, connected, seen_us
+		SELECT instance, kind, build, address, features, applied, sessions_closed, failure, connected, seen_us, ref_tag
 		FROM change_watcher WHERE seen_us >= $1 ORDER BY instance`, now.Add(-Retention).UnixMicro())
 	if err != nil {
 		return nil, fmt.Errorf("list watchers: %w", err)
@@ -161,7 +161,7 @@ func (l *Log) Watchers(ctx context.Context) ([]*changev1.Watcher, error) {
 		var features string
 		var applied, closed, seen int64
 		err := rows.Scan(&w.Instance, &w.Kind, &w.Build, &w.Address, &features, &applied, &closed,
-			&w.Failure, &w.Connected, &seen)
+			&w.Failure, &w.Connected, &seen, &w.RefTag)
 		if err == nil {
 			err = json.Unmarshal([]byte(features), &w.Features)
 		}

@@ -11,7 +11,7 @@ import (
 
 // A reference tells its hour and nothing else, and references sort by the hour.
 func TestNew(t *testing.T) {
-	form := regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{16}$`)
+	form := regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{20}$`)
 	var made []string
 	for _, day := range []string{"1970-01-01", "2026-11-21", "2026-12-01", "2088-12-31"} {
 		at, err := time.Parse(time.DateOnly, day)
@@ -36,6 +36,36 @@ func TestNew(t *testing.T) {
 			t.Fatalf("%s was made twice", r)
 		}
 		seen[r] = true
+	}
+}
+
+// TestTag finds the tag of a boot in its references, and none in other text.
+func TestTag(t *testing.T) {
+	tag := ref.NewTag()
+	for _, tag := range []ref.Tag{tag, ref.NoTag} {
+		r := ref.NewAt(time.Now(), tag)
+		if got, ok := ref.TagOf(r); !ok || got != tag {
+			t.Errorf("TagOf(%s) = %q, %t, want %q", r, got, ok, tag)
+		}
+		if hour, ok := ref.Hour(r); !ok || !hour.Equal(time.Now().UTC().Truncate(time.Hour)) {
+			t.Errorf("Hour(%s) = %v, %t", r, hour, ok)
+		}
+	}
+	if got, _ := ref.TagOf(ref.New(time.Now())); got != ref.NoTag || tag == ref.NoTag {
+		t.Errorf("the tag of a reference without a gateway is %q, of a boot %q", got, tag)
+	}
+	for _, text := range []string{"", "0000000000000000", "000000000000000000000", "0000000000000000000i"} {
+		if got, ok := ref.TagOf(text); ok {
+			t.Errorf("TagOf(%q) = %q, want none", text, got)
+		}
+	}
+}
+
+// TestHourOfEarlierReferences reads the hour of references without a tag, whose records are
+// kept.
+func TestHourOfEarlierReferences(t *testing.T) {
+	if hour, ok := ref.Hour("0001000000000000"); !ok || hour.Unix() != 3600 {
+		t.Errorf("Hour = %v, %t, want 1970-01-01T01:00", hour, ok)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/renewal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
@@ -42,6 +43,8 @@ type Gateway struct {
 	// Closed waits until a change of the subscription service has been applied, and returns
 	// how many sessions it has ended.
 	Closed func(ctx context.Context, changeNumber uint64) (int, error)
+	// Live renews the credentials of its sessions.
+	Live *renewal.Local
 }
 
 // API serves SessionService and EndpointService.
@@ -87,7 +90,9 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 // a user may see, and whose endpoint is checked. Of LiveSessionService it is services only.
 func Rules() identity.Rules {
 	rules := identity.Rules{
-		backplanev1.LiveSessionService_CountClosed_FullMethodName: {Services: []string{identity.Portal}},
+		backplanev1.LiveSessionService_CountClosed_FullMethodName:            {Services: []string{identity.Portal}},
+		backplanev1.LiveSessionService_RenewSession_FullMethodName:           {Services: []string{identity.Gateway}},
+		backplanev1.LiveSessionService_ListCredentialSessions_FullMethodName: {Services: []string{identity.Gateway}},
 	}
 	for _, desc := range []grpc.ServiceDesc{gatewayv1.SessionService_ServiceDesc, gatewayv1.EndpointService_ServiceDesc} {
 		for _, m := range desc.Methods {

@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
@@ -104,18 +103,4 @@ func networkOf(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, fault.Invalid("client_address", "must have no bits set after the network's: %s", network.Masked())
 	}
 	return network, nil
-}
-
-// patience is how long CountClosed waits for a change.
-const patience = time.Second
-
-// CountClosed returns how many sessions a change of the subscription service has closed.
-func (a *API) CountClosed(ctx context.Context, req *backplanev1.CountClosedRequest) (*backplanev1.CountClosedResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	n, err := a.gateway.Closed(ctx, req.GetChangeNumber())
-	if err != nil {
-		return nil, fault.Unavailable("the change is not applied, or its sessions are not counted")
-	}
-	return &backplanev1.CountClosedResponse{ClosedSessions: int64(n)}, nil
 }

@@ -45,6 +45,7 @@ func (a *API) toSession(s *session.Session, v viewer) *gatewayv1.Session {
 
 		Plan: plans.Plan, ApplicationPlan: plans.ApplicationPlan, TrafficPlan: plans.TrafficPlan,
 		PausedSinceTime: stamp(pausedSince),
+		Renewals:        int32(info.Renewals), RenewTime: stamp(info.RenewedAt()),
 	}
 	for i := range did {
 		if v.seesLimit(s, did[i].Limit.Place) {

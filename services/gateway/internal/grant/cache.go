@@ -74,6 +74,8 @@ type Session interface {
 	Permitted(g *Grant) error
 	// End ends the session and reports whether this is what ended it.
 	End(e ending.Ending) bool
+	// Renew replaces the grant by that of another credential, as SetGrant does.
+	Renew(g *Grant)
 	// Err returns nil until the session has ended, and then says how it did.
 	Err() error
 }
@@ -192,6 +194,11 @@ type Cache struct {
 	history *history
 
 	closedBy *closings
+
+	// moving is held while an event is applied, and while a session is given the grant of
+	// another credential: so an event finds a session by either, and ends it for neither
+	// that it has lost nor that it never had.
+	moving sync.Mutex
 }
 
 // New returns a cache in front of source. Close ends it.

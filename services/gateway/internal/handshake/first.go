@@ -124,7 +124,7 @@ func (h *Handler) hear(ctx context.Context, a *attempt) error {
 	if err := a.Conn.SetDeadline(until); err != nil {
 		return errClientGone
 	}
-	if err := h.upgrader.answer(a.Conn, a.Key, f.protocol, nil); err != nil {
+	if err := h.upgrader.answer(a.Conn, a.Key, a.ref, f.protocol, nil); err != nil {
 		a.cancel(errClientGone)
 		return errClientGone
 	}

@@ -59,6 +59,7 @@ type Dependencies struct {
 	Log      *slog.Logger
 	// First bounds clients that have been answered 101 and not shown a credential yet.
 	First FirstConfig
+	Tag   ref.Tag // of this boot, in the refs of sessions
 	// MaxPerVersion is how many handshakes of a version, and how many for the same address
 	// of a backend, may be with the backend or on the way there at once; 0 is any number.
 	MaxPerVersion int
@@ -123,7 +124,7 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := &attempt{
-		Request: r, ref: ref.New(time.Now()), cancel: cancel,
+		Request: r, ref: ref.NewAt(time.Now(), h.Tag), cancel: cancel,
 		deadline: time.AfterFunc(time.Until(r.Deadline), func() { cancel(errTooSlow) }),
 		shown:    credential.Handshake{Header: r.Header, Query: r.Query, Protocols: r.Protocols},
 	}
@@ -378,7 +379,7 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 		h.start(a, s, backend, buffered)
 		return nil
 	}
-	if err := h.upgrader.answer(a.Conn, a.Key, cmp.Or(backend.Protocol, a.taken.Answer), backend.Header); err != nil {
+	if err := h.upgrader.answer(a.Conn, a.Key, a.ref, cmp.Or(backend.Protocol, a.taken.Answer), backend.Header); err != nil {
 		// A part of the answer may have been sent: there is no other answer now.
 		_, _ = a.Conn.Close(), backend.Conn.Close()
 		hold.Unopen()

@@ -50,8 +50,12 @@ func newUpgrade() *upgrade {
 	}}}
 }
 
-// answer writes the 101 to the client's connection, with a sub-protocol if that is not "".
-func (u *upgrader) answer(conn net.Conn, key, protocol string, header []head.Field) error {
+// RefHeader has the ref of the session in the 101.
+const RefHeader = "X-Tidegate-Ref"
+
+// answer writes the 101 to the client's connection, with the ref of the session, and with a
+// sub-protocol if that is not "".
+func (u *upgrader) answer(conn net.Conn, key, ref, protocol string, header []head.Field) error {
 	up, ok := u.pool.Get().(*upgrade)
 	if !ok {
 		up = newUpgrade()
@@ -69,6 +73,7 @@ func (u *upgrader) answer(conn net.Conn, key, protocol string, header []head.Fie
 	if protocol != "" {
 		b = head.AppendField(b, "Sec-WebSocket-Protocol", protocol)
 	}
+	b = head.AppendField(b, RefHeader, ref)
 	for _, f := range header {
 		b = head.AppendField(b, f.Name, f.Value)
 	}

@@ -34,6 +34,8 @@ type Info struct {
 	Plans             *Plans         // nil for none
 	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known
 	Proxy             bool           // that is a trusted proxy's own address
+	Renewals          uint16         // how often its credential was renewed, at most 65535
+	Renewed           uint32         // when last, in seconds since 1970; 0: never
 	Subprotocol       string         // that the backend chose; set by SetSubprotocol
 	RouteChangeNumber uint64         // of the catalog's change that made the route
 	MaxAge            time.Duration  // the smallest that holds; 0: none
@@ -50,6 +52,14 @@ func (i *Info) errorFrames() ending.ErrorFrames {
 		return ending.ErrorFrames{Template: ending.JSONFrames}
 	}
 	return ending.ErrorFrames{}
+}
+
+// RenewedAt returns when the credential was renewed last; zero for never.
+func (i *Info) RenewedAt() time.Time {
+	if i.Renewed == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(i.Renewed), 0)
 }
 
 // AllPlans returns the plans of the session.
@@ -388,6 +398,15 @@ func (s *Session) SetSubprotocol(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info.Subprotocol = name
+}
+
+// Renew replaces the grant by that of another credential, and notes that.
+func (s *Session) Renew(g *grant.Grant) {
+	s.mu.Lock()
+	s.info.Renewals = max(s.info.Renewals, s.info.Renewals+1)
+	s.info.Renewed = uint32(time.Now().Unix())
+	s.mu.Unlock()
+	s.SetGrant(g)
 }
 
 // SetGrant replaces the grant. From then on the session rests on what the new grant

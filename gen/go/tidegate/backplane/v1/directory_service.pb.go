@@ -62,7 +62,7 @@ func (*ListGatewaysRequest) Descriptor() ([]byte, []int) {
 // ListGatewaysResponse has the gateways.
 type ListGatewaysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the catalog knows about each.
+	// What the service knows about each.
 	Gateways      []*v1.Watcher `protobuf:"bytes,1,rep,name=gateways,proto3" json:"gateways,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,11 +27,12 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // DirectoryService says where gateways are. The catalog, which they all watch,
-// serves it on its internal listener, to the service portal only.
+// serves it on its internal listener, to the service portal only; the subscription service,
+// which they all watch too, to gateways only.
 type DirectoryServiceClient interface {
-	// Lists, by instance, the gateways that watch routes now or did within the
+	// Lists, by instance, the gateways that watch the service now or did within the
 	// last 30 seconds: those that may have live sessions. The portal sends the
-	// user's token along; a token that is not valid is refused.
+	// user's token along, which the catalog refuses if it is not valid.
 	ListGateways(ctx context.Context, in *ListGatewaysRequest, opts ...grpc.CallOption) (*ListGatewaysResponse, error)
 }
 
@@ -58,11 +59,12 @@ func (c *directoryServiceClient) ListGateways(ctx context.Context, in *ListGatew
 // for forward compatibility.
 //
 // DirectoryService says where gateways are. The catalog, which they all watch,
-// serves it on its internal listener, to the service portal only.
+// serves it on its internal listener, to the service portal only; the subscription service,
+// which they all watch too, to gateways only.
 type DirectoryServiceServer interface {
-	// Lists, by instance, the gateways that watch routes now or did within the
+	// Lists, by instance, the gateways that watch the service now or did within the
 	// last 30 seconds: those that may have live sessions. The portal sends the
-	// user's token along; a token that is not valid is refused.
+	// user's token along, which the catalog refuses if it is not valid.
 	ListGateways(context.Context, *ListGatewaysRequest) (*ListGatewaysResponse, error)
 	mustEmbedUnimplementedDirectoryServiceServer()
 }

@@ -8,8 +8,10 @@ package backplanev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	_ "github.com/tidegatehq/tidegate/gen/go/tidegate/rules/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +24,364 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// HeaderField is a line of a request's header.
+type HeaderField struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its canonical name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value, which may have a credential.
+	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderField) Reset() {
+	*x = HeaderField{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderField) ProtoMessage() {}
+
+func (x *HeaderField) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderField.ProtoReflect.Descriptor instead.
+func (*HeaderField) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *HeaderField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HeaderField) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// RenewSessionRequest has what a client has sent to another gateway.
+type RenewSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's ref. At most 64 characters.
+	Ref string `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	// The header. At most 1000 lines.
+	Header []*HeaderField `protobuf:"bytes,2,rep,name=header,proto3" json:"header,omitempty"`
+	// The query of the request's target, undecoded; it may have a credential.
+	Query []byte `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
+	// The client's address.
+	ClientAddress string `protobuf:"bytes,4,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	// Whether that is a trusted proxy's own, and so nobody's client.
+	Proxy         bool `protobuf:"varint,5,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSessionRequest) Reset() {
+	*x = RenewSessionRequest{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSessionRequest) ProtoMessage() {}
+
+func (x *RenewSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSessionRequest.ProtoReflect.Descriptor instead.
+func (*RenewSessionRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RenewSessionRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *RenewSessionRequest) GetHeader() []*HeaderField {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *RenewSessionRequest) GetQuery() []byte {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *RenewSessionRequest) GetClientAddress() string {
+	if x != nil {
+		return x.ClientAddress
+	}
+	return ""
+}
+
+func (x *RenewSessionRequest) GetProxy() bool {
+	if x != nil {
+		return x.Proxy
+	}
+	return false
+}
+
+// RenewSessionResponse is what the session has from now on.
+type RenewSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the credential expires; not set if it never does.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Scopes of the credential.
+	Scopes        []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSessionResponse) Reset() {
+	*x = RenewSessionResponse{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSessionResponse) ProtoMessage() {}
+
+func (x *RenewSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSessionResponse.ProtoReflect.Descriptor instead.
+func (*RenewSessionResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RenewSessionResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *RenewSessionResponse) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// ListCredentialSessionsRequest names a credential.
+type ListCredentialSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant of a token, grants/{grant}, or an API key,
+	// applications/{application}/apiKeys/{api_key}. At most 400 characters.
+	Credential string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// The version, apis/{api}/versions/{version}.
+	Version       string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialSessionsRequest) Reset() {
+	*x = ListCredentialSessionsRequest{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialSessionsRequest) ProtoMessage() {}
+
+func (x *ListCredentialSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListCredentialSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListCredentialSessionsRequest) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *ListCredentialSessionsRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// ListCredentialSessionsResponse has the sessions, oldest first, at most 1000.
+type ListCredentialSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions.
+	Sessions      []*CredentialSession `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialSessionsResponse) Reset() {
+	*x = ListCredentialSessionsResponse{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialSessionsResponse) ProtoMessage() {}
+
+func (x *ListCredentialSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListCredentialSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListCredentialSessionsResponse) GetSessions() []*CredentialSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// CredentialSession is what the holder of a credential is told of a session that rests on it.
+type CredentialSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ref.
+	Ref string `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	// When the session began.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When the credential expires; not set if it never does.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialSession) Reset() {
+	*x = CredentialSession{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialSession) ProtoMessage() {}
+
+func (x *CredentialSession) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialSession.ProtoReflect.Descriptor instead.
+func (*CredentialSession) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CredentialSession) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *CredentialSession) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *CredentialSession) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // CountClosedRequest names a change.
 type CountClosedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -33,7 +393,7 @@ type CountClosedRequest struct {
 
 func (x *CountClosedRequest) Reset() {
 	*x = CountClosedRequest{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[0]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +405,7 @@ func (x *CountClosedRequest) String() string {
 func (*CountClosedRequest) ProtoMessage() {}
 
 func (x *CountClosedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[0]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +418,7 @@ func (x *CountClosedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountClosedRequest.ProtoReflect.Descriptor instead.
 func (*CountClosedRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{0}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CountClosedRequest) GetChangeNumber() uint64 {
@@ -80,7 +440,7 @@ type CountClosedResponse struct {
 
 func (x *CountClosedResponse) Reset() {
 	*x = CountClosedResponse{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -92,7 +452,7 @@ func (x *CountClosedResponse) String() string {
 func (*CountClosedResponse) ProtoMessage() {}
 
 func (x *CountClosedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -105,7 +465,7 @@ func (x *CountClosedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountClosedResponse.ProtoReflect.Descriptor instead.
 func (*CountClosedResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CountClosedResponse) GetClosedSessions() int64 {
@@ -119,13 +479,42 @@ var File_tidegate_backplane_v1_live_session_service_proto protoreflect.FileDescr
 
 const file_tidegate_backplane_v1_live_session_service_proto_rawDesc = "" +
 	"\n" +
-	"0tidegate/backplane/v1/live_session_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\"B\n" +
+	"0tidegate/backplane/v1/live_session_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"<\n" +
+	"\vHeaderField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\fB\x03\x80\x01\x01R\x05value\"\xd8\x01\n" +
+	"\x13RenewSessionRequest\x12\x19\n" +
+	"\x03ref\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03ref\x12E\n" +
+	"\x06header\x18\x02 \x03(\v2\".tidegate.backplane.v1.HeaderFieldB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06header\x12\x19\n" +
+	"\x05query\x18\x03 \x01(\fB\x03\x80\x01\x01R\x05query\x12.\n" +
+	"\x0eclient_address\x18\x04 \x01(\tB\a\xbaH\x04r\x02p\x01R\rclientAddress\x12\x14\n" +
+	"\x05proxy\x18\x05 \x01(\bR\x05proxy\"k\n" +
+	"\x14RenewSessionResponse\x12;\n" +
+	"\vexpire_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x16\n" +
+	"\x06scopes\x18\x02 \x03(\tR\x06scopes\"p\n" +
+	"\x1dListCredentialSessionsRequest\x12*\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x90\x03R\n" +
+	"credential\x12#\n" +
+	"\aversion\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x90\xea0\x01R\aversion\"f\n" +
+	"\x1eListCredentialSessionsResponse\x12D\n" +
+	"\bsessions\x18\x01 \x03(\v2(.tidegate.backplane.v1.CredentialSessionR\bsessions\"\x9d\x01\n" +
+	"\x11CredentialSession\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"B\n" +
 	"\x12CountClosedRequest\x12,\n" +
 	"\rchange_number\x18\x01 \x01(\x04B\a\xbaH\x042\x02 \x00R\fchangeNumber\">\n" +
 	"\x13CountClosedResponse\x12'\n" +
-	"\x0fclosed_sessions\x18\x01 \x01(\x03R\x0eclosedSessions2z\n" +
+	"\x0fclosed_sessions\x18\x01 \x01(\x03R\x0eclosedSessions2\xeb\x02\n" +
 	"\x12LiveSessionService\x12d\n" +
-	"\vCountClosed\x12).tidegate.backplane.v1.CountClosedRequest\x1a*.tidegate.backplane.v1.CountClosedResponseB\xf3\x01\n" +
+	"\vCountClosed\x12).tidegate.backplane.v1.CountClosedRequest\x1a*.tidegate.backplane.v1.CountClosedResponse\x12g\n" +
+	"\fRenewSession\x12*.tidegate.backplane.v1.RenewSessionRequest\x1a+.tidegate.backplane.v1.RenewSessionResponse\x12\x85\x01\n" +
+	"\x16ListCredentialSessions\x124.tidegate.backplane.v1.ListCredentialSessionsRequest\x1a5.tidegate.backplane.v1.ListCredentialSessionsResponseB\xf3\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x17LiveSessionServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
 
 var (
@@ -140,19 +529,35 @@ func file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP() []byte 
 	return file_tidegate_backplane_v1_live_session_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_live_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_tidegate_backplane_v1_live_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_tidegate_backplane_v1_live_session_service_proto_goTypes = []any{
-	(*CountClosedRequest)(nil),  // 0: tidegate.backplane.v1.CountClosedRequest
-	(*CountClosedResponse)(nil), // 1: tidegate.backplane.v1.CountClosedResponse
+	(*HeaderField)(nil),                    // 0: tidegate.backplane.v1.HeaderField
+	(*RenewSessionRequest)(nil),            // 1: tidegate.backplane.v1.RenewSessionRequest
+	(*RenewSessionResponse)(nil),           // 2: tidegate.backplane.v1.RenewSessionResponse
+	(*ListCredentialSessionsRequest)(nil),  // 3: tidegate.backplane.v1.ListCredentialSessionsRequest
+	(*ListCredentialSessionsResponse)(nil), // 4: tidegate.backplane.v1.ListCredentialSessionsResponse
+	(*CredentialSession)(nil),              // 5: tidegate.backplane.v1.CredentialSession
+	(*CountClosedRequest)(nil),             // 6: tidegate.backplane.v1.CountClosedRequest
+	(*CountClosedResponse)(nil),            // 7: tidegate.backplane.v1.CountClosedResponse
+	(*timestamppb.Timestamp)(nil),          // 8: google.protobuf.Timestamp
 }
 var file_tidegate_backplane_v1_live_session_service_proto_depIdxs = []int32{
-	0, // 0: tidegate.backplane.v1.LiveSessionService.CountClosed:input_type -> tidegate.backplane.v1.CountClosedRequest
-	1, // 1: tidegate.backplane.v1.LiveSessionService.CountClosed:output_type -> tidegate.backplane.v1.CountClosedResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0, // 0: tidegate.backplane.v1.RenewSessionRequest.header:type_name -> tidegate.backplane.v1.HeaderField
+	8, // 1: tidegate.backplane.v1.RenewSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
+	5, // 2: tidegate.backplane.v1.ListCredentialSessionsResponse.sessions:type_name -> tidegate.backplane.v1.CredentialSession
+	8, // 3: tidegate.backplane.v1.CredentialSession.start_time:type_name -> google.protobuf.Timestamp
+	8, // 4: tidegate.backplane.v1.CredentialSession.expire_time:type_name -> google.protobuf.Timestamp
+	6, // 5: tidegate.backplane.v1.LiveSessionService.CountClosed:input_type -> tidegate.backplane.v1.CountClosedRequest
+	1, // 6: tidegate.backplane.v1.LiveSessionService.RenewSession:input_type -> tidegate.backplane.v1.RenewSessionRequest
+	3, // 7: tidegate.backplane.v1.LiveSessionService.ListCredentialSessions:input_type -> tidegate.backplane.v1.ListCredentialSessionsRequest
+	7, // 8: tidegate.backplane.v1.LiveSessionService.CountClosed:output_type -> tidegate.backplane.v1.CountClosedResponse
+	2, // 9: tidegate.backplane.v1.LiveSessionService.RenewSession:output_type -> tidegate.backplane.v1.RenewSessionResponse
+	4, // 10: tidegate.backplane.v1.LiveSessionService.ListCredentialSessions:output_type -> tidegate.backplane.v1.ListCredentialSessionsResponse
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_live_session_service_proto_init() }
@@ -166,7 +571,7 @@ func file_tidegate_backplane_v1_live_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_live_session_service_proto_rawDesc), len(file_tidegate_backplane_v1_live_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

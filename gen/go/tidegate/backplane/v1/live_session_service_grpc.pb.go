@@ -19,7 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	LiveSessionService_CountClosed_FullMethodName = "/tidegate.backplane.v1.LiveSessionService/CountClosed"
+	LiveSessionService_CountClosed_FullMethodName            = "/tidegate.backplane.v1.LiveSessionService/CountClosed"
+	LiveSessionService_RenewSession_FullMethodName           = "/tidegate.backplane.v1.LiveSessionService/RenewSession"
+	LiveSessionService_ListCredentialSessions_FullMethodName = "/tidegate.backplane.v1.LiveSessionService/ListCredentialSessions"
 )
 
 // LiveSessionServiceClient is the client API for LiveSessionService service.
@@ -33,6 +35,13 @@ type LiveSessionServiceClient interface {
 	// service, and returns how many sessions the change has closed there. Only the portal calls
 	// it. UNAVAILABLE where the gateway has not applied the change by then.
 	CountClosed(ctx context.Context, in *CountClosedRequest, opts ...grpc.CallOption) (*CountClosedResponse, error)
+	// Renews the credential of a live session of this gateway, as the request of a client to
+	// another gateway asks for. Only gateways call it. NOT_FOUND for whatever is wrong with the
+	// ref or the credential; UNAVAILABLE where the credential cannot be checked now.
+	RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error)
+	// Lists the live sessions of this gateway that rest on a credential, which the gateway that
+	// calls has verified. Only gateways call it.
+	ListCredentialSessions(ctx context.Context, in *ListCredentialSessionsRequest, opts ...grpc.CallOption) (*ListCredentialSessionsResponse, error)
 }
 
 type liveSessionServiceClient struct {
@@ -53,6 +62,26 @@ func (c *liveSessionServiceClient) CountClosed(ctx context.Context, in *CountClo
 	return out, nil
 }
 
+func (c *liveSessionServiceClient) RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewSessionResponse)
+	err := c.cc.Invoke(ctx, LiveSessionService_RenewSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *liveSessionServiceClient) ListCredentialSessions(ctx context.Context, in *ListCredentialSessionsRequest, opts ...grpc.CallOption) (*ListCredentialSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCredentialSessionsResponse)
+	err := c.cc.Invoke(ctx, LiveSessionService_ListCredentialSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LiveSessionServiceServer is the server API for LiveSessionService service.
 // All implementations must embed UnimplementedLiveSessionServiceServer
 // for forward compatibility.
@@ -64,6 +93,13 @@ type LiveSessionServiceServer interface {
 	// service, and returns how many sessions the change has closed there. Only the portal calls
 	// it. UNAVAILABLE where the gateway has not applied the change by then.
 	CountClosed(context.Context, *CountClosedRequest) (*CountClosedResponse, error)
+	// Renews the credential of a live session of this gateway, as the request of a client to
+	// another gateway asks for. Only gateways call it. NOT_FOUND for whatever is wrong with the
+	// ref or the credential; UNAVAILABLE where the credential cannot be checked now.
+	RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error)
+	// Lists the live sessions of this gateway that rest on a credential, which the gateway that
+	// calls has verified. Only gateways call it.
+	ListCredentialSessions(context.Context, *ListCredentialSessionsRequest) (*ListCredentialSessionsResponse, error)
 	mustEmbedUnimplementedLiveSessionServiceServer()
 }
 
@@ -76,6 +112,12 @@ type UnimplementedLiveSessionServiceServer struct{}
 
 func (UnimplementedLiveSessionServiceServer) CountClosed(context.Context, *CountClosedRequest) (*CountClosedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountClosed not implemented")
+}
+func (UnimplementedLiveSessionServiceServer) RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewSession not implemented")
+}
+func (UnimplementedLiveSessionServiceServer) ListCredentialSessions(context.Context, *ListCredentialSessionsRequest) (*ListCredentialSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCredentialSessions not implemented")
 }
 func (UnimplementedLiveSessionServiceServer) mustEmbedUnimplementedLiveSessionServiceServer() {}
 func (UnimplementedLiveSessionServiceServer) testEmbeddedByValue()                            {}
@@ -116,6 +158,42 @@ func _LiveSessionService_CountClosed_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LiveSessionService_RenewSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LiveSessionServiceServer).RenewSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LiveSessionService_RenewSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LiveSessionServiceServer).RenewSession(ctx, req.(*RenewSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LiveSessionService_ListCredentialSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCredentialSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LiveSessionServiceServer).ListCredentialSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LiveSessionService_ListCredentialSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LiveSessionServiceServer).ListCredentialSessions(ctx, req.(*ListCredentialSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LiveSessionService_ServiceDesc is the grpc.ServiceDesc for LiveSessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -126,6 +204,14 @@ var LiveSessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CountClosed",
 			Handler:    _LiveSessionService_CountClosed_Handler,
+		},
+		{
+			MethodName: "RenewSession",
+			Handler:    _LiveSessionService_RenewSession_Handler,
+		},
+		{
+			MethodName: "ListCredentialSessions",
+			Handler:    _LiveSessionService_ListCredentialSessions_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

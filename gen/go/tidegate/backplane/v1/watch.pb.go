@@ -116,7 +116,10 @@ type Hello struct {
 	Features []string `protobuf:"bytes,5,rep,name=features,proto3" json:"features,omitempty"`
 	// Cursor of the last change that the watcher has applied, or empty for a
 	// snapshot. Opaque; at most 128 characters.
-	Cursor        string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// A gateway's tag of its boot, which stands in the refs of its sessions; empty for none. At
+	// most 8 characters.
+	RefTag        string `protobuf:"bytes,7,opt,name=ref_tag,json=refTag,proto3" json:"ref_tag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +192,13 @@ func (x *Hello) GetFeatures() []string {
 func (x *Hello) GetCursor() string {
 	if x != nil {
 		return x.Cursor
+	}
+	return ""
+}
+
+func (x *Hello) GetRefTag() string {
+	if x != nil {
+		return x.RefTag
 	}
 	return ""
 }
@@ -541,14 +551,15 @@ var File_tidegate_backplane_v1_watch_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xfe\x01\n" +
+	"!tidegate/backplane/v1/watch.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xa0\x02\n" +
 	"\x05Hello\x12%\n" +
 	"\binstance\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xd8\xea0\x01R\binstance\x129\n" +
 	"\x04kind\x18\x02 \x01(\tB%\xbaH\"r R\acatalogR\agatewayR\fsubscriptionR\x04kind\x12\x1e\n" +
 	"\x05build\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12\"\n" +
 	"\aaddress\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\aaddress\x12-\n" +
 	"\bfeatures\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18@R\bfeatures\x12 \n" +
-	"\x06cursor\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06cursor\"\x86\x01\n" +
+	"\x06cursor\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06cursor\x12 \n" +
+	"\aref_tag\x18\a \x01(\tB\a\xbaH\x04r\x02\x18\bR\x06refTag\"\x86\x01\n" +
 	"\x03Ack\x122\n" +
 	"\x15applied_change_number\x18\x01 \x01(\x04R\x13appliedChangeNumber\x12'\n" +
 	"\x0fsessions_closed\x18\x02 \x01(\x04R\x0esessionsClosed\x12\"\n" +

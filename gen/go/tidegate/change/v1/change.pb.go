@@ -246,7 +246,9 @@ type Watcher struct {
 	// True while its stream is open.
 	Connected bool `protobuf:"varint,10,opt,name=connected,proto3" json:"connected,omitempty"`
 	// When the service last heard from it.
-	SeenTime      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
+	SeenTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
+	// A gateway's tag of its boot, which stands in the refs of its sessions; empty for none.
+	RefTag        string `protobuf:"bytes,12,opt,name=ref_tag,json=refTag,proto3" json:"ref_tag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +360,13 @@ func (x *Watcher) GetSeenTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Watcher) GetRefTag() string {
+	if x != nil {
+		return x.RefTag
+	}
+	return ""
+}
+
 var File_tidegate_change_v1_change_proto protoreflect.FileDescriptor
 
 const file_tidegate_change_v1_change_proto_rawDesc = "" +
@@ -379,7 +388,7 @@ const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1b\n" +
 	"\told_value\x18\x02 \x01(\tR\boldValue\x12\x1b\n" +
 	"\tnew_value\x18\x03 \x01(\tR\bnewValue\x12\x16\n" +
-	"\x06secret\x18\x04 \x01(\bR\x06secret\"\xbd\x03\n" +
+	"\x06secret\x18\x04 \x01(\bR\x06secret\"\xd6\x03\n" +
 	"\aWatcher\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x12\n" +
@@ -392,7 +401,8 @@ const file_tidegate_change_v1_change_proto_rawDesc = "" +
 	"\afailure\x18\t \x01(\tR\afailure\x12\x1c\n" +
 	"\tconnected\x18\n" +
 	" \x01(\bR\tconnected\x127\n" +
-	"\tseen_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime:O\xeaAL\n" +
+	"\tseen_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\x12\x17\n" +
+	"\aref_tag\x18\f \x01(\tR\x06refTag:O\xeaAL\n" +
 	"\x10tidegate/Watcher\x12%services/{service}/watchers/{watcher}*\bwatchers2\awatcherB\xd2\x01\n" +
 	"\x16com.tidegate.change.v1B\vChangeProtoP\x01ZAgithub.com/tidegatehq/tidegate/gen/go/tidegate/change/v1;changev1\xa2\x02\x03TCX\xaa\x02\x12Tidegate.Change.V1\xca\x02\x12Tidegate\\Change\\V1\xe2\x02\x1eTidegate\\Change\\V1\\GPBMetadata\xea\x02\x14Tidegate::Change::V1b\x06proto3"
 

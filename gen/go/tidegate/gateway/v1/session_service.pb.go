@@ -175,7 +175,10 @@ type Session struct {
 	ApiKey string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	// The grant of its credential, grants/{grant}, by which the credential can be revoked. It is
 	// shown to the application's owner and administrators. Empty for the scheme none.
-	Grant         string `protobuf:"bytes,20,opt,name=grant,proto3" json:"grant,omitempty"`
+	Grant string `protobuf:"bytes,20,opt,name=grant,proto3" json:"grant,omitempty"`
+	// How often its credential was renewed, and when last; 0 and not set while it was not.
+	Renewals      int32                  `protobuf:"varint,21,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,6 +337,20 @@ func (x *Session) GetGrant() string {
 		return x.Grant
 	}
 	return ""
+}
+
+func (x *Session) GetRenewals() int32 {
+	if x != nil {
+		return x.Renewals
+	}
+	return 0
+}
+
+func (x *Session) GetRenewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewTime
+	}
+	return nil
 }
 
 // ListGatewaysRequest asks for a page of gateways.
@@ -1134,7 +1151,7 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime:<\xeaA9\n" +
-	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xa6\x06\n" +
+	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xfd\x06\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -1156,7 +1173,10 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x06limits\x18\x0f \x03(\v2\x1d.tidegate.usage.v1.LimitUsageR\x06limits\x12F\n" +
 	"\x11paused_since_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x0fpausedSinceTime\x12\x17\n" +
 	"\aapi_key\x18( \x01(\tR\x06apiKey\x12\x14\n" +
-	"\x05grant\x18\x14 \x01(\tR\x05grant:O\xeaAL\n" +
+	"\x05grant\x18\x14 \x01(\tR\x05grant\x12\x1a\n" +
+	"\brenewals\x18\x15 \x01(\x05R\brenewals\x129\n" +
+	"\n" +
+	"renew_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\trenewTime:O\xeaAL\n" +
 	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x87\x01\n" +
 	"\x13ListGatewaysRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -1263,29 +1283,30 @@ var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
 	15, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
 	16, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
 	14, // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
-	1,  // 8: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
-	9,  // 9: tidegate.gateway.v1.CountSessionsResponse.counts:type_name -> tidegate.gateway.v1.SessionCount
-	17, // 10: tidegate.gateway.v1.CloseSessionsResponse.duration:type_name -> google.protobuf.Duration
-	2,  // 11: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
-	4,  // 12: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	5,  // 13: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	7,  // 14: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
-	10, // 15: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	11, // 16: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
-	12, // 17: tidegate.gateway.v1.SessionService.CloseSessions:input_type -> tidegate.gateway.v1.CloseSessionsRequest
-	3,  // 18: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
-	0,  // 19: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	6,  // 20: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
-	8,  // 21: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
-	1,  // 22: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
-	18, // 23: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
-	13, // 24: tidegate.gateway.v1.SessionService.CloseSessions:output_type -> tidegate.gateway.v1.CloseSessionsResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 7: tidegate.gateway.v1.Session.renew_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
+	1,  // 9: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
+	9,  // 10: tidegate.gateway.v1.CountSessionsResponse.counts:type_name -> tidegate.gateway.v1.SessionCount
+	17, // 11: tidegate.gateway.v1.CloseSessionsResponse.duration:type_name -> google.protobuf.Duration
+	2,  // 12: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
+	4,  // 13: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	5,  // 14: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	7,  // 15: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
+	10, // 16: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	11, // 17: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	12, // 18: tidegate.gateway.v1.SessionService.CloseSessions:input_type -> tidegate.gateway.v1.CloseSessionsRequest
+	3,  // 19: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
+	0,  // 20: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
+	6,  // 21: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	8,  // 22: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
+	1,  // 23: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
+	18, // 24: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
+	13, // 25: tidegate.gateway.v1.SessionService.CloseSessions:output_type -> tidegate.gateway.v1.CloseSessionsResponse
+	19, // [19:26] is the sub-list for method output_type
+	12, // [12:19] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_session_service_proto_init() }

@@ -1,13 +1,17 @@
-// Package grants serves GrantService of tidegate.backplane.v1: it judges
-// credentials for gateways, and tells them what changes a verdict.
+// Package grants serves GrantService and DirectoryService of tidegate.backplane.v1: it
+// judges credentials for gateways, and tells them what changes a verdict, and where other
+// gateways are.
 package grants
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/apikey"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
@@ -15,31 +19,48 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
 )
 
-// API serves GrantService.
+// API serves GrantService and DirectoryService.
 type API struct {
 	backplanev1.UnsafeGrantServiceServer
+	backplanev1.UnsafeDirectoryServiceServer
 
-	store  *store.Store
-	issuer *token.Issuer
-	keys   apikey.Formats
-	now    func() time.Time
-	watch  *change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
+	store   *store.Store
+	changes *change.Log
+	issuer  *token.Issuer
+	keys    apikey.Formats
+	now     func() time.Time
+	watch   *change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
 }
 
-var _ backplanev1.GrantServiceServer = (*API)(nil)
+var (
+	_ backplanev1.GrantServiceServer     = (*API)(nil)
+	_ backplanev1.DirectoryServiceServer = (*API)(nil)
+)
 
 // New returns the API. Gateways watch the log changes; keys are the formats that API keys
 // have.
 func New(st *store.Store, changes *change.Log, issuer *token.Issuer, keys apikey.Formats, now func() time.Time) *API {
 	return &API{
-		store: st, issuer: issuer, keys: keys, now: now,
+		store: st, changes: changes, issuer: issuer, keys: keys, now: now,
 		watch: change.NewServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse](changes, nil),
 	}
 }
 
-// RegisterInternal adds the service to a server that only services reach.
+// ListGateways lists the gateways that watch grants, for each other: those that say which tag
+// the refs of their sessions have. What watches users says none.
+func (a *API) ListGateways(ctx context.Context, _ *backplanev1.ListGatewaysRequest) (*backplanev1.ListGatewaysResponse, error) {
+	all, err := a.changes.Gateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(w *changev1.Watcher) bool { return w.GetRefTag() == "" })
+	return &backplanev1.ListGatewaysResponse{Gateways: all}, nil
+}
+
+// RegisterInternal adds the services to a server that only services reach.
 func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
 	backplanev1.RegisterGrantServiceServer(srv, a)
+	backplanev1.RegisterDirectoryServiceServer(srv, a)
 }
 
 // Rules says who may call which method.
@@ -50,5 +71,7 @@ func Rules() identity.Rules {
 		backplanev1.GrantService_IssueTicket_FullMethodName:      gateway,
 		backplanev1.GrantService_BatchGetGrants_FullMethodName:   gateway,
 		backplanev1.GrantService_WatchGrants_FullMethodName:      gateway,
+
+		backplanev1.DirectoryService_ListGateways_FullMethodName: gateway,
 	}
 }

@@ -328,6 +328,13 @@ export declare type Watcher = Message<"tidegate.change.v1.Watcher"> & {
    * @generated from field: google.protobuf.Timestamp seen_time = 11;
    */
   seenTime?: Timestamp;
+
+  /**
+   * A gateway's tag of its boot, which stands in the refs of its sessions; empty for none.
+   *
+   * @generated from field: string ref_tag = 12;
+   */
+  refTag: string;
 };
 
 /**
@@ -415,6 +422,13 @@ export declare type WatcherJson = {
    * @generated from field: google.protobuf.Timestamp seen_time = 11;
    */
   seenTime?: TimestampJson;
+
+  /**
+   * A gateway's tag of its boot, which stands in the refs of its sessions; empty for none.
+   *
+   * @generated from field: string ref_tag = 12;
+   */
+  refTag?: string;
 };
 
 /**

@@ -273,6 +273,18 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
    * @generated from field: string grant = 20;
    */
   grant: string;
+
+  /**
+   * How often its credential was renewed, and when last; 0 and not set while it was not.
+   *
+   * @generated from field: int32 renewals = 21;
+   */
+  renewals: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp renew_time = 22;
+   */
+  renewTime?: Timestamp;
 };
 
 /**
@@ -413,6 +425,18 @@ export declare type SessionJson = {
    * @generated from field: string grant = 20;
    */
   grant?: string;
+
+  /**
+   * How often its credential was renewed, and when last; 0 and not set while it was not.
+   *
+   * @generated from field: int32 renewals = 21;
+   */
+  renewals?: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp renew_time = 22;
+   */
+  renewTime?: TimestampJson;
 };
 
 /**

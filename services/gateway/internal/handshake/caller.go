@@ -1,0 +1,44 @@
+package handshake
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
+)
+
+// Caller judges a plain request as a handshake to a path is judged, up to its grant, and
+// returns that. A version without credentials has no callers. The credential is taken out of
+// the request.
+func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) (*grant.Grant, error) {
+	as := *r
+	as.Path = path
+	a := &attempt{Request: &as, ref: ref.New(time.Now()), shown: credential.Handshake{Header: r.Header, Query: r.Query}}
+	if err := denied(h.Deny.Load().ByAddress(a.Remote.Addr())); err != nil {
+		return nil, err
+	}
+	if err := h.route(a); err != nil {
+		return nil, err
+	}
+	if err := denied(h.Deny.Load().ByRoute(a.judged())); err != nil {
+		return nil, err
+	}
+	if err := h.authorize(ctx, a); err != nil {
+		return nil, err
+	}
+	if a.grant == nil {
+		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: "path: the API needs no credential, and so knows nobody's sessions"}
+	}
+	if err := a.origin(); err != nil {
+		return nil, err
+	}
+	return a.grant, denied(h.Deny.Load().ByGrant(a.judged()))
+}
+
+// Problem returns the answer to an error of Caller.
+func (h *Handler) Problem(err error) *problem.Problem { return h.problemOf(&attempt{}, err) }

@@ -1,0 +1,180 @@
+// Package renewal renews the credentials of live sessions from outside: a client sends a new
+// credential to a gateway, any of them, and its session goes on with that, on the same socket.
+// It also lists the sessions of a credential.
+//
+//	client ── POST /-/sessions/{ref}/credential ──► Server ── this gateway's ──► Local
+//	                                                   │
+//	                                                   └── another's: RenewSession, over mTLS
+//
+// A ref is an address, never an authority: what is wrong with it, and with the credential, has
+// one and the same answer. Local judges, where the session is; package grant makes it one step.
+package renewal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/permit"
+)
+
+var (
+	// ErrNotFound is the answer to all that is wrong with a ref, or with the credential that is
+	// shown for it.
+	ErrNotFound = errors.New("there is no such session, or the credential cannot renew it")
+	// ErrUnavailable says that it cannot be known now.
+	ErrUnavailable = errors.New("the credential cannot be renewed now")
+)
+
+// tries bounds how often a credential is verified whose grant is void when it comes.
+const tries = 3
+
+// Grants says what credentials are good for, and gives sessions others; grant.Cache does.
+type Grants interface {
+	Verify(ctx context.Context, c credential.Credential, version string) (*grant.Grant, grant.Position, error)
+	Renew(ctx context.Context, s grant.Session, g *grant.Grant, p grant.Position) error
+}
+
+// Local renews the credentials of this gateway's sessions.
+type Local struct {
+	Sessions *session.Registry
+	Routes   *routes.Current
+	Deny     *deny.Current
+	Grants   Grants
+}
+
+// Shown is the request of a client that shows a credential. Its header is changed.
+type Shown struct {
+	Header http.Header
+	Query  string // undecoded, without "?"
+	Client netip.Addr
+	Proxy  bool // the address is a trusted proxy's own, and so nobody's client
+}
+
+// Renew gives the live session with a ref the credential that is shown, and returns its grant.
+// The error is ErrNotFound, ErrUnavailable, or the cause of ctx.
+func (l *Local) Renew(ctx context.Context, ref string, shown Shown) (*grant.Grant, error) {
+	s := l.Sessions.Get(ref)
+	if s == nil || s.Started().IsZero() || s.Err() != nil || s.Grant() == nil {
+		return nil, ErrNotFound
+	}
+	r := l.Routes.Load().Get(s.Route().Version)
+	if r == nil {
+		return nil, ErrNotFound
+	}
+	c, err := taken(r, s.Grant(), &shown)
+	if err != nil {
+		return nil, err
+	}
+	client := ctx
+	if !shown.Proxy {
+		client = clientaddr.With(ctx, shown.Client)
+	}
+	for range tries {
+		g, position, err := l.Grants.Verify(client, c, r.Name)
+		if err != nil {
+			return nil, refused(err)
+		}
+		if !follows(s.Grant(), g) || !l.admits(r, s, g, &shown) {
+			return nil, ErrNotFound
+		}
+		if err = l.Grants.Renew(ctx, s, g, position); err == nil {
+			return g, nil
+		}
+		if !errors.Is(err, grant.ErrVoid) {
+			return nil, refused(err)
+		}
+	}
+	return nil, fmt.Errorf("%w: its grant was void %d times", ErrUnavailable, tries)
+}
+
+// refused is the answer to what has kept a credential from being verified or renewed.
+func refused(err error) error {
+	if errors.Is(err, grant.ErrUnavailable) || errors.Is(err, grant.ErrBusy) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return ErrNotFound
+}
+
+// taken finds the credential that is shown, as the session's version lists its places.
+func taken(r *routes.Route, now *grant.Grant, shown *Shown) (credential.Credential, error) {
+	schemes := r.Schemes
+	if now.TryOut() {
+		schemes = credential.TryOutSchemes(schemes)
+	}
+	origin := shown.Header["Origin"]
+	found := credential.Handshake{Header: shown.Header, Query: shown.Query}
+	t, err := credential.Take(schemes, &found)
+	switch {
+	case err != nil, t.Type != credential.OAuth2 && t.Type != credential.APIKey:
+		return credential.Credential{}, ErrNotFound
+	case len(origin) == 0 && t.Part != credential.Cookie, len(origin) == 1 && r.Origins.Allow(origin[0]):
+		return t.Credential, nil
+	}
+	return credential.Credential{}, ErrNotFound
+}
+
+// follows reports whether a grant can take the place of another: it is of the same user,
+// application, OAuth client or API key, stage and version.
+func follows(old, next *grant.Grant) bool {
+	return old != nil && old.User == next.User && old.Application == next.Application && old.OAuthClient == next.OAuthClient &&
+		old.APIKey == next.APIKey && old.Stage == next.Stage && old.Version == next.Version
+}
+
+// admits reports whether the client would be let in now, from where it is and from where its
+// session is.
+func (l *Local) admits(r *routes.Route, s *session.Session, g *grant.Grant, shown *Shown) bool {
+	if !r.Serves(g) {
+		return false
+	}
+	info := s.Info()
+	if g.APIKey != "" {
+		var page permit.Page
+		if info.Page != nil {
+			page = *info.Page
+		}
+		here := permit.PageOf(shown.Header["Referer"], shown.Header["Origin"])
+		if g.Permits(info.ClientAddr.Addr(), page) != nil || g.Permits(shown.Client, here) != nil {
+			return false
+		}
+	}
+	for _, addr := range []netip.Addr{shown.Client, info.ClientAddr.Addr()} {
+		c := deny.Client{Addr: addr, API: r.API, Version: r.Name, Application: g.Application, Subscription: g.Subscription}
+		if l.Deny.Load().Match(c) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Credential names what the sessions of a grant's credential rest on: the API key, or the
+// grant of the token.
+func Credential(g *grant.Grant) string { return cmp.Or(g.APIKey, g.Name) }
+
+// maxListed is how many sessions of a credential a gateway lists.
+const maxListed = 1000
+
+// List returns the live sessions of a version that rest on a credential, oldest first, at most
+// 1000.
+func (l *Local) List(credential, version string) []*session.Session {
+	live := slices.DeleteFunc(l.Sessions.RestingOn(credential), func(s *session.Session) bool {
+		return s.Started().IsZero() || s.Err() != nil || s.Route().Version != version
+	})
+	slices.SortFunc(live, func(a, b *session.Session) int {
+		return cmp.Or(a.Started().Compare(b.Started()), cmp.Compare(a.Ref(), b.Ref()))
+	})
+	return live[:min(len(live), maxListed)]
+}
