@@ -146,7 +146,7 @@ func (p *pages) application(r *ui.Request) (*application, error) {
 func (a *application) head(tab string) ui.Head {
 	return ui.Head{
 		Title: a.GetDisplayName(), Sub: a.GetDescription(), Crumbs: applicationCrumbs(), TabsOf: "Application",
-		Tabs: tabs(tab, ui.Tab{Text: "Subscriptions", To: a.Base}, ui.Tab{Text: "Keys", To: a.Base + "/keys"},
+		Tabs: tabs(tab, ui.Tab{Text: "Subscriptions", To: a.Base}, ui.Tab{Text: "Keys", To: a.Base + "/keys"}, ui.Tab{Text: "API keys", To: a.Base + "/api-keys"},
 			ui.Tab{Text: "Usage", To: a.Base + "/usage"}, ui.Tab{Text: "Sessions", To: a.Base + "/sessions"},
 			ui.Tab{Text: "Records", To: a.Base + "/records"}, ui.Tab{Text: "Settings", To: a.Base + "/settings"}),
 	}

@@ -161,7 +161,7 @@ func applicationPages(t *testing.T, w *world) {
 	if p := b.Submit("Save"); p.H1() != "Drifters" || !p.Has("saved") {
 		t.Errorf("Save leads to %s\n%s", p.URL, p.Text())
 	}
-	for _, path := range []string{"", "/keys", "/usage", "/sessions", "/records", "/settings", "/delete"} {
+	for _, path := range []string{"", "/keys", "/api-keys", "/api-keys/new", "/usage", "/sessions", "/records", "/settings", "/delete"} {
 		if p := others.Open(app + path); p.Status != http.StatusNotFound {
 			t.Errorf("%s of another user = %d", app+path, p.Status)
 		}

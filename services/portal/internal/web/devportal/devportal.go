@@ -30,6 +30,7 @@ func Routes(s *ui.Services, authority string) []ui.Route {
 		p.applications(), p.newApplication(), p.subscribed(), p.settings(), p.deleteApplication(),
 		p.changePlan(), p.unsubscribe(),
 		p.keys(), p.newSecret(), p.deleteSecret(), p.deleteClient(),
+		p.apiKeys(), p.newAPIKey(), p.editAPIKey(), p.rotateAPIKey(), p.deleteAPIKey(),
 		p.usage(), p.liveSessions(), p.closeSession(), p.records(), p.record(),
 	}
 }

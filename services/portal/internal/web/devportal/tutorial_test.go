@@ -190,7 +190,7 @@ func TestPages(t *testing.T) {
 	t.Run("rest", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *world){
 			"wizard takes up": wizardTakesUp, "wizard refuses": wizardRefusals, "other ways": otherWays,
-			"applications": applicationPages, "keys": keys,
+			"applications": applicationPages, "keys": keys, "API keys": apiKeys,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
