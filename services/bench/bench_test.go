@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 	if err := Run(t.Context(), quick(), slog.New(slog.DiscardHandler), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for target, rows := range map[string]int{alone: 6, tidegate: 8, "nginx": 8, "haproxy": 8, "relay": 8} {
+	for target, rows := range map[string]int{alone: 8, tidegate: 10, "nginx": 10, "haproxy": 10, "relay": 10} {
 		row := regexp.MustCompile(`(?m)^\| ` + target + ` .*\d`)
 		if got := len(row.FindAllString(out.String(), -1)); got != rows {
 			t.Errorf("%q has %d rows, want %d:\n%s", target, got, rows, &out)
@@ -98,12 +98,12 @@ func TestRun(t *testing.T) {
 		}
 	}
 	ratio := regexp.MustCompile(`(?m)^\| nginx .*µs +\| \d+\.\d\d +\|`)
-	if got := len(ratio.FindAllString(out.String(), -1)); got != 6 {
-		t.Errorf("%d ratios of Tidegate's CPU to nginx's, want 6:\n%s", got, &out)
+	if got := len(ratio.FindAllString(out.String(), -1)); got != 8 {
+		t.Errorf("%d ratios of Tidegate's CPU to nginx's, want 8:\n%s", got, &out)
 	}
 	for _, title := range []string{"; one worker\n", "; one worker for each core\n"} {
-		if got := strings.Count(out.String(), title); got != 4 {
-			t.Errorf("%d tables of %q, want 4:\n%s", got, title, &out)
+		if got := strings.Count(out.String(), title); got != 5 {
+			t.Errorf("%d tables of %q, want 5:\n%s", got, title, &out)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func TestAgainst(t *testing.T) {
 	if err := Run(t.Context(), cfg, slog.New(slog.DiscardHandler), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, what := range []string{"CPU per message, 1 in flight", "CPU per message, 16 in flight", "CPU per handshake", "memory per idle session"} {
+	for _, what := range []string{"CPU per message, 1 in flight", "CPU per message, 16 in flight", "CPU per handshake", "CPU per handshake, API key", "memory per idle session"} {
 		row := regexp.MustCompile(`(?m)^\| ` + what + ` +\| \d.*\| \d.*\| \d+\.\d\d +\| – +\| 1 +\| +\|$`)
 		if !row.MatchString(out.String()) {
 			t.Errorf("no row of %q with one ratio and no interval:\n%s", what, &out)

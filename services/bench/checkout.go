@@ -79,7 +79,7 @@ func readStack(r io.Reader) (*target, error) {
 		return nil, fmt.Errorf("read where it is: %w", err)
 	}
 	return &target{
-		addr: s.Addr, more: s.More, path: s.Path, header: s.Header, signIn: s.SignIn, catalog: s.Catalog, plan: s.Plan,
+		addr: s.Addr, more: s.More, path: s.Path, header: s.Header, keyed: s.Keyed, signIn: s.SignIn, catalog: s.Catalog, plan: s.Plan,
 		procs: []func() []int{func() []int { return s.PIDs }},
 	}, nil
 }

@@ -21,12 +21,30 @@ type target struct {
 	more   []string       // the same, of further gateways of the target
 	path   string         // request target of the handshake
 	header string         // further header lines, each ended by CRLF
+	keyed  door           // where an API key opens instead, or empty
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
 	signIn string         // host:port of gRPC where users sign in, or empty
 	failed error          // why it did not start, or nil
 
 	catalog string // host:port of the catalog's gRPC, or empty
 	plan    string // plans/{plan} of the subscription, or empty
+}
+
+// door is where a client comes in, and with what.
+type door struct {
+	Path   string // request target of the handshake
+	Header string // further header lines of it, each ended by CRLF
+}
+
+// withKey returns the target as it is for clients with an API key. It is the same where
+// there is no other door.
+func (t *target) withKey() *target {
+	if t.keyed == (door{}) {
+		return t
+	}
+	other := *t
+	other.path, other.header = t.keyed.Path, t.keyed.Header
+	return &other
 }
 
 // pids returns the processes of the target as they are now.

@@ -79,9 +79,19 @@ func loads(c *Config) []measurement {
 			func(ctx context.Context, c *Config, t *target) (result, error) { return echo(ctx, c, t, depth) },
 		})
 	}
-	return append(all, measurement{
+	all = append(all, measurement{
 		"handshake", handshake, "CPU per handshake",
 		fmt.Sprintf("Handshakes with their close, %d clients at once; Tidegate's with a token", c.Dialers), handshakes,
+	})
+	if c.Limits { // which hold alike for both
+		return all
+	}
+	return append(all, measurement{
+		"handshake", handshake, "CPU per handshake, API key",
+		fmt.Sprintf("Handshakes with their close, %d clients at once; Tidegate's with an API key", c.Dialers),
+		func(ctx context.Context, c *Config, t *target) (result, error) {
+			return handshakes(ctx, c, t.withKey())
+		},
 	})
 }
 

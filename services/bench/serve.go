@@ -16,6 +16,7 @@ type stackLine struct {
 	More   []string // the same, of further gateways
 	Path   string   // request target of the handshake
 	Header string   // further header lines of the handshake, each ended by CRLF
+	Keyed  door     // where an API key opens
 	PIDs   []int    // the gateways' processes
 	SignIn string   // gRPC where users sign in, host:port
 
@@ -47,7 +48,7 @@ func ServeStack(ctx context.Context, dir, promised string, gateways int, backend
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.more, t.path, t.header, t.pids(), t.signIn, t.catalog, t.plan}); err != nil {
+	if err := json.NewEncoder(out).Encode(stackLine{t.addr, t.more, t.path, t.header, t.keyed, t.pids(), t.signIn, t.catalog, t.plan}); err != nil {
 		return err
 	}
 	<-ctx.Done()

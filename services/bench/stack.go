@@ -36,7 +36,8 @@ type stack struct {
 }
 
 // startTidegate starts Tidegate in front of the backend, from the binaries in the
-// folder above dir, with as many gateways, and returns them with a token that they accept.
+// folder above dir, with as many gateways, and returns them with a token and an API key that
+// they accept.
 // Only the gateways' processes count; authentication and metering are on. stop is never nil.
 func startTidegate(ctx context.Context, dir, backend string, p promise, gateways int) (t *target, stop func(), err error) {
 	s := &stack{dir: dir}
@@ -44,21 +45,24 @@ func startTidegate(ctx context.Context, dir, backend string, p promise, gateways
 	if err := s.start(ctx, gateways); err != nil {
 		return nil, stop, err
 	}
-	token, plan, err := s.publish(ctx, backend, p)
+	made, err := s.publish(ctx, backend, p)
 	if err != nil {
 		return nil, stop, err
 	}
 	t = &target{
 		name: "Tidegate", addr: s.edges[0], more: s.edges[1:], path: "/bench/1.0.0",
-		header: "Authorization: Bearer " + token + "\r\n",
-		signIn: s.signIn, catalog: s.users, plan: plan,
+		header: "Authorization: Bearer " + made.token + "\r\n",
+		keyed:  door{"/bench/2.0.0", "apikey: " + made.key + "\r\n"},
+		signIn: s.signIn, catalog: s.users, plan: made.plan,
 	}
 	for _, g := range s.gateways {
 		t.procs = append(t.procs, func() []int { return []int{g.cmd.Process.Pid} })
 	}
 	for _, g := range t.gateways() {
-		if err := waitHandshake(ctx, g); err != nil {
-			return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
+		for _, as := range []*target{g, g.withKey()} {
+			if err := waitHandshake(ctx, as); err != nil {
+				return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
+			}
 		}
 	}
 	return t, stop, nil
@@ -153,9 +157,16 @@ func (s *stack) logs() string {
 	return all.String()
 }
 
-// publish publishes an API for the backend, and returns an application's token for
-// it and the plan of its subscription.
-func (s *stack) publish(ctx context.Context, backend string, p promise) (token, plan string, err error) {
+// published is what clients of the backend's API need.
+type published struct {
+	token string // of an application, for version 1.0.0
+	key   string // an API key of it, for version 2.0.0, which has no other scheme
+	plan  string // of its subscriptions
+}
+
+// publish publishes an API with two versions for the backend, and subscribes an application
+// to both.
+func (s *stack) publish(ctx context.Context, backend string, p promise) (made published, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	defer func() {
@@ -165,28 +176,29 @@ func (s *stack) publish(ctx context.Context, backend string, p promise) (token, 
 	}()
 	catConn, err := dialService(s.catalog)
 	if err != nil {
-		return "", "", err
+		return published{}, err
 	}
 	defer catConn.Close()
 	subConn, err := dialService(s.subscription)
 	if err != nil {
-		return "", "", err
+		return published{}, err
 	}
 	defer subConn.Close()
 	if ctx, err = signedIn(ctx, subConn); err != nil {
-		return "", "", err
+		return published{}, err
 	}
 	catalog := catalogv1.NewCatalogServiceClient(catConn)
-	made, err := p.make(ctx, catalog)
+	plans, err := p.make(ctx, catalog)
 	if err != nil {
-		return "", "", err
+		return published{}, err
 	}
-	version, err := publishAPI(ctx, catalog, backend, made)
+	versions, err := publishAPI(ctx, catalog, backend, plans)
 	if err != nil {
-		return "", "", err
+		return published{}, err
 	}
-	token, err = subscribe(ctx, subConn, version, made)
-	return token, made.subscription, err
+	made, err = subscribe(ctx, subConn, versions, plans)
+	made.plan = plans.subscription
+	return made, err
 }
 
 // signedIn adds the administrator's token to what is called with ctx.
@@ -203,56 +215,72 @@ func dialService(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string, p plans) (version string, err error) {
+// publishAPI publishes the versions 1.0.0, which takes tokens, and 2.0.0, which takes API
+// keys, and returns their names.
+func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string, p plans) (versions []string, err error) {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: "Bench", Context: "/bench"},
 	}, grpc.WaitForReady(true))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
-		Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
-			{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://" + backend}},
-		}}, Plans: []string{p.subscription}, TrafficPlan: p.wider,
-	}})
-	if err != nil {
-		return "", err
+	for i, scheme := range []*catalogv1.SecurityScheme{
+		{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{}}},
+		{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{}}},
+	} {
+		v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
+			Version: fmt.Sprintf("%d.0.0", i+1), Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
+				{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://" + backend}},
+			}}, Security: []*catalogv1.SecurityScheme{scheme}, Plans: []string{p.subscription}, TrafficPlan: p.wider,
+		}})
+		if err != nil {
+			return nil, err
+		}
+		if _, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.Name}); err != nil {
+			return nil, err
+		}
+		versions = append(versions, v.Name)
 	}
-	_, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.Name})
-	return v.Name, err
+	return versions, nil
 }
 
-func subscribe(ctx context.Context, conn *grpc.ClientConn, version string, p plans) (token string, err error) {
-	apps := subscriptionv1.NewApplicationServiceClient(conn)
+// subscribe has an application subscribe to the versions, and gets it a token and a key.
+func subscribe(ctx context.Context, conn *grpc.ClientConn, versions []string, p plans) (made published, err error) {
+	apps, subscriptions := subscriptionv1.NewApplicationServiceClient(conn), subscriptionv1.NewSubscriptionServiceClient(conn)
 	app, err := apps.CreateApplication(ctx, &subscriptionv1.CreateApplicationRequest{
 		Application: &subscriptionv1.Application{DisplayName: "Bench", Plan: p.wider},
 	})
 	if err != nil {
-		return "", err
+		return published{}, err
+	}
+	for _, version := range versions {
+		if _, err = subscriptions.CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
+			Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: p.subscription},
+		}); err != nil {
+			return published{}, err
+		}
 	}
 	client, err := apps.CreateOAuthClient(ctx, &subscriptionv1.CreateOAuthClientRequest{
 		Parent: app.Name, OauthClient: &subscriptionv1.OAuthClient{Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
 	if err != nil {
-		return "", err
+		return published{}, err
 	}
 	secret, err := apps.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{
 		Parent: client.Name, OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
 	})
 	if err != nil {
-		return "", err
-	}
-	if _, err = subscriptionv1.NewSubscriptionServiceClient(conn).CreateSubscription(ctx, &subscriptionv1.CreateSubscriptionRequest{
-		Subscription: &subscriptionv1.Subscription{Application: app.Name, Version: version, Plan: p.subscription},
-	}); err != nil {
-		return "", err
+		return published{}, err
 	}
 	issued, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
 		GrantType:         "client_credentials",
 		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret},
 	})
 	if err != nil {
-		return "", err
+		return published{}, err
 	}
-	return issued.AccessToken, nil
+	key, err := subscriptionv1.NewAPIKeyServiceClient(conn).CreateAPIKey(ctx, &subscriptionv1.CreateAPIKeyRequest{
+		Parent: app.Name, ApiKey: &subscriptionv1.APIKey{DisplayName: "Bench", Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	return published{token: issued.GetAccessToken(), key: key.GetKey()}, err
 }
