@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -25,7 +26,9 @@ func TestBrowserClient(t *testing.T) {
 	t.Parallel()
 	w := world(t)
 	ctx := w.As(t, "admin", w.Password)
-	v := w.Publish(t, ctx, own("Listed"), w.Backend, func(v *catalogv1.Version) { v.AllowedOrigins = []string{shared.listed.URL} })
+	v := w.Publish(t, ctx, own("Listed"), w.Backend, func(v *catalogv1.Version) {
+		v.AllowedOrigins, v.Security = []string{shared.listed.URL}, inQuery("access_token", ticketPlace())
+	})
 	token := w.Token(t, ctx, own("Listed"), v)
 	strange, err := newSite()
 	if err != nil {
@@ -33,8 +36,9 @@ func TestBrowserClient(t *testing.T) {
 	}
 	t.Cleanup(strange.Close)
 	address := addressOf(v)
-	shared.listed.serve(w.Portal, token)
-	strange.serve(w.Portal, token)
+	ticket := func() string { return buyTicket(t, w, address, token, shared.listed.URL) }
+	shared.listed.serve(w.Portal, token, ticket)
+	strange.serve(w.Portal, token, ticket)
 
 	api := own("From a page")
 	tab := shared.chromium.Tab(t, shared.listed.URL, w.Portal, w.WS)
@@ -59,12 +63,17 @@ func TestBrowserClient(t *testing.T) {
 			socket.onmessage = ({ data }) => resolve(data)
 			socket.send('hello')
 		}))
+		const ticketed = await connectWithTicket('`+w.WS+address+`')
+		said.push(await new Promise((resolve) => {
+			ticketed.onmessage = ({ data }) => resolve(data)
+			ticketed.onopen = () => ticketed.send('ahoy')
+		}))
 		said.push(await connect('`+w.WS+address+`', 'wrong').catch((e) => e.message))
 		await signOut()
 		return said.join('\n')
 	})()`)
 	want := strings.Join([]string{
-		"admin", "services", "true", "404", `Bearer realm="tidegate"`, "invalid_client", "hello", w.WS + address + " does not let us in",
+		"admin", "services", "true", "404", `Bearer realm="tidegate"`, "invalid_client", "hello", "ahoy", w.WS + address + " does not let us in",
 	}, "\n")
 	if got != want {
 		t.Errorf("the page says\n%s\nwant\n%s", got, want)
@@ -113,8 +122,8 @@ func newSite() (*site, error) {
 // documented is the portal's address in docs/browser.md.
 const documented = "'https://localhost:9443'"
 
-// serve serves the page, with code for this portal, and a token.
-func (s *site) serve(portal, token string) {
+// serve serves the page, with code for this portal, a token, and tickets.
+func (s *site) serve(portal, token string, ticket func() string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -125,7 +134,43 @@ func (s *site) serve(portal, token string) {
 		_, _ = io.WriteString(w, strings.ReplaceAll(s.code, documented, "'"+portal+"'"))
 	})
 	mux.HandleFunc("GET /token", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, token) })
+	mux.HandleFunc("GET /ticket", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, ticket()) })
 	s.mux = mux
+}
+
+// buyTicket buys a ticket for a page of an origin, as the server of the page does.
+func buyTicket(t *testing.T, w *webtest.World, path, token, origin string) string {
+	asked := url.Values{"path": {path}, "origin": {origin}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, strings.Replace(w.WSS, "wss", "https", 1)+"/-/tickets?"+asked.Encode(), nil)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := w.HTTP(t).Do(req)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer resp.Body.Close()
+	var answer struct{ Ticket string }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("buy a ticket = %d, %v", resp.StatusCode, err)
+	}
+	return answer.Ticket
+}
+
+// ticketPlace is where a handshake has a ticket.
+func ticketPlace() *catalogv1.CredentialPlace {
+	return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}}
+}
+
+// inQuery has access tokens in a query parameter, and at further places.
+func inQuery(name string, further ...*catalogv1.CredentialPlace) []*catalogv1.SecurityScheme {
+	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: name}}}
+	return []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{
+		Places: append([]*catalogv1.CredentialPlace{query}, further...),
+	}}}}
 }
 
 // ServeHTTP answers as serve has said.
@@ -231,10 +276,7 @@ func TestTicketInAPage(t *testing.T) {
 	}
 	listed, strange := newPage(), newPage()
 	v := w.Publish(t, ctx, own("Ticketed"), w.Backend, func(v *catalogv1.Version) {
-		v.AllowedOrigins = []string{listed.URL}
-		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
-			{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
-		}}}}}
+		v.AllowedOrigins, v.Security = []string{listed.URL}, inQuery("access_token", ticketPlace())
 	})
 	token := w.Token(t, ctx, own("Ticketed"), v)
 	gateway := strings.Replace(w.WS, "ws", "http", 1)
