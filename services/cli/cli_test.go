@@ -82,6 +82,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"record", "list", "--limit", "many"}, `tidegate: record list: --limit: expected a valid 32 bit int but got "many"`, 2},
 		{[]string{"user", "create", "bob"}, "tidegate: user create: missing flags: --role=ROLE,...", 2},
 		{[]string{"user", "create", "bob", "--role", "king"}, `tidegate: user create: --role: "king" is not admin, creator, publisher or subscriber`, 2},
+		{[]string{"connect", "ws://localhost/x", "--query", "--place", "cookie:a"}, `tidegate: connect: --query and --place: give one of them`, 2},
+		{[]string{"connect", "ws://localhost/x", "--place", "body"}, `tidegate: connect: --place: "body": must be header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol or first-message`, 2},
 		{[]string{"connect", "http://localhost/x"}, `tidegate: connect: ADDRESS: "http://localhost/x" is not a ws:// or wss:// URL`, 2},
 		{[]string{"connect", "ws:///x"}, `tidegate: connect: ADDRESS: "ws:///x" is not a ws:// or wss:// URL`, 2},
 		{[]string{"connect", "ws://localhost/x", "-H", "novalue"}, `tidegate: connect: --header: "novalue" is not NAME:VALUE`, 2},

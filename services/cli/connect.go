@@ -39,6 +39,7 @@ type connectCmd struct {
 	Sandbox  bool     `help:"With --app or --try-out: get a token for the sandbox endpoint."`
 	Portal   string   `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
 	Query    bool     `help:"Send the token as the query parameter access_token, or the API key as apikey, instead of in a header."`
+	Place    string   `placeholder:"PLACE" help:"Where to send the token or the API key, as the version lists it: header:NAME, query:NAME, query:NAME:base64, cookie:NAME, subprotocol or first-message."`
 	Ticket   string   `placeholder:"@FILE" help:"Ticket to spend, as tidegate ticket prints it, instead of a token: @FILE, or - for the first line of standard input."`
 	Protocol string   `placeholder:"NAMES" help:"Sub-protocols to offer, separated by commas."`
 	Header   []string `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"Additional header, or @FILE with one in each line, which is the way for Authorization and Cookie; can be repeated."`
@@ -51,6 +52,8 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 		return usagef("--token and --app: give one of them")
 	case c.TryOut && (c.App != "" || given):
 		return usagef("--try-out: needs neither --app nor --token")
+	case c.Query && c.Place != "":
+		return usagef("--query and --place: give one of them")
 	case c.TryOut && strings.Contains(c.Address, "://"):
 		return usagef("--try-out: give a version, such as EchoWebSocket/1.0.0, instead of its address")
 	}
@@ -84,23 +87,23 @@ func (c *connectCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case token != "" && key != "":
+	if token != "" && key != "" {
 		return usagef("--key: is instead of a token: give one of them")
-	case token != "" && c.Query:
-		addParameter(target, "access_token", token)
-	case token != "":
-		header.Set("Authorization", "Bearer "+token)
-	case key != "" && c.Query:
-		addParameter(target, "apikey", key)
-	case key != "":
-		header.Set("apikey", key)
 	}
-	conn, err := c.dial(ctx, s, target, header)
+	first, err := c.show(token, key, target, header)
+	if err != nil {
+		return err
+	}
+	conn, err := c.dial(ctx, s, target, header, token+key+ticket != "")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if first != "" {
+		if err := conn.WriteMessage(websocket.TextMessage, []byte(first)); err != nil {
+			return errors.New("the connection broke before the first message")
+		}
+	}
 	return s.talk(ctx, conn)
 }
 
@@ -230,7 +233,7 @@ func (c *client) addressOfVersion(ctx context.Context, arg, text string) (string
 }
 
 // dial does the handshake.
-func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header http.Header) (*websocket.Conn, error) {
+func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header http.Header, credential bool) (*websocket.Conn, error) {
 	dialer := websocket.Dialer{HandshakeTimeout: handshakeTime}
 	for name := range strings.SplitSeq(c.Protocol, ",") {
 		if name = strings.TrimSpace(name); name != "" {
@@ -252,7 +255,7 @@ func (c *connectCmd) dial(ctx context.Context, s *shell, target *url.URL, header
 	switch {
 	case err == nil:
 	case errors.Is(err, websocket.ErrBadHandshake) && res != nil:
-		return nil, refusal(shown, res, header.Get("Authorization") != "" || target.Query().Has("access_token") || target.Query().Has("ticket"))
+		return nil, refusal(shown, res, credential || header.Get("Authorization") != "")
 	case errors.Is(err, context.Canceled):
 		return nil, errors.New("interrupted")
 	default:

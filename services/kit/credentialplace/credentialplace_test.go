@@ -51,3 +51,17 @@ func TestHasBearer(t *testing.T) {
 		}
 	}
 }
+
+func TestMessage(t *testing.T) {
+	for text, want := range map[string]string{
+		"first-message":                             "t",
+		"first-message,at=/token":                   `{"token":"t"}`,
+		"first-message,at=/a/t~1~0,if=/a/m=x":       `{"a":{"m":"x","t/~":"t"}}`,
+		"first-message,at=/0,if=/method=TOKEN_AUTH": `{"0":"t","method":"TOKEN_AUTH"}`,
+	} {
+		p, err := Parse(text)
+		if got := Message(p.GetFirstMessage(), "t"); err != nil || got != want {
+			t.Errorf("Message(%q) = %s, %v, want %s", text, got, err, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package credentialplace
 
 import (
+	"encoding/json"
 	"net/url"
 	"strings"
 
@@ -58,4 +59,38 @@ func firstText(m *catalogv1.FirstMessagePlace) string {
 		parts = append(parts, "pass-on")
 	}
 	return strings.Join(parts, ",")
+}
+
+// Message returns a first message with a credential, as m wants it: the credential alone, or
+// JSON with it and with what else the message has to say.
+func Message(m *catalogv1.FirstMessagePlace, credential string) string {
+	if m.GetPointer() == "" {
+		return credential
+	}
+	tree := map[string]any{}
+	if c := m.GetCondition(); c != nil {
+		put(tree, c.GetPointer(), c.GetValue())
+	}
+	put(tree, m.GetPointer(), credential)
+	text, _ := json.Marshal(tree) // of strings, which does not fail
+	return string(text)
+}
+
+// put sets the member of an object that a pointer (RFC 6901) leads to. An index is the name
+// of a member, too.
+func put(object map[string]any, pointer, value string) {
+	steps := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
+	for i, step := range steps {
+		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+		if i == len(steps)-1 {
+			object[step] = value
+			return
+		}
+		next, ok := object[step].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			object[step] = next
+		}
+		object = next
+	}
 }

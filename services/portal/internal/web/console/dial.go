@@ -18,6 +18,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 )
 
 // mostBody is how much of a refusal's body is shown.
@@ -57,6 +58,12 @@ func (s *socket) dial(open *command) (*connection, event) {
 		return nil, event{Type: "failed", Text: err.Error()}
 	case answer != nil:
 		return nil, *answer
+	}
+	if first := place.GetFirstMessage(); first != nil && open.Token != "" {
+		if err := gateway.WriteString(credentialplace.Message(first, open.Token)); err != nil {
+			_ = gateway.under.Close()
+			return nil, event{Type: "failed", Text: "the gateway does not take the first message: " + err.Error()}
+		}
 	}
 	return gateway, event{Type: "opened", Protocol: gateway.SubProtocol(), Milliseconds: time.Since(began).Milliseconds()}
 }

@@ -14,6 +14,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/clientaddr"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -39,6 +40,8 @@ type consoleView struct {
 	// Needs says that clients need a token, Keys where one comes from.
 	Needs bool
 	Keys  []ui.Option
+	// Places are where a token may go, where there are several.
+	Places []ui.Option
 	// Sandbox says that there is an endpoint of that stage.
 	Sandbox bool
 	// Published says that clients can connect.
@@ -69,6 +72,10 @@ func (c *Console) show() ui.Route {
 		if view.Needs {
 			if view.Keys, err = c.keys(r, api, v); err != nil {
 				return nil, err
+			}
+			for _, p := range places(v) {
+				words := credentialplace.Words(p)
+				view.Places = append(view.Places, ui.Option{Value: credentialplace.Text(p), Text: strings.ToUpper(words[:1]) + words[1:]})
 			}
 		}
 		head := ui.Head{

@@ -4,25 +4,32 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 )
 
+// places are where the version takes a token that the console can show; a ticket is
+// something else.
+func places(v *catalogv1.Version) []*catalogv1.CredentialPlace {
+	return slices.DeleteFunc(slices.Clone(snippet.Places(v)), func(p *catalogv1.CredentialPlace) bool { return p.GetTicket() != nil })
+}
+
 // place returns the version's place that text names, or else the first one; nil where the
 // version has none.
 func (s *socket) place(text string) *catalogv1.CredentialPlace {
-	var first *catalogv1.CredentialPlace
-	for _, p := range snippet.Places(s.version) {
+	all := places(s.version)
+	for _, p := range all {
 		if credentialplace.Text(p) == text {
 			return p
 		}
-		if first == nil {
-			first = p
-		}
 	}
-	return first
+	if len(all) > 0 {
+		return all[0]
+	}
+	return nil
 }
 
 // show puts the command's token at a place of a version: into the query, among the

@@ -36,12 +36,15 @@ type services struct {
 	catalogv1.CatalogServiceClient
 	identityv1.UserServiceClient
 	address string
+	version *catalogv1.Version // its security and origins; nil: none are said
 	ended   atomic.Bool
 }
 
 // GetVersion returns a version at the address.
 func (s *services) GetVersion(context.Context, *catalogv1.GetVersionRequest, ...grpc.CallOption) (*catalogv1.Version, error) {
-	return &catalogv1.Version{Name: "apis/a/versions/v", Addresses: []string{s.address}}, nil
+	return &catalogv1.Version{
+		Name: "apis/a/versions/v", Addresses: []string{s.address}, Security: s.version.GetSecurity(), AllowedOrigins: s.version.GetAllowedOrigins(),
+	}, nil
 }
 
 // GetUser refuses a sign-in that has ended.

@@ -196,7 +196,7 @@
 		const path = $("path").value.trim();
 		const command = {
 			type: "open", headers, path: path && path[0] !== "/" ? "/" + path : path, query: $("query").value.trim().replace(/^\?/, ""),
-			protocols: $("protocols").value.split(/[\s,]+/).filter(Boolean), sandbox: !!$("sandbox")?.checked,
+			protocols: $("protocols").value.split(/[\s,]+/).filter(Boolean), sandbox: !!$("sandbox")?.checked, place: $("place")?.value,
 		};
 		const key = $("key")?.value;
 		if (key === "token") command.token = $("token").value.trim();
