@@ -11,7 +11,10 @@ import (
 
 	"github.com/coder/websocket"
 
+	"google.golang.org/protobuf/proto"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
 // shake is a handshake in the making.
@@ -100,65 +103,97 @@ func (l *leakRun) shakes(path string, fill ...func(h *shake)) (status int) {
 func changed(credential string) string {
 	b := []byte(credential)
 	at := len(b) - 12
-	if b[at]++; b[at] == 'z'+1 || b[at] == 'Z'+1 || b[at] == '9'+1 {
+	if b[at] == 'm' {
+		b[at] = 'n'
+	} else {
 		b[at] = 'm'
 	}
 	return string(b)
 }
 
-// places uses every place, with credentials that are good and that are not, at versions
-// that list the place, that list another one, and that ask for none.
+// schemes are those that ask for a credential, of one place each.
+func schemes(place *catalogv1.CredentialPlace) map[string]*catalogv1.SecurityScheme {
+	places := []*catalogv1.CredentialPlace{place}
+	return map[string]*catalogv1.SecurityScheme{
+		"oauth2":  {Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places}}},
+		"api_key": {Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: places}}},
+	}
+}
+
+// places uses every place of every scheme, with credentials that are good and that are not,
+// at versions that list the place, beside all others, and at one that asks for none.
 func (l *leakRun) places() {
 	l.t.Helper()
-	listed := map[string]bool{}
 	of := l.admin.application(l.t, marker+" client")
 	l.secrets.Add("a client secret", of.secret.GetSecret())
-	good := l.admin.accessToken(l.t, of)
-	l.secrets.Add("a token", good)
+	key, err := l.admin.keys.CreateAPIKey(l.admin.ctx(l.t), &subscriptionv1.CreateAPIKeyRequest{Parent: of.app.GetName(), ApiKey: &subscriptionv1.APIKey{DisplayName: "places", Stage: catalogv1.Stage_STAGE_PRODUCTION}})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	credentials := map[string]string{"oauth2": l.admin.accessToken(l.t, of), "api_key": key.GetKey()}
 	open := l.version("Open", &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}})
+	tried := map[string]bool{"none": true}
 	for i, c := range carriers() {
-		listed[string(c.place.ProtoReflect().WhichOneof(c.place.ProtoReflect().Descriptor().Oneofs().Get(0)).Name())] = true
-		v := l.version(fmt.Sprintf("Place%d", i), &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{c.place}}}})
-		l.admin.subscribe(l.t, of.app.GetName(), v.version.GetName())
-		with := func(credential string, more ...func(*shake)) int {
-			return l.shakes(v.path, append([]func(*shake){func(h *shake) { c.put(h, credential) }}, more...)...)
-		}
-		if got := with(good); got != 101 {
-			l.t.Errorf("%s with a good token: %d, want 101", c.name, got)
-		}
-		opaque := "nonsense-" + strings.Repeat("q7W", 12)
-		for what, bad := range map[string]string{"a changed token": changed(good), "an opaque credential": opaque} {
-			l.secrets.Add(what+" in "+c.name, bad)
-			if got := with(bad); got != 401 {
-				l.t.Errorf("%s with %s: %d, want 401", c.name, what, got)
-			}
-		}
-		// Once more at each other place, beside the good one, and where none is asked for.
-		for _, other := range carriers() {
-			if other.name != c.name {
-				with(good, func(h *shake) {
-					if len(h.protocols) == 0 || other.place.GetSubprotocol() == nil {
-						other.put(h, good)
-					}
-				})
-			}
-		}
-		if got := l.shakes(open.path, func(h *shake) { c.put(h, good) }); got != 101 {
-			l.t.Errorf("%s where none is asked for: %d, want 101", c.name, got)
-		}
-		if got := l.shakes("/nothing/at/all/"+marker, func(h *shake) { c.put(h, good) }); got != 404 {
-			l.t.Errorf("%s at a path that leads nowhere: %d, want 404", c.name, got)
+		tried[chosen(c.place)] = true
+		for name, scheme := range schemes(c.place) {
+			tried[name] = true
+			v := l.version(fmt.Sprintf("Place%d%s", i, name), scheme)
+			l.admin.subscribe(l.t, of.app.GetName(), v.version.GetName())
+			l.place(v, open, c, name, credentials[name])
 		}
 	}
-	places := (&catalogv1.CredentialPlace{}).ProtoReflect().Descriptor().Oneofs().Get(0).Fields()
-	for i := range places.Len() {
-		if name := string(places.Get(i).Name()); !listed[name] && !slices.Contains(elsewhere, name) {
-			l.t.Errorf("no credential is tried in the place %s", name)
+	for _, of := range []proto.Message{&catalogv1.CredentialPlace{}, &catalogv1.SecurityScheme{}} {
+		all := of.ProtoReflect().Descriptor().Oneofs().Get(0).Fields()
+		for i := range all.Len() {
+			if name := string(all.Get(i).Name()); !tried[name] && !slices.Contains(elsewhere, name) {
+				l.t.Errorf("no credential is tried with the place or scheme %s", name)
+			}
 		}
 	}
 	// What somebody puts where no credential belongs is hidden from records all the same.
-	for _, credential := range []string{good, of.secret.GetSecret()} {
+	for _, credential := range []string{credentials["oauth2"], key.GetKey(), of.secret.GetSecret()} {
 		l.shakes("/nothing/"+credential, func(h *shake) { h.header.Set("User-Agent", "client "+credential) })
+	}
+}
+
+// chosen is the name of the field of a oneof that is set.
+func chosen(m proto.Message) string {
+	r := m.ProtoReflect()
+	return string(r.WhichOneof(r.Descriptor().Oneofs().Get(0)).Name())
+}
+
+// place uses one place.
+func (l *leakRun) place(v, open *product, c carrier, scheme, good string) {
+	l.t.Helper()
+	what := scheme + ", " + c.name
+	with := func(credential string, more ...func(*shake)) int {
+		return l.shakes(v.path, append([]func(*shake){func(h *shake) { c.put(h, credential) }}, more...)...)
+	}
+	l.secrets.Add("what is good for "+what, good)
+	if got := with(good); got != 101 {
+		l.t.Errorf("%s with what is good: %d, want 101", what, got)
+	}
+	for how, bad := range map[string]string{"changed": changed(good), "opaque": "nonsense-" + strings.Repeat("q7W", 12)} {
+		l.secrets.Add(how+" in "+what, bad)
+		if got := with(bad); got != 401 {
+			l.t.Errorf("%s with a credential that is %s: %d, want 401", what, how, got)
+		}
+	}
+	// Once more at each other place, beside the good one.
+	for _, other := range carriers() {
+		if other.name != c.name {
+			with(good, func(h *shake) {
+				if len(h.protocols) == 0 || other.place.GetSubprotocol() == nil {
+					other.put(h, good)
+				}
+			})
+		}
+	}
+	if got := l.shakes(open.path, func(h *shake) { c.put(h, good) }); got != 101 {
+		l.t.Errorf("%s where none is asked for: %d, want 101", what, got)
+	}
+	if got := l.shakes("/nothing/at/all/"+marker, func(h *shake) { c.put(h, good) }); got != 404 {
+		l.t.Errorf("%s at a path that leads nowhere: %d, want 404", what, got)
 	}
 }
 

@@ -383,6 +383,42 @@ func TestADeniedHiddenVersionIsNone(t *testing.T) {
 	w.refused("hidden", good, 403)
 }
 
+// TestDeniedAfterTheFirstMessage: a rule about whoever shows the credential is judged once it
+// is there, and the answer is a close; one about the address before the 101.
+func TestDeniedAfterTheFirstMessage(t *testing.T) {
+	w := behindProxy(t)
+	hears := w.route("hears")
+	hears.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+		{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: &catalogv1.FirstMessagePlace{}}},
+	}}}}}
+	w.plane.put(hears)
+	w.start()
+	w.plane.subscribe("a", "", "")
+	w.plane.subscribe("b", "", "")
+	w.plane.deny("application", &catalogv1.DenyRule{Application: "applications/a"})
+	w.plane.deny("address", &catalogv1.DenyRule{Api: "apis/x", ClientAddress: "203.0.113.7"})
+	eventually(t, "the rules are held", func() bool {
+		_, r := w.ask(w.plain+"/x/open", from("203.0.113.7", ""))
+		return r.status == 403
+	})
+	says := func(token string) *websocket.Conn {
+		t.Helper()
+		conn, r := w.ask(w.plain+"/x/hears", from("203.0.113.8", ""))
+		if conn == nil {
+			t.Fatalf("before the credential: %d %s", r.status, r.body)
+		}
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte(token)); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	echoes(t, says("b"), "not denied")
+	closes(t, says("a"), 4002, "DENIED")
+	if _, r := w.ask(w.plain+"/x/hears", from("203.0.113.7", "")); r.status != 403 {
+		t.Errorf("from the denied address: %d, want 403 before the 101", r.status)
+	}
+}
+
 func refusedByRules(w *world) []refusedAnswer {
 	w.plane.put(w.open())
 	w.plane.deny("r", &catalogv1.DenyRule{ClientAddress: "127.0.0.1"})
