@@ -80,6 +80,10 @@ func (s *Tidegate) Hostile(t testing.TB) map[string]string {
 	must(t, err)
 	_, err = applications.CreateOAuthClientSecret(ctx, &subscriptionv1.CreateOAuthClientSecretRequest{Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{}})
 	must(t, err)
+	_, err = subscriptionv1.NewAPIKeyServiceClient(s.Conn).CreateAPIKey(ctx, &subscriptionv1.CreateAPIKeyRequest{
+		Parent: app.GetName(), ApiKey: &subscriptionv1.APIKey{DisplayName: names[0], Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	must(t, err)
 	reason, agent := packed(100)[1], packed(250)[0]
 	s.hostileSessions(t, ctx, app.GetName(), first, reason, agent)
 	guess := packed(64)[0]

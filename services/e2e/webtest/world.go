@@ -311,11 +311,14 @@ func (w *World) application(f *filler) (token string, names []string) {
 	secret := call(f, applications.CreateOAuthClientSecret, &subscriptionv1.CreateOAuthClientSecretRequest{
 		Parent: client.GetName(), OauthClientSecret: &subscriptionv1.OAuthClientSecret{},
 	})
+	key := call(f, subscriptionv1.NewAPIKeyServiceClient(w.Conn).CreateAPIKey, &subscriptionv1.CreateAPIKeyRequest{
+		Parent: a.GetName(), ApiKey: &subscriptionv1.APIKey{DisplayName: w.named.Application, Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
 	issued := call(f, subscriptionv1.NewTokenServiceClient(w.Conn).IssueApplicationToken, &subscriptionv1.IssueApplicationTokenRequest{Application: a.GetName(), Version: w.Offered})
 	call(f, changev1.NewChangeServiceClient(w.Conn).WaitChange, &changev1.WaitChangeRequest{Name: f.change})
 	w.Application = a.GetName()
 	return issued.GetAccessToken(), []string{
-		"{application}", id(a.GetName()), "{subscription}", id(s.GetName()), "{client}", id(client.GetName()), "{secret}", id(secret.GetName()),
+		"{application}", id(a.GetName()), "{subscription}", id(s.GetName()), "{client}", id(client.GetName()), "{secret}", id(secret.GetName()), "{key}", id(key.GetName()),
 	}
 }
 

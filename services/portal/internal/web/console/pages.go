@@ -99,7 +99,8 @@ const mostKeys = 100
 // version may try it out without an application.
 func (c *Console) keys(r *ui.Request, api *catalogv1.Api, v *catalogv1.Version) ([]ui.Option, error) {
 	var keys []ui.Option
-	if r.Viewer.May(ui.Subscriber) && v.GetState() == catalogv1.Version_STATE_PUBLISHED {
+	tokens := snippet.TakesTokens(v)
+	if tokens && r.Viewer.May(ui.Subscriber) && v.GetState() == catalogv1.Version_STATE_PUBLISHED {
 		list, err := c.Services.Subscriptions.ListSubscriptions(r.Context(), &subscriptionv1.ListSubscriptionsRequest{
 			PageSize: mostKeys, Filter: `version = "` + v.GetName() + `" AND application_owner = "users/me"`,
 		})
@@ -110,7 +111,7 @@ func (c *Console) keys(r *ui.Request, api *catalogv1.Api, v *catalogv1.Version) 
 			keys = append(keys, ui.Option{Value: s.GetApplication(), Text: s.GetApplicationDisplayName()})
 		}
 	}
-	if r.Viewer.May(ui.Subscriber) && v.GetSubscriptionless() && v.GetState() == catalogv1.Version_STATE_PUBLISHED {
+	if tokens && r.Viewer.May(ui.Subscriber) && v.GetSubscriptionless() && v.GetState() == catalogv1.Version_STATE_PUBLISHED {
 		list, err := c.Services.Applications.ListApplications(r.Context(), &subscriptionv1.ListApplicationsRequest{PageSize: mostKeys, Filter: `owner = "users/me"`})
 		if err != nil {
 			return nil, err
@@ -124,7 +125,14 @@ func (c *Console) keys(r *ui.Request, api *catalogv1.Api, v *catalogv1.Version) 
 	if api.GetOwner() == r.Viewer.Name || r.Viewer.May(ui.Admin) {
 		keys = append(keys, ui.Option{Value: "try-out", Text: "Try it out, as its owner"})
 	}
-	return append(keys, ui.Option{Value: "token", Text: "A token of my own"}), nil
+	own := "A token of my own"
+	switch {
+	case !tokens:
+		own = "An API key of my own"
+	case snippet.TakesKeys(v):
+		own = "A token or an API key of my own"
+	}
+	return append(keys, ui.Option{Value: "token", Text: own}), nil
 }
 
 // recordView has the record of a refusal, or says that there is none.

@@ -27,7 +27,14 @@ func securityWords(v *catalogv1.Version) string {
 	for _, place := range snippet.Places(v) {
 		words = append(words, credentialplace.Words(place))
 	}
-	return "an OAuth2 access token in " + strings.Join(words, " or ")
+	what := "an OAuth2 access token"
+	switch {
+	case !snippet.TakesTokens(v):
+		what = "an API key"
+	case snippet.TakesKeys(v):
+		what = "an OAuth2 access token or an API key"
+	}
+	return what + " in " + strings.Join(words, " or ")
 }
 
 // wscat has the lines that connect to a version from a terminal: one for each address and

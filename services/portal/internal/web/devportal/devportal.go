@@ -8,6 +8,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -90,6 +91,14 @@ func (o *offer) Open() bool {
 	}
 	return false
 }
+
+// KeysOnly reports whether clients can show API keys and nothing else.
+func (o *offer) KeysOnly() bool {
+	return snippet.TakesKeys(o.Version) && !snippet.TakesTokens(o.Version)
+}
+
+// TakesKeys reports whether clients can show API keys.
+func (o *offer) TakesKeys() bool { return snippet.TakesKeys(o.Version) }
 
 // plans reads the plans of these names, in their order.
 func (p *pages) plans(ctx context.Context, names []string) ([]*catalogv1.Plan, error) {

@@ -309,6 +309,7 @@ func otherWays(t *testing.T, w *world) {
 		t.Errorf("a version without subscriptions:\n%s", p.Text())
 	}
 	wscat(t, p.Copied("the line that sets TOKEN"), p.Copied("wscat line 2"))
+	keysOnly(t, w, b)
 
 	_, err := catalogv1.NewCatalogServiceClient(w.Conn).DemoteVersion(w.admin(t), &catalogv1.DemoteVersionRequest{Name: open})
 	if err != nil {
@@ -326,6 +327,25 @@ func otherWays(t *testing.T, w *world) {
 			t.Errorf("the list with what is not published:\n%s", p.Text())
 		}
 	}
+}
+
+// keysOnly has the wizard make an API key for a version that takes no tokens, and connects
+// with it.
+func keysOnly(t *testing.T, w *world, b *webtest.Browser) {
+	keyed := w.publish(t, "Keyed", echo(t), func(v *catalogv1.Version) {
+		v.Subscriptionless = true
+		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{}}}}
+	})
+	if p := b.Open("/devportal/" + keyed); !p.Has("an API key in the header apikey or the parameter apikey") {
+		t.Errorf("a version for API keys:\n%s", p.Text())
+	}
+	b.Open("/devportal/" + keyed + "/wizard")
+	p := b.Submit("Generate")
+	if key := p.Copied("the API key"); !strings.HasPrefix(key, "tgak_") || p.Header.Get("Cache-Control") != "no-store" || p.Copied("the client_id") != "" || p.Has("OAuth") {
+		t.Fatalf("the wizard of a version for API keys:\n%s", p.Text())
+	}
+	wscat(t, p.Copied("the line that sets TOKEN"), p.Copied("wscat line 1"))
+	wscat(t, p.Copied("the line that sets TOKEN"), p.Copied("wscat line 2"))
 }
 
 // catalogue is searched, and shown in parts.

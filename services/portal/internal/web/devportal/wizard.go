@@ -40,6 +40,8 @@ type madeView struct {
 	// where the form was sent before, which Again says.
 	Secret, Token *ui.Copy
 	Again         bool
+	// Key is an API key, in the place of all those where a version takes no tokens.
+	Key *ui.Copy
 	// Narrow says that the token is good for this version only, and ends with the sign-in.
 	Narrow bool
 	// Ends says when the token does.
@@ -231,13 +233,16 @@ func (p *pages) generate(r *ui.Request, o *offer, have *had, form *ui.Form) (*ma
 	if err := p.subscribe(ctx, o, have, form, m); err != nil {
 		return nil, err
 	}
+	m.Lines = p.wscat(o.Version)
+	if o.KeysOnly() {
+		return m, p.wizardKey(ctx, form, m)
+	}
 	client, err := p.oauthClient(ctx, form, m)
 	if err != nil {
 		return nil, err
 	}
 	m.ClientID = ui.Copy{ID: "client-id", What: "the client_id", Value: client.GetClientId()}
 	m.Endpoint = tokenEndpoint(r)
-	m.Lines = p.wscat(o.Version)
 	if form.Get("secret") == "" {
 		return m, p.token(ctx, o, client, m)
 	}
@@ -260,6 +265,25 @@ func (p *pages) generate(r *ui.Request, o *offer, have *had, form *ui.Form) (*ma
 		m.show(token.GetAccessToken(), time.Duration(token.GetExpiresIn())*time.Second)
 	}
 	return m, nil // the secret must reach the user, with or without a token
+}
+
+// wizardKey makes an API key, for a version that takes nothing else.
+func (p *pages) wizardKey(ctx context.Context, form *ui.Form, m *madeView) error {
+	k, err := p.APIKeys.CreateAPIKey(ctx, &subscriptionv1.CreateAPIKeyRequest{
+		Parent:    m.Application.GetName(),
+		ApiKey:    &subscriptionv1.APIKey{DisplayName: "wizard", Stage: catalogv1.Stage(catalogv1.Stage_value[form.Get("stage")])},
+		RequestId: part(form, "api key", m.Application.GetName()),
+	})
+	if err != nil {
+		return err
+	}
+	if k.GetKey() == "" { // the form was sent before, and the answer to that had it
+		m.Again = true
+		return nil
+	}
+	m.Key = &ui.Copy{ID: "api-key", What: "the API key", Value: k.GetKey()}
+	m.Set = ui.Copy{ID: "set-token", What: "the line that sets TOKEN", Value: "TOKEN=" + k.GetKey()}
+	return nil
 }
 
 // token issues a token without a secret.

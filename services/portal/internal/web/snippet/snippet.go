@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -64,7 +65,7 @@ func Parse() Templates {
 	return Templates{template.Must(t.ParseFS(files, "programs/*"))}
 }
 
-// Of returns the programs for a version, or none where it has no address, or takes tokens only where these programs do not put them. tokens is the URL
+// Of returns the programs for a version, or none where it has no address, or takes tokens not at all, or only where these programs do not put them. tokens is the URL
 // of the token endpoint; authority is the file with the certificate of the gateways'
 // authority, empty where programs trust it already.
 func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
@@ -72,7 +73,8 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	if d.Address == "" {
 		return View{}
 	}
-	for _, place := range Places(v) {
+	d.Needs = TakesKeys(v)
+	for _, place := range tokenPlaces(v) {
 		d.Needs = true
 		if h := place.GetHeader(); h != nil && d.Header == "" {
 			if d.Header = h.GetName(); credentialplace.HasBearer(h) {
@@ -148,8 +150,28 @@ func Best(addresses []string) string {
 	return ""
 }
 
-// Places are where clients of a version can show a token; none where they need none.
+// Places are where clients of a version can show a token, and then those where they can show
+// an API key; none where they need none.
 func Places(v *catalogv1.Version) []*catalogv1.CredentialPlace {
+	all := tokenPlaces(v)
+	for _, s := range v.GetSecurity() {
+		all = append(all, s.GetApiKey().GetPlaces()...)
+	}
+	return all
+}
+
+// TakesKeys reports whether a version takes API keys.
+func TakesKeys(v *catalogv1.Version) bool {
+	return slices.ContainsFunc(v.GetSecurity(), func(s *catalogv1.SecurityScheme) bool { return s.GetApiKey() != nil })
+}
+
+// TakesTokens reports whether a version takes access tokens.
+func TakesTokens(v *catalogv1.Version) bool {
+	return len(v.GetSecurity()) == 0 || slices.ContainsFunc(v.GetSecurity(), func(s *catalogv1.SecurityScheme) bool { return s.GetOauth2() != nil })
+}
+
+// tokenPlaces are where clients of a version can show a token.
+func tokenPlaces(v *catalogv1.Version) []*catalogv1.CredentialPlace {
 	header := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "Authorization"}}}
 	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}}
 	usual := []*catalogv1.CredentialPlace{header, query}
