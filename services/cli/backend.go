@@ -11,10 +11,12 @@ import (
 
 // backendFlags say how gateways speak to a version's backends and clients.
 type backendFlags struct {
-	BackendHost   string   `placeholder:"HOST" help:"What backends get as Host: endpoint (the default), client (the one that the client asked for, if it is advertised), or a host."`
-	BackendOrigin string   `enum:"client,none,endpoint," default:"" placeholder:"ORIGIN" help:"What backends get as Origin: client (what the client sent, the default), none, or endpoint (the backend's own)."`
-	BackendHeader []string `sep:"none" placeholder:"RULE" help:"What backends get in a header: set:NAME=VALUE, secret:NAME=@FILE (nobody is shown it), secret:NAME (the stored value stays), remove:NAME or copy:NAME=FROM; can be repeated; empty for none. Replaces all."`
-	Pings         string   `enum:"both,clients,backends,off," default:"" placeholder:"WHOM" help:"Whom gateways send pings: both (the default), clients, backends or off."`
+	BackendHost     string   `placeholder:"HOST" help:"What backends get as Host: endpoint (the default), client (the one that the client asked for, if it is advertised), or a host."`
+	BackendOrigin   string   `enum:"client,none,endpoint," default:"" placeholder:"ORIGIN" help:"What backends get as Origin: client (what the client sent, the default), none, or endpoint (the backend's own)."`
+	BackendHeader   []string `sep:"none" placeholder:"RULE" help:"What backends get in a header: set:NAME=VALUE, secret:NAME=@FILE (nobody is shown it), secret:NAME (the stored value stays), remove:NAME or copy:NAME=FROM; can be repeated; empty for none. Replaces all."`
+	BackendIdentity string   `enum:"none,headers," default:"" placeholder:"HOW" help:"How backends are told who the client is: none (the default), or headers (X-Tidegate-Application, X-Tidegate-Subscription and others)."`
+	PassCredential  *bool    `negatable:"" help:"Whether backends get the access token or the API key of clients, as Authorization: Bearer."`
+	Pings           string   `enum:"both,clients,backends,off," default:"" placeholder:"WHOM" help:"Whom gateways send pings: both (the default), clients, backends or off."`
 }
 
 // set puts what is given into a version, and returns the fields that it is for.
@@ -40,8 +42,16 @@ func (f *backendFlags) set(ctx context.Context, s *shell, v *catalogv1.Version) 
 		}
 		paths = append(paths, "backend_options.headers")
 	}
+	if f.BackendIdentity != "" {
+		options.Identity = catalogv1.BackendOptions_Identity(catalogv1.BackendOptions_Identity_value["IDENTITY_"+strings.ToUpper(f.BackendIdentity)])
+		paths = append(paths, "backend_options.identity")
+	}
 	if len(paths) > 0 {
 		v.BackendOptions = options
+	}
+	if f.PassCredential != nil {
+		v.PassCredential = *f.PassCredential
+		paths = append(paths, "pass_credential")
 	}
 	if f.Pings != "" {
 		v.Pings = catalogv1.Version_Pings(catalogv1.Version_Pings_value["PINGS_"+strings.ToUpper(f.Pings)])

@@ -40,6 +40,8 @@ var arguments = map[string]string{
 	"version.backend_options":             "--backend-host",
 	"version.backend_options.fixed_host":  "--backend-host",
 	"version.backend_options.headers":     "--backend-header",
+	"version.backend_options.identity":    "--backend-identity",
+	"version.pass_credential":             "--pass-credential",
 	"version.traffic_plan":                "--traffic-plan",
 	"version.subscriptionless":            "--subscriptionless",
 	"version.max_message_bytes":           "--max-message",

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -46,6 +47,22 @@ func checkBackend(o *catalogv1.BackendOptions) []fault.Violation {
 	return wrong
 }
 
+// checkPassCredential checks whether the credential can be passed on, where it is to be.
+func checkPassCredential(v *catalogv1.Version) error {
+	if !v.GetPassCredential() {
+		return nil
+	}
+	if len(v.GetSecurity()) == 1 && v.GetSecurity()[0].GetNone() != nil {
+		return errors.New("must be false with the security none, which asks for no credential")
+	}
+	for i, rule := range v.GetBackendOptions().GetHeaders() {
+		if canonical(rule.GetName()) == "Authorization" {
+			return fmt.Errorf("must be false with backend_options.headers[%d], a rule for the header that the credential is passed on in", i)
+		}
+	}
+	return nil
+}
+
 // canonical returns the name of a header as backends read it: many read X_A as X-A.
 func canonical(name string) string {
 	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
@@ -66,7 +83,7 @@ func reservedHeader(name string) string {
 
 // backendRow returns what backends are told as rows have it.
 func backendRow(o *catalogv1.BackendOptions) store.Backend {
-	var b store.Backend
+	b := store.Backend{Identity: enumRow(o.GetIdentity(), store.IdentityPrefix)}
 	for _, rule := range o.GetHeaders() {
 		b.Headers = append(b.Headers, store.HeaderRule{
 			Name: rule.GetName(), Set: rule.GetSet(), Secret: secretRow(rule.GetSecret()), Remove: rule.GetRemove(), CopyOf: rule.GetCopyOf(),

@@ -13,6 +13,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
+	"github.com/tidegatehq/tidegate/services/kit/identity"
 )
 
 const (
@@ -157,4 +158,29 @@ func TestSecretsOfHeaders(t *testing.T) {
 			t.Error("the database has the secret as it is")
 		}
 	})
+}
+
+// Whether backends get credentials is for publishers to say, and for everybody to see.
+func TestPassCredentialIsPromised(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	v := f.version(f.api("Echo"), "1")
+	update := func(pass bool, who grpc.CallOption) error {
+		_, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+			Version: &catalogv1.Version{Name: v.GetName(), PassCredential: pass}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"pass_credential"}},
+		}, who)
+		return err
+	}
+	creator := f.as("ann", identity.RoleCreator)
+	wantError(t, "a creator", update(true, creator), codes.PermissionDenied, notPromised)
+	if err := update(true, f.ann); err != nil {
+		t.Fatalf("a publisher: %v", err)
+	}
+	f.publish(v)
+	got, err := f.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: v.GetName()}, f.sue)
+	if err != nil || !got.GetPassCredential() || len(got.GetWarnings()) != 1 || got.GetBackendOptions() != nil {
+		t.Errorf("a subscriber sees %v, %v, want that the credential is passed on", got, err)
+	}
+	if !f.route(v).GetPassCredential() {
+		t.Error("gateways are not told")
+	}
 }

@@ -154,5 +154,5 @@ func TestSourceVersion(t *testing.T) {
 		t.Errorf("CreateVersion from another without the role publisher = %v, %v, want the traffic plan of the other", v, err)
 	}
 	_, err = f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: a.GetName(), SourceVersion: from.GetName(), Version: &catalogv1.Version{Version: "5.0.0", TrafficPlan: "plans/silver"}}, onlyCreates)
-	wantError(t, "CreateVersion with another traffic plan", err, codes.PermissionDenied, "this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed")
+	wantError(t, "CreateVersion with another traffic plan", err, codes.PermissionDenied, "this needs the role publisher: without it, traffic_plan, subscriptionless and pass_credential cannot be changed")
 }

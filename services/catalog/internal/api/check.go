@@ -63,6 +63,7 @@ func checkVersion(v *catalogv1.Version) error {
 	if v.GetSubscriptionless() && len(v.GetSecurity()) == 1 && v.GetSecurity()[0].GetNone() != nil {
 		add("subscriptionless", errors.New("must be false with the security none, which asks for no token"))
 	}
+	add("pass_credential", checkPassCredential(v))
 	wrong = append(wrong, checkBackend(v.GetBackendOptions())...)
 	for _, w := range checkSecurity(filledIn(v.GetSecurity()), v.GetAllowedOrigins()) {
 		add(w.Field, errors.New(w.Message))

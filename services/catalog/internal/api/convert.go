@@ -106,6 +106,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Warnings:       warnings(row),
 
 		TrafficPlan:      r.GetTrafficPlan(),
+		PassCredential:   r.GetPassCredential(),
 		Subscriptionless: r.GetSubscriptionless(),
 		MaxMessageBytes:  r.GetMaxMessageBytes(),
 		ErrorFrames:      r.GetErrorFrames(),
@@ -126,6 +127,7 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	options := v.GetBackendOptions()
 	row.Backend = backendRow(options)
+	row.Backend.PassCredential = v.GetPassCredential()
 	row.BackendHost, row.FixedHost = enumRow(options.GetHost(), store.HostPrefix), options.GetFixedHost()
 	row.BackendOrigin, row.Pings = enumRow(options.GetOrigin(), store.OriginPrefix), enumRow(v.GetPings(), store.PingsPrefix)
 	row.Subscriptionless, row.MaxMessageBytes = v.GetSubscriptionless(), v.GetMaxMessageBytes()
@@ -157,12 +159,15 @@ func enumRow[E interface {
 }
 
 // warnings says what is allowed in a version and risky.
-func warnings(v store.Version) []string {
+func warnings(v store.Version) (all []string) {
 	if slices.Contains(v.Origins, "null") {
-		return []string{"allowed_origins: null is what pages in sandboxed frames and pages from files send, " +
-			"so any website can have its visitors' browsers connect"}
+		all = append(all, "allowed_origins: null is what pages in sandboxed frames and pages from files send, "+
+			"so any website can have its visitors' browsers connect")
 	}
-	return nil
+	if v.Backend.PassCredential {
+		all = append(all, "pass_credential: backends get the credentials of clients, and can use them at whatever these are good for")
+	}
+	return all
 }
 
 // usualPlaces are where the credential of a scheme is where its publisher does not say it.

@@ -29,7 +29,7 @@ const (
 	firstAt         = "version.security[0].oauth2.places[0]"
 	wholeOrigin     = "must be the whole origin of a page, as https://app.example.com, without * and not null, because security[0].oauth2.places[0] is a cookie"
 	badTag          = "must have 1 to 50 characters, no control characters and no space at either end"
-	notPromised     = "this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed"
+	notPromised     = "this needs the role publisher: without it, traffic_plan, subscriptionless and pass_credential cannot be changed"
 	badVersionName  = "name: must be apis/{api}/versions/{version}"
 )
 
@@ -206,6 +206,13 @@ func badFields() []struct {
 		{"a copy of a header that does not pass", headers(copyHeader("X-A", "X-Forwarded-User")), rule0 + "copy_of: must not be X-Forwarded-User, which does not pass from clients to backends"},
 		{"31 rules for headers", headers(manyHeaders(31, "v")...), "version.backend_options.headers: must contain no more than 30 item(s)"},
 		{"large rules for headers", headers(manyHeaders(3, strings.Repeat("v", 3000))...), "version.backend_options.headers: must have at most 8192 bytes of names and values together"},
+		{"an unknown identity", func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Identity: 9} }, optionsField + ".identity: is not one of the defined values"},
+		{"no credential to pass on", func(v *catalogv1.Version) {
+			v.PassCredential, v.Security = true, []*catalogv1.SecurityScheme{anonymous()}
+		}, "version.pass_credential: must be false with the security none, which asks for no credential"},
+		{"two for the header of the credential", func(v *catalogv1.Version) {
+			v.PassCredential, v.BackendOptions = true, &catalogv1.BackendOptions{Headers: []*catalogv1.HeaderRule{removeHeader("authorization")}}
+		}, "version.pass_credential: must be false with backend_options.headers[0], a rule for the header that the credential is passed on in"},
 		{"unknown pings", func(v *catalogv1.Version) { v.Pings = 9 }, "version.pings: is not one of the defined values"},
 		{"a traffic plan that is none", func(v *catalogv1.Version) { v.TrafficPlan = "plans/none" }, "version.traffic_plan: there is no plans/none"},
 		{"a traffic plan by its display name", func(v *catalogv1.Version) { v.TrafficPlan = "Gold" }, "version.traffic_plan: must be plans/{plan}"},
@@ -324,8 +331,8 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
-		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, pings, " +
-		"traffic_plan, subscriptionless, max_message_bytes, error_frames, error_frames.template, error_frames.text"
+		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
+		"traffic_plan, subscriptionless, pass_credential, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},

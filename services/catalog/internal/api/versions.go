@@ -90,8 +90,8 @@ func settings() []string {
 	return []string{
 		"description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
-		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "pings",
-		"traffic_plan", "subscriptionless", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
+		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
+		"traffic_plan", "subscriptionless", "pass_credential", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
 	}
 }
 
@@ -213,7 +213,7 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	}
 	c := identity.From(ctx)
 	return a.changeVersion(ctx, "version.name", req.GetVersion().GetName(), func(old store.Version) (store.Version, error) {
-		if err := mayUpdate(c, old, u.Only("traffic_plan", "subscriptionless")); err != nil {
+		if err := mayUpdate(c, old, u.Only("traffic_plan", "subscriptionless", "pass_credential")); err != nil {
 			return old, err
 		}
 		v := a.versionProto(old, c.Viewer())
@@ -255,12 +255,14 @@ func mayServe(c identity.Caller, old, next store.Version) error {
 }
 
 // mayPromise returns why the caller may not make a version next, or nil: what all its
-// traffic may be, and whether it needs subscriptions, is for publishers to say.
+// traffic may be, whether it needs subscriptions, and whether backends get what clients
+// prove who they are with, is for publishers to say.
 func mayPromise(c identity.Caller, old, next store.Version) error {
-	if old.TrafficPlan == next.TrafficPlan && old.Subscriptionless == next.Subscriptionless || c.User.Has(identity.RolePublisher) {
+	if old.TrafficPlan == next.TrafficPlan && old.Subscriptionless == next.Subscriptionless &&
+		old.Backend.PassCredential == next.Backend.PassCredential || c.User.Has(identity.RolePublisher) {
 		return nil
 	}
-	return fault.Denied("this needs the role publisher: without it, traffic_plan and subscriptionless cannot be changed")
+	return fault.Denied("this needs the role publisher: without it, traffic_plan, subscriptionless and pass_credential cannot be changed")
 }
 
 // PublishVersion publishes a version, which need not be the caller's: the rule of the

@@ -13,6 +13,11 @@ import (
 // with the endpoints.
 type Backend struct {
 	Headers []HeaderRule `json:"headers,omitempty"`
+	// Identity is a value of the enum BackendOptions.Identity without its prefix; empty is "not
+	// set".
+	Identity string `json:"identity,omitempty"`
+	// PassCredential is whether they get the credential of clients.
+	PassCredential bool `json:"pass_credential,omitempty"`
 }
 
 // HeaderRule says what backends get in a header. One of the fields after Name is set.
@@ -46,13 +51,14 @@ const (
 // BackendOptions returns the options as the API and routes have them; nil if none is
 // set.
 func (v Version) BackendOptions(r reader) *catalogv1.BackendOptions {
-	if v.BackendHost == "" && v.BackendOrigin == "" && len(v.Backend.Headers) == 0 {
+	if v.BackendHost == "" && v.BackendOrigin == "" && len(v.Backend.Headers) == 0 && v.Backend.Identity == "" {
 		return nil
 	}
 	o := &catalogv1.BackendOptions{
 		Host:      catalogv1.BackendOptions_Host(catalogv1.BackendOptions_Host_value[HostPrefix+v.BackendHost]),
 		FixedHost: v.FixedHost,
 		Origin:    catalogv1.BackendOptions_Origin(catalogv1.BackendOptions_Origin_value[OriginPrefix+v.BackendOrigin]),
+		Identity:  catalogv1.BackendOptions_Identity(catalogv1.BackendOptions_Identity_value[IdentityPrefix+v.Backend.Identity]),
 	}
 	for _, h := range v.Backend.Headers {
 		o.Headers = append(o.Headers, h.message(r))

@@ -21,6 +21,7 @@ const (
 	statePrefix    = "STATE_"
 	HostPrefix     = "HOST_"
 	OriginPrefix   = "ORIGIN_"
+	IdentityPrefix = "IDENTITY_"
 	PingsPrefix    = "PINGS_"
 	BillingPrefix  = "BILLING_"
 	TemplatePrefix = "TEMPLATE_"
@@ -139,6 +140,7 @@ func (v Version) Route() *backplanev1.Route {
 		BackendOptions:      v.BackendOptions(forGateways),
 		Pings:               catalogv1.Version_Pings(catalogv1.Version_Pings_value[PingsPrefix+v.Pings]),
 		AdvertisedHosts:     v.AdvertisedHosts,
+		PassCredential:      v.Backend.PassCredential,
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,
 	}

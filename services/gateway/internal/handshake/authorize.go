@@ -64,6 +64,9 @@ func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credentia
 		return refusedGrant(err)
 	}
 	a.application = a.grant.Application
+	if r.PassCredential && !a.grant.TryOut() && (c.Type == credential.OAuth2 || c.Type == credential.APIKey) {
+		a.passed = c.Value
+	}
 	if a.grant.SessionRef != "" {
 		a.ref = a.grant.SessionRef
 	}

@@ -109,7 +109,9 @@ type attempt struct {
 	// are taken out.
 	shown credential.Handshake
 	taken credential.Taken // once they are
-	first *first           // the credential is in the first message; nil: it is not
+	// passed is the access token or the API key that the backend gets; "" for none.
+	passed string
+	first  *first // the credential is in the first message; nil: it is not
 
 	grant *grant.Grant // nil if the API asks for no credential
 	// application is whose credential was shown, good or not; "" where none is known.
@@ -330,7 +332,7 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, erro
 	backend, err := h.Dialer.Dial(ctx, &upstream.Request{
 		Endpoint: a.endpoint(), Backends: a.match.Route.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols,
 		Way: a.Way, Secure: a.Secure, Host: a.Host,
-		Installation: h.Routes.Installation(),
+		Own: a.own(), Installation: h.Routes.Installation(),
 	})
 	if err == nil && a.first != nil && backend.Protocol != a.first.protocol {
 		_ = backend.Conn.Close()

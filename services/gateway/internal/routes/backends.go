@@ -15,6 +15,8 @@ type Backends struct {
 	ClientHosts []string
 	// Origin is what they get as Origin.
 	Origin Origin
+	// Identity is whether they are told who the client is, in the headers X-Tidegate-*.
+	Identity bool
 	// Headers are the rules of headers, each for another.
 	Headers []HeaderRule
 }

@@ -36,17 +36,18 @@ func (r *Route) Missing() []string {
 // with less than it asks for, such as less security.
 func fromProto(p *backplanev1.Route) (*Route, error) {
 	r := &Route{
-		Name:         p.GetName(),
-		API:          p.GetApi(),
-		Owner:        p.GetOwner(),
-		Context:      p.GetContext(),
-		Segment:      p.GetVersion(),
-		Default:      p.GetDefault(),
-		Published:    published(p),
-		MaxAge:       p.GetMaxSessionAge().AsDuration(),
-		Requires:     slices.Clone(p.GetRequires()),
-		ChangeNumber: p.GetChangeNumber(),
-		Limits:       throttle.Version{TrafficPlan: p.GetTrafficPlan(), MaxMessage: p.GetMaxMessageBytes()},
+		Name:           p.GetName(),
+		API:            p.GetApi(),
+		Owner:          p.GetOwner(),
+		Context:        p.GetContext(),
+		Segment:        p.GetVersion(),
+		Default:        p.GetDefault(),
+		Published:      published(p),
+		PassCredential: p.GetPassCredential(),
+		MaxAge:         p.GetMaxSessionAge().AsDuration(),
+		Requires:       slices.Clone(p.GetRequires()),
+		ChangeNumber:   p.GetChangeNumber(),
+		Limits:         throttle.Version{TrafficPlan: p.GetTrafficPlan(), MaxMessage: p.GetMaxMessageBytes()},
 	}
 	if r.DefaultPaths = p.GetDefaultVersionPaths(); r.DefaultPaths {
 		r.VersionStrings = make(map[string]struct{}, len(p.GetVersionStrings()))
@@ -127,6 +128,13 @@ func (r *Route) speak(o *catalogv1.BackendOptions, advertised []string) {
 		r.Backends.Origin = EndpointOrigin
 	default:
 		r.lacks("origin for backends")
+	}
+	switch o.GetIdentity() {
+	case catalogv1.BackendOptions_IDENTITY_UNSPECIFIED, catalogv1.BackendOptions_IDENTITY_NONE:
+	case catalogv1.BackendOptions_IDENTITY_HEADERS:
+		r.Backends.Identity = true
+	default:
+		r.lacks("identity for backends")
 	}
 	r.headers(o.GetHeaders())
 }

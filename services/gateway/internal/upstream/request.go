@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
@@ -24,6 +25,10 @@ type Request struct {
 	Way       proxies.Chain   // how the client's request has come
 	Secure    bool            // it came over TLS
 	Host      string          // the Host that it asked for
+
+	// Own are headers of the gateway's own for the backend, in canonical form; what the
+	// client sends under their names is dropped.
+	Own []head.Field
 
 	// Installation is what this installation is called in Via and CDN-Loop.
 	Installation string
@@ -61,14 +66,22 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 	}
 	connection := r.Header["Connection"]
 	for name, values := range r.Header {
-		if !forwarded(name, connection) || name == "Origin" || r.Backends.Rules(name) {
+		if !forwarded(name, connection) || name == "Origin" || r.Backends.Rules(name) || r.owns(name) {
 			continue
 		}
 		for _, v := range values {
 			b = head.AppendField(b, name, v)
 		}
 	}
+	for _, own := range r.Own {
+		b = head.AppendField(b, own.Name, own.Value)
+	}
 	return append(r.appendRuled(b, connection), "\r\n"...)
+}
+
+// owns reports whether the gateway has a header of its own of this name.
+func (r *Request) owns(name string) bool {
+	return len(r.Own) > 0 && slices.ContainsFunc(r.Own, func(own head.Field) bool { return own.Name == routes.HeaderKey(name) })
 }
 
 // appendRuled appends the headers that the version has rules for.

@@ -621,9 +621,11 @@ type Route struct {
 	// The greatest message, in bytes; 0 means that of the gateway.
 	MaxMessageBytes int64 `protobuf:"varint,27,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	// What clients are told of dropped messages.
-	ErrorFrames   *v1.ErrorFrames `protobuf:"bytes,28,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ErrorFrames *v1.ErrorFrames `protobuf:"bytes,28,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
+	// Whether backends get the credential.
+	PassCredential bool `protobuf:"varint,40,opt,name=pass_credential,json=passCredential,proto3" json:"pass_credential,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -824,6 +826,13 @@ func (x *Route) GetErrorFrames() *v1.ErrorFrames {
 	return nil
 }
 
+func (x *Route) GetPassCredential() bool {
+	if x != nil {
+		return x.PassCredential
+	}
+	return false
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
@@ -861,7 +870,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
 	"\n" +
 	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
-	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\x80\b\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xa9\b\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -887,7 +896,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\ftraffic_plan\x18\x19 \x01(\tR\vtrafficPlan\x12*\n" +
 	"\x10subscriptionless\x18\x1a \x01(\bR\x10subscriptionless\x12*\n" +
 	"\x11max_message_bytes\x18\x1b \x01(\x03R\x0fmaxMessageBytes\x12C\n" +
-	"\ferror_frames\x18\x1c \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames2\x9b\x02\n" +
+	"\ferror_frames\x18\x1c \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
+	"\x0fpass_credential\x18( \x01(\bR\x0epassCredential2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +

@@ -140,6 +140,63 @@ func (BackendOptions_Origin) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_backend_options_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// How backends are told who the client is.
+type BackendOptions_Identity int32
+
+const (
+	// Not set: not at all.
+	BackendOptions_IDENTITY_UNSPECIFIED BackendOptions_Identity = 0
+	// Not at all.
+	BackendOptions_IDENTITY_NONE BackendOptions_Identity = 1
+	// In the headers X-Tidegate-Application, X-Tidegate-OAuth-Client or X-Tidegate-Api-Key,
+	// and X-Tidegate-Subscription, which have resource names; X-Tidegate-Stage, which is
+	// production or sandbox; X-Tidegate-Scopes, with a space between two; and X-Tidegate-Ref,
+	// the ref of the session. Those that have nothing to say are left out. Clients cannot
+	// send them.
+	BackendOptions_IDENTITY_HEADERS BackendOptions_Identity = 2
+)
+
+// Enum value maps for BackendOptions_Identity.
+var (
+	BackendOptions_Identity_name = map[int32]string{
+		0: "IDENTITY_UNSPECIFIED",
+		1: "IDENTITY_NONE",
+		2: "IDENTITY_HEADERS",
+	}
+	BackendOptions_Identity_value = map[string]int32{
+		"IDENTITY_UNSPECIFIED": 0,
+		"IDENTITY_NONE":        1,
+		"IDENTITY_HEADERS":     2,
+	}
+)
+
+func (x BackendOptions_Identity) Enum() *BackendOptions_Identity {
+	p := new(BackendOptions_Identity)
+	*p = x
+	return p
+}
+
+func (x BackendOptions_Identity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BackendOptions_Identity) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_backend_options_proto_enumTypes[2].Descriptor()
+}
+
+func (BackendOptions_Identity) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_backend_options_proto_enumTypes[2]
+}
+
+func (x BackendOptions_Identity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BackendOptions_Identity.Descriptor instead.
+func (BackendOptions_Identity) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_backend_options_proto_rawDescGZIP(), []int{0, 2}
+}
+
 // BackendOptions says how gateways speak to the backends of a version. What is
 // not set is as it is by default.
 type BackendOptions struct {
@@ -155,7 +212,9 @@ type BackendOptions struct {
 	// What becomes of headers on the way to backends: at most 30 rules, each for another
 	// header, with at most 8192 bytes of names and values together. Headers without a rule
 	// pass as the client sent them.
-	Headers       []*HeaderRule `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	Headers []*HeaderRule `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	// How backends are told who the client is.
+	Identity      BackendOptions_Identity `protobuf:"varint,5,opt,name=identity,proto3,enum=tidegate.catalog.v1.BackendOptions_Identity" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +275,13 @@ func (x *BackendOptions) GetHeaders() []*HeaderRule {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *BackendOptions) GetIdentity() BackendOptions_Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return BackendOptions_IDENTITY_UNSPECIFIED
 }
 
 // HeaderRule says what backends get in one header, whatever the client sends in it. A
@@ -360,7 +426,7 @@ var File_tidegate_catalog_v1_backend_options_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/backend_options.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a tidegate/catalog/v1/secret.proto\"\x9b\x06\n" +
+	")tidegate/catalog/v1/backend_options.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a tidegate/catalog/v1/secret.proto\"\xbe\a\n" +
 	"\x0eBackendOptions\x12F\n" +
 	"\x04host\x18\x01 \x01(\x0e2(.tidegate.catalog.v1.BackendOptions.HostB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04host\x12\xfb\x01\n" +
 	"\n" +
@@ -368,7 +434,8 @@ const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\n" +
 	"fixed_host\x12Ymust be a host with or without a port, as app.example.com:8443, of at most 255 characters\x1ajthis == '' || this.size() <= 255 && this.matches('^([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?$')R\tfixedHost\x12L\n" +
 	"\x06origin\x18\x03 \x01(\x0e2*.tidegate.catalog.v1.BackendOptions.OriginB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06origin\x12C\n" +
-	"\aheaders\x18\x04 \x03(\v2\x1f.tidegate.catalog.v1.HeaderRuleB\b\xbaH\x05\x92\x01\x02\x10\x1eR\aheaders\"P\n" +
+	"\aheaders\x18\x04 \x03(\v2\x1f.tidegate.catalog.v1.HeaderRuleB\b\xbaH\x05\x92\x01\x02\x10\x1eR\aheaders\x12R\n" +
+	"\bidentity\x18\x05 \x01(\x0e2,.tidegate.catalog.v1.BackendOptions.IdentityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bidentity\"P\n" +
 	"\x04Host\x12\x14\n" +
 	"\x10HOST_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rHOST_ENDPOINT\x10\x01\x12\x0f\n" +
@@ -379,7 +446,11 @@ const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rORIGIN_CLIENT\x10\x01\x12\x0f\n" +
 	"\vORIGIN_NONE\x10\x02\x12\x13\n" +
-	"\x0fORIGIN_ENDPOINT\x10\x03:\x82\x01\xbaH\x7f\x1a}\n" +
+	"\x0fORIGIN_ENDPOINT\x10\x03\"M\n" +
+	"\bIdentity\x12\x18\n" +
+	"\x14IDENTITY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rIDENTITY_NONE\x10\x01\x12\x14\n" +
+	"\x10IDENTITY_HEADERS\x10\x02:\x82\x01\xbaH\x7f\x1a}\n" +
 	"\n" +
 	"fixed_host\x12Bfixed_host is needed with HOST_FIXED, and must be empty without it\x1a+(this.host == 3) == (this.fixed_host != '')\"\xaf\x05\n" +
 	"\n" +
@@ -407,25 +478,27 @@ func file_tidegate_catalog_v1_backend_options_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_backend_options_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_backend_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tidegate_catalog_v1_backend_options_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_tidegate_catalog_v1_backend_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_tidegate_catalog_v1_backend_options_proto_goTypes = []any{
-	(BackendOptions_Host)(0),   // 0: tidegate.catalog.v1.BackendOptions.Host
-	(BackendOptions_Origin)(0), // 1: tidegate.catalog.v1.BackendOptions.Origin
-	(*BackendOptions)(nil),     // 2: tidegate.catalog.v1.BackendOptions
-	(*HeaderRule)(nil),         // 3: tidegate.catalog.v1.HeaderRule
-	(*Secret)(nil),             // 4: tidegate.catalog.v1.Secret
+	(BackendOptions_Host)(0),     // 0: tidegate.catalog.v1.BackendOptions.Host
+	(BackendOptions_Origin)(0),   // 1: tidegate.catalog.v1.BackendOptions.Origin
+	(BackendOptions_Identity)(0), // 2: tidegate.catalog.v1.BackendOptions.Identity
+	(*BackendOptions)(nil),       // 3: tidegate.catalog.v1.BackendOptions
+	(*HeaderRule)(nil),           // 4: tidegate.catalog.v1.HeaderRule
+	(*Secret)(nil),               // 5: tidegate.catalog.v1.Secret
 }
 var file_tidegate_catalog_v1_backend_options_proto_depIdxs = []int32{
 	0, // 0: tidegate.catalog.v1.BackendOptions.host:type_name -> tidegate.catalog.v1.BackendOptions.Host
 	1, // 1: tidegate.catalog.v1.BackendOptions.origin:type_name -> tidegate.catalog.v1.BackendOptions.Origin
-	3, // 2: tidegate.catalog.v1.BackendOptions.headers:type_name -> tidegate.catalog.v1.HeaderRule
-	4, // 3: tidegate.catalog.v1.HeaderRule.secret:type_name -> tidegate.catalog.v1.Secret
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 2: tidegate.catalog.v1.BackendOptions.headers:type_name -> tidegate.catalog.v1.HeaderRule
+	2, // 3: tidegate.catalog.v1.BackendOptions.identity:type_name -> tidegate.catalog.v1.BackendOptions.Identity
+	5, // 4: tidegate.catalog.v1.HeaderRule.secret:type_name -> tidegate.catalog.v1.Secret
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_backend_options_proto_init() }
@@ -445,7 +518,7 @@ func file_tidegate_catalog_v1_backend_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_backend_options_proto_rawDesc), len(file_tidegate_catalog_v1_backend_options_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

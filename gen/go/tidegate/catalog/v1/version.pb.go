@@ -283,9 +283,15 @@ type Version struct {
 	// holds.
 	MaxMessageBytes int64 `protobuf:"varint,20,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	// What clients are told when a message is dropped.
-	ErrorFrames   *ErrorFrames `protobuf:"bytes,21,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ErrorFrames *ErrorFrames `protobuf:"bytes,21,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
+	// Whether backends get the access token or the API key that a client shows, as
+	// "Authorization: Bearer CREDENTIAL", wherever the client put it. Backends can then use it at
+	// whatever it is good for, as the client can. Tickets and try-out tokens are not passed on.
+	// Set by the owner with the role publisher, or by an administrator, and not with the
+	// security none or a rule for the header Authorization. Shown to everybody.
+	PassCredential bool `protobuf:"varint,30,opt,name=pass_credential,json=passCredential,proto3" json:"pass_credential,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Version) Reset() {
@@ -465,6 +471,13 @@ func (x *Version) GetErrorFrames() *ErrorFrames {
 	return nil
 }
 
+func (x *Version) GetPassCredential() bool {
+	if x != nil {
+		return x.PassCredential
+	}
+	return false
+}
+
 // ErrorFrames says what a client is told when a message to or from it is dropped: a text
 // message of the gateway's own, between two messages, that no limit counts.
 type ErrorFrames struct {
@@ -525,7 +538,7 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x89\x10\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb2\x10\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -554,7 +567,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x10subscriptionless\x18\x13 \x01(\bR\x10subscriptionless\x129\n" +
 	"\x11max_message_bytes\x18\x14 \x01(\x03B\r\xbaH\n" +
 	"\"\b\x18\x80\x80\x80\x80\x04(\x00R\x0fmaxMessageBytes\x12C\n" +
-	"\ferror_frames\x18\x15 \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\"F\n" +
+	"\ferror_frames\x18\x15 \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
+	"\x0fpass_credential\x18\x1e \x01(\bR\x0epassCredential\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +

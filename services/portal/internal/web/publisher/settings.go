@@ -89,8 +89,9 @@ func settings() versionForm {
 		v.MaxMessageBytes, v.MaxSessionAge = form.Bytes("max_message"), form.Span("max_age")
 		v.Pings = catalogv1.Version_Pings(form.Enum("pings", "PINGS_", catalogv1.Version_Pings_value))
 		v.BackendOptions = &catalogv1.BackendOptions{
-			Host:   catalogv1.BackendOptions_Host(form.Enum("host", "HOST_", catalogv1.BackendOptions_Host_value)),
-			Origin: catalogv1.BackendOptions_Origin(form.Enum("origin", "ORIGIN_", catalogv1.BackendOptions_Origin_value)),
+			Host:     catalogv1.BackendOptions_Host(form.Enum("host", "HOST_", catalogv1.BackendOptions_Host_value)),
+			Origin:   catalogv1.BackendOptions_Origin(form.Enum("origin", "ORIGIN_", catalogv1.BackendOptions_Origin_value)),
+			Identity: catalogv1.BackendOptions_Identity(form.Enum("identity", "IDENTITY_", catalogv1.BackendOptions_Identity_value)),
 		}
 		if v.BackendOptions.Host != catalogv1.BackendOptions_HOST_FIXED {
 			form.Leave("fixed_host", was.GetBackendOptions().GetFixedHost())
@@ -128,6 +129,9 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 		{Name: "origin", Label: "Origin that backends get", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetOrigin(), "ORIGIN_", "CLIENT"), Options: []ui.Option{
 			{Value: "", Text: "What the client sent"}, {Value: "NONE", Text: "None"}, {Value: "ENDPOINT", Text: "The backend's own"},
 		}, Paths: []string{"version.backend_options.origin"}},
+		{Name: "identity", Label: "Backends are told who the client is", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetIdentity(), "IDENTITY_", "NONE"), Options: []ui.Option{
+			{Value: "", Text: "Not at all"}, {Value: "HEADERS", Text: "In the headers X-Tidegate-*"},
+		}, Hint: "Application, OAuth client or API key, subscription, stage, scopes and the ref of the session.", Paths: []string{"version.backend_options.identity"}},
 		{Name: "headers", Label: "Headers that backends get", Kind: "textarea", Code: true, Value: headerRuleLines(v.GetBackendOptions().GetHeaders()), Placeholder: "set:X-Tenant=acme\nremove:Cookie",
 			Hint: "One on a line: " + headerrule.Forms + ". " + secretWords(v.GetBackendOptions().GetHeaders()) + "Headers without a line pass as the client sent them.", Paths: []string{"version.backend_options.headers"}},
 		{Name: "error_frames", Label: "When a message is dropped, clients are told", Kind: "select", Value: ui.EnumEntry(v.GetErrorFrames().GetTemplate(), "TEMPLATE_", ""), Options: []ui.Option{
@@ -142,6 +146,7 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 func security() versionForm {
 	return versionForm{tab: "Security", path: "security", heading: "Who may connect", fields: securityFields, set: func(form *ui.Form, _, v *catalogv1.Version) {
 		v.AllowedOrigins, v.Subscriptionless = form.Lines("origins"), form.Get("subscriptionless") == "on"
+		v.PassCredential = form.Get("pass_credential") == "on"
 		v.Security = nil
 		for kind := range strings.SplitSeq(form.Get("security"), ",") {
 			v.Security = append(v.Security, scheme(form, kind))
@@ -190,9 +195,12 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 	if !slices.ContainsFunc(options, func(o ui.Option) bool { return o.Value == value }) {
 		options = append(options, ui.Option{Value: value, Text: "As it is now", Hint: "in another order"})
 	}
-	without := ""
+	without, passed := "", ""
 	if v.GetSubscriptionless() {
 		without = "on"
+	}
+	if v.GetPassCredential() {
+		passed = "on"
 	}
 	return []ui.Field{
 		{Name: "security", Label: "Clients prove who they are", Kind: "radio", Value: value, Options: options, Paths: []string{"version.security"}},
@@ -203,6 +211,8 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 			Hint: "As above, for API keys. Empty for the header apikey, then the parameter apikey.", Paths: []string{"version.security", "version.security[0].api_key.places", "version.security[1].api_key.places"}},
 		{Name: "subscriptionless", Label: "Applications need no subscription", Kind: "check", Value: without, Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}},
 			Hint: "Any valid token of an application enters, under a plan that is for this.", Paths: []string{"version.subscriptionless"}},
+		{Name: "pass_credential", Label: "Backends get the credential", Kind: "check", Value: passed, Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}},
+			Hint: "The access token or the API key, as Authorization: Bearer. Backends can use it at whatever it is good for; developers are told.", Paths: []string{"version.pass_credential"}},
 		{Name: "origins", Label: "Allowed origins", Kind: "textarea", Code: true, Value: strings.Join(v.GetAllowedOrigins(), "\n"), Placeholder: "https://*.example.com",
 			Hint: "One on a line; empty for any. A client that sends no Origin is let in.", Paths: []string{"version.allowed_origins"}},
 	}

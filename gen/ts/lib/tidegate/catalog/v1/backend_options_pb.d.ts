@@ -49,6 +49,13 @@ export declare type BackendOptions = Message<"tidegate.catalog.v1.BackendOptions
    * @generated from field: repeated tidegate.catalog.v1.HeaderRule headers = 4;
    */
   headers: HeaderRule[];
+
+  /**
+   * How backends are told who the client is.
+   *
+   * @generated from field: tidegate.catalog.v1.BackendOptions.Identity identity = 5;
+   */
+  identity: BackendOptions_Identity;
 };
 
 /**
@@ -89,6 +96,13 @@ export declare type BackendOptionsJson = {
    * @generated from field: repeated tidegate.catalog.v1.HeaderRule headers = 4;
    */
   headers?: HeaderRuleJson[];
+
+  /**
+   * How backends are told who the client is.
+   *
+   * @generated from field: tidegate.catalog.v1.BackendOptions.Identity identity = 5;
+   */
+  identity?: BackendOptions_IdentityJson;
 };
 
 /**
@@ -193,6 +207,50 @@ export declare type BackendOptions_OriginJson = "ORIGIN_UNSPECIFIED" | "ORIGIN_C
  * Describes the enum tidegate.catalog.v1.BackendOptions.Origin.
  */
 export declare const BackendOptions_OriginSchema: GenEnum<BackendOptions_Origin, BackendOptions_OriginJson>;
+
+/**
+ * How backends are told who the client is.
+ *
+ * @generated from enum tidegate.catalog.v1.BackendOptions.Identity
+ */
+export enum BackendOptions_Identity {
+  /**
+   * Not set: not at all.
+   *
+   * @generated from enum value: IDENTITY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Not at all.
+   *
+   * @generated from enum value: IDENTITY_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * In the headers X-Tidegate-Application, X-Tidegate-OAuth-Client or X-Tidegate-Api-Key,
+   * and X-Tidegate-Subscription, which have resource names; X-Tidegate-Stage, which is
+   * production or sandbox; X-Tidegate-Scopes, with a space between two; and X-Tidegate-Ref,
+   * the ref of the session. Those that have nothing to say are left out. Clients cannot
+   * send them.
+   *
+   * @generated from enum value: IDENTITY_HEADERS = 2;
+   */
+  HEADERS = 2,
+}
+
+/**
+ * How backends are told who the client is.
+ *
+ * @generated from enum tidegate.catalog.v1.BackendOptions.Identity
+ */
+export declare type BackendOptions_IdentityJson = "IDENTITY_UNSPECIFIED" | "IDENTITY_NONE" | "IDENTITY_HEADERS";
+
+/**
+ * Describes the enum tidegate.catalog.v1.BackendOptions.Identity.
+ */
+export declare const BackendOptions_IdentitySchema: GenEnum<BackendOptions_Identity, BackendOptions_IdentityJson>;
 
 /**
  * HeaderRule says what backends get in one header, whatever the client sends in it. A

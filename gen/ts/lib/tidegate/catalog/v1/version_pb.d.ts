@@ -201,6 +201,17 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: tidegate.catalog.v1.ErrorFrames error_frames = 21;
    */
   errorFrames?: ErrorFrames;
+
+  /**
+   * Whether backends get the access token or the API key that a client shows, as
+   * "Authorization: Bearer CREDENTIAL", wherever the client put it. Backends can then use it at
+   * whatever it is good for, as the client can. Tickets and try-out tokens are not passed on.
+   * Set by the owner with the role publisher, or by an administrator, and not with the
+   * security none or a rule for the header Authorization. Shown to everybody.
+   *
+   * @generated from field: bool pass_credential = 30;
+   */
+  passCredential: boolean;
 };
 
 /**
@@ -390,6 +401,17 @@ export declare type VersionJson = {
    * @generated from field: tidegate.catalog.v1.ErrorFrames error_frames = 21;
    */
   errorFrames?: ErrorFramesJson;
+
+  /**
+   * Whether backends get the access token or the API key that a client shows, as
+   * "Authorization: Bearer CREDENTIAL", wherever the client put it. Backends can then use it at
+   * whatever it is good for, as the client can. Tickets and try-out tokens are not passed on.
+   * Set by the owner with the role publisher, or by an administrator, and not with the
+   * security none or a rule for the header Authorization. Shown to everybody.
+   *
+   * @generated from field: bool pass_credential = 30;
+   */
+  passCredential?: boolean;
 };
 
 /**
