@@ -118,7 +118,7 @@ type bought struct {
 func (w *world) buy(token string, query url.Values) (b bought) {
 	w.t.Helper()
 	got, header, text := w.askTickets(http.MethodPost, query, "", "Authorization", "Bearer "+token)
-	if err := json.Unmarshal([]byte(text), &b); err != nil || got != http.StatusOK || b.Ticket == "" || len(b.Ref) != 16 {
+	if err := json.Unmarshal([]byte(text), &b); err != nil || got != http.StatusOK || b.Ticket == "" || len(b.Ref) != 20 {
 		w.t.Fatalf("buy a ticket = %d %s, %v", got, text, err)
 	}
 	if header.Get("Cache-Control") != "no-store" || header.Get("Content-Type") != "application/json" {

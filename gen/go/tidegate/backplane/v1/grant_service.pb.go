@@ -378,7 +378,7 @@ type IssueTicketRequest struct {
 	Scheme CredentialScheme `protobuf:"varint,3,opt,name=scheme,proto3,enum=tidegate.backplane.v1.CredentialScheme" json:"scheme,omitempty"`
 	// How long the ticket is good, from 1 to 120 seconds; never longer than the credential.
 	Lifetime *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
-	// The ref that the session will have: 16 characters, as gateways make them.
+	// The ref that the session will have, as gateways make them: 1 to 64 characters.
 	Ref string `protobuf:"bytes,5,opt,name=ref,proto3" json:"ref,omitempty"`
 	// The one Origin that the handshake may have, at most 255 bytes; empty for any.
 	Origin string `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"`
@@ -1700,15 +1700,15 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\aattempt\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\aattempt\x12 \n" +
 	"\x06origin\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\x06origin\x121\n" +
 	"\x0eclient_address\x18\x06 \x01(\tB\n" +
-	"\xbaH\a\xd8\x01\x01r\x02p\x01R\rclientAddress\"\xfb\x02\n" +
+	"\xbaH\a\xd8\x01\x01r\x02p\x01R\rclientAddress\"\xfc\x02\n" +
 	"\x12IssueTicketRequest\x12-\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
 	"credential\x12&\n" +
 	"\aversion\x18\x02 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12P\n" +
 	"\x06scheme\x18\x03 \x01(\x0e2'.tidegate.backplane.v1.CredentialSchemeB\x0f\xe0A\x02\xbaH\t\x82\x01\x06\x10\x01 \x00 \x03R\x06scheme\x12K\n" +
-	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x14\xe0A\x02\xbaH\x0e\xc8\x01\x01\xaa\x01\b\"\x02\bx2\x02\b\x01R\blifetime\x12\x1d\n" +
-	"\x03ref\x18\x05 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x98\x01\x10R\x03ref\x12 \n" +
+	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x14\xe0A\x02\xbaH\x0e\xc8\x01\x01\xaa\x01\b\"\x02\bx2\x02\b\x01R\blifetime\x12\x1e\n" +
+	"\x03ref\x18\x05 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x10\x01\x18@R\x03ref\x12 \n" +
 	"\x06origin\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\x06origin\x12.\n" +
 	"\x0eclient_network\x18\a \x01(\tB\a\xbaH\x04r\x02\x18+R\rclientNetwork\"\x83\x02\n" +
 	"\x13IssueTicketResponse\x12K\n" +

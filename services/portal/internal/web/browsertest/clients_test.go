@@ -296,7 +296,7 @@ func TestTicketInAPage(t *testing.T) {
 	})()`
 	tab := shared.chromium.Tab(t, listed.URL, gateway, w.WS)
 	tab.Open("/")
-	if got := browser.Read[string](tab, script); got != "16 hello 1006" {
+	if got := browser.Read[string](tab, script); got != "20 hello 1006" {
 		t.Errorf("a page that is listed says %q, want that it has talked once", got)
 	}
 	tab.Complains("HTTP Authentication failed") // the second time
