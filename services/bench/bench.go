@@ -54,6 +54,14 @@ type Config struct {
 	// plan touches.
 	Paused, Changed int
 
+	// Revoke has the time measured that revocations take to close sessions, instead of the
+	// gateway, with Revoked sessions. Postgres is the URL of an empty database: then there are
+	// two replicas of the subscription service on it, and revocations go to the one that the
+	// gateway does not call; empty is one on SQLite.
+	Revoke   bool
+	Revoked  int
+	Postgres string
+
 	// perGateway is how many of those a gateway is given at most: its own two descriptors
 	// of each are well within the 20 000 that a process may have on many machines.
 	perGateway int
@@ -65,7 +73,7 @@ type Config struct {
 
 // Default returns the default configuration.
 func Default() Config {
-	return Config{Span: time.Second, Turns: 4, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000, perGateway: 5_000}
+	return Config{Span: time.Second, Turns: 4, Conns: 50, Payload: 128, Dialers: 16, Idle: 4000, Settle: 10 * time.Second, Paused: 10_000, Changed: 5_000, Revoked: 5_000, perGateway: 5_000}
 }
 
 // Flags registers the options. Their defaults are what the Config holds.
@@ -87,6 +95,9 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 		"What is called slower has its whole interval above 1.03")
 	fs.BoolVar(&c.Limits, "limits", c.Limits, "compare the gateway with limits at four places with the gateway without, as -against does, instead of the peers; then pause sessions, and change the plan of others")
 	fs.IntVar(&c.Paused, "paused", c.Paused, "`sessions` that are paused at once with -limits; more than 5000 are spread over several gateways")
+	fs.BoolVar(&c.Revoke, "revoke", c.Revoke, "measure how fast revocations close sessions, one among many and all at once, instead of the gateway")
+	fs.IntVar(&c.Revoked, "revoked", c.Revoked, "`sessions` that there are with -revoke")
+	fs.StringVar(&c.Postgres, "postgres", c.Postgres, "`URL` of an empty Postgres database for -revoke: two replicas of the subscription service share it, and revocations go to the one that the gateway does not call; empty for one on SQLite")
 	fs.IntVar(&c.Changed, "changed", c.Changed, "`sessions` that a change of a plan touches with -limits")
 }
 
@@ -111,8 +122,10 @@ func (c *Config) Check() error {
 		return fmt.Errorf("-span is %v: it must be above 0", c.Span)
 	case c.Turns < 1:
 		return fmt.Errorf("-turns is %d: it must be at least 1", c.Turns)
-	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1 || c.Paused < 1 || c.Changed < 1:
-		return errors.New("-conns, -dialers, -idle, -paused and -changed must be at least 1")
+	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1 || c.Paused < 1 || c.Changed < 1 || c.Revoked < 2:
+		return errors.New("-conns, -dialers, -idle, -paused and -changed must be at least 1, and -revoked 2")
+	case c.Postgres != "" && !c.Revoke:
+		return errors.New("-postgres goes with -revoke")
 	case c.Payload < 1 || c.Payload > 65535:
 		return fmt.Errorf("-payload is %d: it must be 1 to 65535", c.Payload)
 	case c.Against != "" && c.Peers != "":
@@ -166,6 +179,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	r := &runner{cfg: cfg, log: log, dir: dir, backend: backend.addr}
 	services := cmp.Or(cfg.services, dir)
 	switch {
+	case cfg.Revoke:
+		return r.revocations(ctx, services, out)
 	case cfg.Limits:
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
 		r.starters = []starter{

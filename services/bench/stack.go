@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -31,6 +32,9 @@ type stack struct {
 	catalog, subscription string   // addresses
 	edges                 []string // addresses of the gateways
 	signIn, users         string   // addresses of subscription and catalog for users
+	postgres              string   // URL of the subscription service's database, of which there are two replicas then; empty for SQLite and one
+	revokeAt              string   // address of subscription for users, where it is not the replica that gateways call
+	subscriber            subscriber
 	procs                 []*process
 	gateways              []*process
 }
@@ -40,7 +44,11 @@ type stack struct {
 // they accept.
 // Only the gateways' processes count; authentication and metering are on. stop is never nil.
 func startTidegate(ctx context.Context, dir, backend string, p promise, gateways int) (t *target, stop func(), err error) {
-	s := &stack{dir: dir}
+	return (&stack{dir: dir}).startTarget(ctx, backend, p, gateways)
+}
+
+// startTarget does what startTidegate says.
+func (s *stack) startTarget(ctx context.Context, backend string, p promise, gateways int) (t *target, stop func(), err error) {
 	stop = s.stop
 	if err := s.start(ctx, gateways); err != nil {
 		return nil, stop, err
@@ -94,7 +102,7 @@ func (s *stack) start(ctx context.Context, gateways int) error {
 	if err := os.WriteFile(admin, []byte(password), 0o600); err != nil {
 		return err
 	}
-	free := make([]string, 4+2*gateways)
+	free := make([]string, 6+2*gateways)
 	for i := range free {
 		addr, err := freeAddr()
 		if err != nil {
@@ -103,25 +111,33 @@ func (s *stack) start(ctx context.Context, gateways int) error {
 		free[i] = addr
 	}
 	s.catalog, s.subscription, s.signIn, s.users = free[0], free[1], free[2], free[3]
+	s.revokeAt = s.signIn
+	replica := func(instance, users, internal string) service {
+		return service{"subscription", []string{
+			"-db", cmp.Or(s.postgres, "sqlite:"+filepath.Join(s.dir, "subscription.db")), "-issuer", "https://localhost:9443",
+			"-admin-password-file", admin, "-master-key-file", master, "-instance", instance,
+			"-catalog", s.catalog, "-grpc", users, "-grpc-internal", internal, "-ops", "",
+		}}
+	}
 	services := []service{
-		{"subscription", []string{
-			"-db", "sqlite:" + filepath.Join(s.dir, "subscription.db"), "-issuer", "https://localhost:9443",
-			"-admin-password-file", admin, "-master-key-file", master,
-			"-catalog", s.catalog, "-grpc", s.signIn, "-grpc-internal", s.subscription, "-ops", "",
-		}},
+		replica("subscription-1", s.signIn, s.subscription),
 		{"catalog", []string{
 			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
 			"-master-key-file", master, "-subscription", s.subscription, "-grpc", s.users, "-grpc-internal", s.catalog, "-ops", "",
 		}},
 	}
 	for i := range gateways {
-		edge, internal := free[4+2*i], free[5+2*i]
+		edge, internal := free[6+2*i], free[7+2*i]
 		s.edges = append(s.edges, edge)
 		services = append(services, service{"gateway", []string{
 			"-ws", edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
 			"-master-key-file", master, "-routes-file", filepath.Join(s.dir, fmt.Sprint("routes-", i)),
 			"-dial-loopback", "-max-handshake-rate", "0", "-grpc", "", "-grpc-internal", internal, "-ops", "", "-drain", "1s",
 		}})
+	}
+	if s.postgres != "" {
+		s.revokeAt = free[4]
+		services = append(services, replica("subscription-2", free[4], free[5]))
 	}
 	// They end in their order, by stop: a gateway whose services end with it waits for them.
 	ctx = context.WithoutCancel(ctx)
@@ -162,6 +178,7 @@ type published struct {
 	token string // of an application, for version 1.0.0
 	key   string // an API key of it, for version 2.0.0, which has no other scheme
 	plan  string // of its subscriptions
+	by    subscriber
 }
 
 // publish publishes an API with two versions for the backend, and subscribes an application
@@ -197,8 +214,23 @@ func (s *stack) publish(ctx context.Context, backend string, p promise) (made pu
 		return published{}, err
 	}
 	made, err = subscribe(ctx, subConn, versions, plans)
+	s.subscriber = made.by
 	made.plan = plans.subscription
 	return made, err
+}
+
+// engine says what the subscription service's data is in.
+func (s *stack) engine() string {
+	if s.postgres == "" {
+		return "SQLite"
+	}
+	return "two replicas of subscription on Postgres, of which the gateway calls the other one"
+}
+
+// subscriber is the application that uses the API.
+type subscriber struct {
+	application string // applications/{application}
+	credentials *oauth2v1.ClientCredentials
 }
 
 // signedIn adds the administrator's token to what is called with ctx.
@@ -272,9 +304,9 @@ func subscribe(ctx context.Context, conn *grpc.ClientConn, versions []string, p 
 	if err != nil {
 		return published{}, err
 	}
+	by := subscriber{app.Name, &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret}}
 	issued, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
-		GrantType:         "client_credentials",
-		ClientCredentials: &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret},
+		GrantType: "client_credentials", ClientCredentials: by.credentials,
 	})
 	if err != nil {
 		return published{}, err
@@ -282,5 +314,5 @@ func subscribe(ctx context.Context, conn *grpc.ClientConn, versions []string, p 
 	key, err := subscriptionv1.NewAPIKeyServiceClient(conn).CreateAPIKey(ctx, &subscriptionv1.CreateAPIKeyRequest{
 		Parent: app.Name, ApiKey: &subscriptionv1.APIKey{DisplayName: "Bench", Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
-	return published{token: issued.GetAccessToken(), key: key.GetKey()}, err
+	return published{token: issued.GetAccessToken(), key: key.GetKey(), by: by}, err
 }

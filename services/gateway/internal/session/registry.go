@@ -4,6 +4,8 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"net/netip"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,13 +216,25 @@ func (r *Registry) EndDenied(t *deny.Table) (n int) {
 	return n
 }
 
-func endAll(e ending.Ending, sessions []*Session) (n int) {
-	for _, s := range sessions {
-		if s.End(e) {
-			n++
-		}
+// endTogether is how many sessions are worth a goroutine to end them.
+const endTogether = 64
+
+// endAll ends sessions, many of them on all cores at once: each close is written to two
+// connections, so the last of thousands would wait for long.
+func endAll(e ending.Ending, sessions []*Session) int {
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(sessions, max(endTogether, len(sessions)/runtime.GOMAXPROCS(0)+1)) {
+		wg.Go(func() {
+			for _, s := range part {
+				if s.End(e) {
+					n.Add(1)
+				}
+			}
+		})
 	}
-	return n
+	wg.Wait()
+	return int(n.Load())
 }
 
 // Gauges returns how many sessions there are.
