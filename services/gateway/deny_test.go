@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
@@ -279,6 +280,7 @@ func TestDenyRulesSurviveARestart(t *testing.T) {
 // each: these end, and no other.
 func TestOneAddressAmongAThousandSessions(t *testing.T) {
 	w := behindProxy(t)
+	w.cfg.Metrics = prometheus.NewRegistry()
 	w.start()
 	const addresses, each = 10, 100
 	conns := make([][]*websocket.Conn, addresses)
@@ -301,6 +303,9 @@ func TestOneAddressAmongAThousandSessions(t *testing.T) {
 	w.plane.deny("r", &catalogv1.DenyRule{ClientAddress: "203.0.113.3"})
 	for _, c := range conns[3] {
 		closes(t, c, 4006, "BLOCKED")
+	}
+	if got := measure(t, w.cfg.Metrics).sums["tidegate_deny_rules"]; got != 1 {
+		t.Errorf("tidegate_deny_rules = %v, want 1", got)
 	}
 	for a, list := range conns {
 		for _, c := range list {

@@ -306,7 +306,8 @@ func connectionsOf(shares descriptors.Shares) connlimit.Config {
 
 // measure registers the gauges.
 func (g *gateway) measure(dialer *upstream.Dialer) {
-	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials)
+	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials,
+		func() int { return g.deny.Load().Len() })
 	g.metrics.Plans(g.throttle.SeatsTaken)
 	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
 	g.metrics.Watch(metrics.Grants, g.watchGrants.Health, g.watchGrants.Applied)

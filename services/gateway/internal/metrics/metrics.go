@@ -90,8 +90,8 @@ func New(reg prometheus.Registerer) *Metrics {
 }
 
 // Gauges registers the gauges, whose values are read at each scrape: live sessions and
-// how many there may be, handshakes in progress, dials of backends in progress.
-func (m *Metrics) Gauges(sessions, most, handshakes, dials func() int) {
+// how many there may be, handshakes in progress, dials of backends in progress, deny rules.
+func (m *Metrics) Gauges(sessions, most, handshakes, dials, rules func() int) {
 	gauge := func(name, help string, value func() int) {
 		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(value()) }))
@@ -100,6 +100,7 @@ func (m *Metrics) Gauges(sessions, most, handshakes, dials func() int) {
 	gauge("tidegate_sessions_max", "Sessions that there may be at once; 0 is any number.", most)
 	gauge("tidegate_handshakes_in_progress", "Handshakes that are not answered yet.", handshakes)
 	gauge("tidegate_backend_dials", "Connections to backends that are being opened.", dials)
+	gauge("tidegate_deny_rules", "Deny rules that are held, those that have expired and are not deleted yet too.", rules)
 }
 
 // Handshake counts a handshake by the status it was answered with.

@@ -16,7 +16,7 @@ import (
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	m := New(reg)
-	m.Gauges(func() int { return 3 }, func() int { return 9 }, func() int { return 2 }, func() int { return 1 })
+	m.Gauges(func() int { return 3 }, func() int { return 9 }, func() int { return 2 }, func() int { return 1 }, func() int { return 4 })
 	m.Watch(Routes, func() error { return nil }, func() uint64 { return 9 })
 	m.Watch(Grants, func() error { return errors.New("away") }, func() uint64 { return 4 })
 	m.Handshake(101)
@@ -43,6 +43,9 @@ tidegate_backend_dials 1
 # HELP tidegate_bytes_total Bytes of data frames relayed, headers too, by direction.
 # TYPE tidegate_bytes_total counter
 tidegate_bytes_total{direction="inbound"} 30
+# HELP tidegate_deny_rules Deny rules that are held, those that have expired and are not deleted yet too.
+# TYPE tidegate_deny_rules gauge
+tidegate_deny_rules 4
 # HELP tidegate_grant_lookups_total Look-ups of grants, by result.
 # TYPE tidegate_grant_lookups_total counter
 tidegate_grant_lookups_total{result="hit"} 1
