@@ -166,20 +166,23 @@ func (a *applications) nodeClients(t *testing.T) {
 
 // pythonClient runs testdata/python/client.py.
 func (a *applications) pythonClient(t *testing.T) {
-	python := ""
-	for _, p := range []string{"python3", "/usr/bin/python3"} {
-		if exec.CommandContext(within(t), p, "-c", "import websockets").Run() == nil {
-			python = p
-		}
-	}
-	if python == "" {
-		missing(t, "TIDEGATE_REQUIRE_PYTHON", "no Python with websockets: install python3-websockets")
-	}
 	url, token := a.publish(t, "Python", "/python", a.backends["echo"])
 	t.Parallel()
-	out, err := exec.CommandContext(within(t), python, filepath.Join("testdata", "python", "client.py"), url, token).CombinedOutput()
+	out, err := exec.CommandContext(within(t), python(t), filepath.Join("testdata", "python", "client.py"), url, token).CombinedOutput()
 	want := "protocol one\ntext hello\nbinary 00ff\nfragments one two three\npong\nclosed 4321 as you said\n"
 	if err != nil || string(out) != want {
 		t.Errorf("client.py: %v\n%s\nwant\n%s", err, out, want)
 	}
+}
+
+// python returns a Python that has websockets.
+func python(t *testing.T) string {
+	t.Helper()
+	for _, p := range []string{"python3", "/usr/bin/python3"} {
+		if exec.CommandContext(within(t), p, "-c", "import websockets").Run() == nil {
+			return p
+		}
+	}
+	missing(t, "TIDEGATE_REQUIRE_PYTHON", "no Python with websockets: install python3-websockets")
+	return ""
 }

@@ -22,8 +22,6 @@ const (
 	MaxMessage = 16 << 10
 	// maxFragments is how many frames it may have: each has a header that is kept.
 	maxFragments = 128
-	// maxHeader is the longest header of a frame from a client.
-	maxHeader = 14
 	// MaxKept is how much is kept of what follows; then the connection is not read.
 	MaxKept = 4 << 10
 	// maxFlood is how many control and empty frames may come.
@@ -61,14 +59,14 @@ func New(conn net.Conn, buffered []byte) *Reader {
 // fragments are too many is frame.TooBig.
 func (r *Reader) Message() ([]byte, error) {
 	for {
-		whole, err := r.first()
+		whole, size, err := r.first()
 		if err != nil {
 			return nil, err
 		}
 		if whole {
 			break
 		}
-		if err := r.read(MaxMessage + maxHeader); err != nil {
+		if err := r.read(size + MaxKept); err != nil {
 			return nil, err
 		}
 	}
@@ -122,29 +120,32 @@ func (r *Reader) read(most int) error {
 }
 
 // first takes the complete frames that are held, up to the end of the first message, and
-// reports whether that has come.
-func (r *Reader) first() (whole bool, err error) {
+// reports whether that has come; if not, size is that of the frame under way, 0 while that
+// is not known.
+func (r *Reader) first() (whole bool, size int, err error) {
 	for {
 		h, v := r.frames.Header(r.held)
 		if v != frame.None {
-			return false, v
+			return false, 0, v
 		}
-		size := h.Size + int(h.Length)
-		if h.Size == 0 || len(r.held) < size {
-			return false, nil
+		if h.Size == 0 {
+			return false, 0, nil
+		}
+		if size = h.Size + int(h.Length); len(r.held) < size {
+			return false, size, nil
 		}
 		if h.Control() {
 			if err := r.control(&h, r.held[h.Size:size]); err != nil {
-				return false, err
+				return false, 0, err
 			}
 			r.drop(0, size)
 			continue
 		}
 		if h.Length == 0 && !r.frames.Terminator(&h) && r.flooded() {
-			return false, frame.Flood
+			return false, 0, frame.Flood
 		}
 		if r.count++; r.count > maxFragments {
-			return false, frame.TooBig
+			return false, 0, frame.TooBig
 		}
 		if h.Opcode != frame.Continuation {
 			r.opcode = h.Opcode
@@ -157,7 +158,7 @@ func (r *Reader) first() (whole bool, err error) {
 		frame.Unmask(r.text[start:], h.MaskKey)
 		r.drop(0, size)
 		if h.Fin {
-			return true, nil
+			return true, 0, nil
 		}
 	}
 }
