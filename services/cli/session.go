@@ -17,6 +17,7 @@ type sessionCmds struct {
 	List  sessionListCmd  `cmd:"" help:"List live sessions."`
 	Count sessionCountCmd `cmd:"" help:"Count live sessions by what they are of."`
 	Get   sessionGetCmd   `cmd:"" help:"Show a live session, its plans and what limits did to it."`
+	Renew sessionRenewCmd `cmd:"" help:"Give a live session another token, on the same socket."`
 	Close sessionCloseCmd `cmd:"" help:"Close a live session, or many, with 4010."`
 }
 
@@ -142,12 +143,24 @@ func (c *sessionGetCmd) Run(ctx context.Context, s *shell) error {
 	fields := [][2]string{
 		{"Session", live.GetName()}, {"Version", label.version(ctx, live.GetVersion())}, {"Application", label.application(ctx, live.GetApplication())},
 		{"Owner", label.user(ctx, live.GetUser())}, {"Client", live.GetClientAddress()}, {"Began", when(live.GetStartTime())},
-		{"API key", live.GetApiKey()}, {"Credential expires", when(live.GetExpireTime())}, {"Sub-protocol", live.GetSubprotocol()},
+		{"API key", live.GetApiKey()}, {"Credential expires", when(live.GetExpireTime())}, {"Grant", live.GetGrant()}, {"Renewed", renewals(live)}, {"Sub-protocol", live.GetSubprotocol()},
 		{"In", amount(live.GetInbound())}, {"Out", amount(live.GetOutbound())},
 		{"Plan", label.plan(ctx, live.GetPlan())}, {"Application's plan", label.plan(ctx, live.GetApplicationPlan())},
 		{"Traffic plan", label.plan(ctx, live.GetTrafficPlan())}, {"Paused since", when(live.GetPausedSinceTime())},
 	}
 	return s.printFields(append(fields, heldFields(ctx, label, live.GetLimits())...)...)
+}
+
+// renewals says how often a session's credential was renewed; empty for never.
+func renewals(live *gatewayv1.Session) string {
+	switch n := live.GetRenewals(); n {
+	case 0:
+		return ""
+	case 1:
+		return "once, at " + when(live.GetRenewTime())
+	default:
+		return fmt.Sprintf("%d times, last at %s", n, when(live.GetRenewTime()))
+	}
 }
 
 // sessionName is the resource name of a session that is given by it, or by its ref.

@@ -2,13 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/kit/quote"
@@ -79,28 +75,12 @@ func (c *ticketCmd) buy(ctx context.Context, s *shell, target *url.URL, token st
 	if c.Client != "" {
 		asked.Set("client", c.Client)
 	}
-	at := url.URL{Scheme: strings.Replace(target.Scheme, "ws", "http", 1), Host: target.Host, Path: "/-/tickets", RawQuery: asked.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	cl, err := s.dial() // makes no call, but knows which authorities to trust
-	if err != nil {
-		return nil, err
-	}
-	shown := at.Scheme + "://" + at.Host + at.Path
-	res, err := cl.http().Do(req)
-	if err != nil {
-		return nil, s.unreachable(shown, "", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, refusal(shown, res, true)
-	}
 	bought := &boughtTicket{}
-	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(bought); err != nil || bought.Ticket == "" {
-		return nil, fmt.Errorf("%s did not answer with a ticket", shown)
+	if err := s.atGateway(ctx, target, "/-/tickets", asked, token, bought); err != nil {
+		return nil, err
+	}
+	if bought.Ticket == "" {
+		return nil, fmt.Errorf("the gateway of %s did not answer with a ticket", target.Host)
 	}
 	with := *target
 	addParameter(&with, "ticket", bought.Ticket)

@@ -27,6 +27,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"session list", "sessions"},
 		{"session count --by application", "counts"},
 		{"session get SESSION", "clientAddress"},
+		{"session renew Json/1.0.0 SESSION --token @" + filepath.Join(dir, "token"), "scopes"},
 		{"session close SESSION", "closed"},
 		{"session close --address 192.0.2.0/24", "silentGateways"},
 		{"record get SESSION", "endReason"},
@@ -146,6 +147,9 @@ func TestJSON(t *testing.T) {
 	p.quotaByDay(t, x)
 	echo(t, s.connect(t, s.WS+x.path, p.accessToken(t, x)), websocket.MessageText, "hello")
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(p.accessToken(t, x)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	password := filepath.Join(dir, "password")
 	if err := os.WriteFile(password, []byte("a long password of another user"), 0o600); err != nil {
 		t.Fatal(err)

@@ -131,6 +131,8 @@ func TestRefusedCommands(t *testing.T) {
 		{"oauth-client secret delete nothing", `oauth-client secret delete: SECRET: there is no secret "nothing" that you may see; list them with: tidegate oauth-client secret list`, 1},
 		{"token Nothing", `token: APP: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"token --client-id k --secret-file " + s.PasswordFile, `token: get a token: invalid_client: the OAuth client is not known, or its secret is wrong`, 1},
+		{"session renew Echo/1.0.0 nothing", `session renew: --app or --token: one of them is needed`, 2},
+		{"session renew Echo/1.0.0 nothing --app Phone", `session renew: ` + strings.Replace(s.WSS, "wss", "https", 1) + `/-/sessions/nothing/credential refused: 404 Not Found: there is no such session, or the credential cannot renew it`, 1},
 		{"ticket Echo/1.0.0", `ticket: --app or --token: one of them is needed`, 2},
 		{"ticket Echo/1.0.0 --app Phone --lifetime 3m", `ticket: --lifetime: 3m0s is not between 1s and 2m0s, in whole seconds`, 2},
 		{"ticket Echo/1.0.0 --app Phone", `ticket: ` + strings.Replace(s.WSS, "wss", "https", 1) + `/-/tickets refused: 400 Bad Request: the API takes no tickets: its version does not list the place ticket`, 1},
