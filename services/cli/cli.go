@@ -201,7 +201,7 @@ func habits(args []string) []string {
 func variables() map[string]string {
 	return map[string]string{
 		"server": "TIDEGATE_SERVER", "ca": "TIDEGATE_CA", "home": "TIDEGATE_HOME", "token": "TIDEGATE_TOKEN", "secret": "TIDEGATE_CLIENT_SECRET",
-		"portal": "TIDEGATE_PORTAL",
+		"portal": "TIDEGATE_PORTAL", "key": "TIDEGATE_API_KEY",
 	}
 }
 
