@@ -80,7 +80,9 @@ func wscatToken(v *catalogv1.Version, address string, p *catalogv1.CredentialPla
 		}
 		return `"` + address + "?" + p.Query.GetName() + "=" + value + `"`
 	case *catalogv1.CredentialPlace_Cookie:
-		return quote.Word(address) + " -o " + quote.Word(v.GetAllowedOrigins()[0]) + ` -H "Cookie: ` + p.Cookie.GetName() + `=$TOKEN"`
+		for _, origin := range v.GetAllowedOrigins() { // a version with a cookie has some
+			return quote.Word(address) + " -o " + quote.Word(origin) + ` -H "Cookie: ` + p.Cookie.GetName() + `=$TOKEN"`
+		}
 	case *catalogv1.CredentialPlace_Subprotocol:
 		return quote.Word(address) + ` -s bearer -s "$TOKEN"`
 	}

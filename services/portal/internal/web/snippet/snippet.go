@@ -49,7 +49,7 @@ type data struct {
 	// Address is the version's, Tokens the token endpoint.
 	Address, Tokens string
 	// Needs says that clients show a token: in the Header, after Word, or the parameter
-	// Query. One of them may be empty.
+	// Query. One of them may be empty, or both: then it is a sub-protocol.
 	Needs               bool
 	Header, Word, Query string
 	// Ticket says that the version takes tickets, which pages are to show.
@@ -73,6 +73,7 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	if d.Address == "" {
 		return View{}
 	}
+	pair := false // "bearer" and a token can be sub-protocols
 	d.Needs = TakesKeys(v)
 	for _, place := range tokenPlaces(v) {
 		d.Needs = true
@@ -84,13 +85,14 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 		if q := place.GetQuery(); q != nil && d.Query == "" && q.GetEncoding() != catalogv1.QueryPlace_ENCODING_BASE64 {
 			d.Query = q.GetName()
 		}
+		pair = pair || place.GetSubprotocol() != nil
 		d.Ticket = d.Ticket || place.GetTicket() != nil
 	}
 	for _, s := range v.GetSecurity() {
 		d.Needs = d.Needs && s.GetNone() == nil
 	}
-	programs := !d.Needs || d.Header != "" || d.Query != ""
-	view := View{Pages: !d.Needs || d.Query != "" || d.Ticket}
+	programs := !d.Needs || d.Header != "" || d.Query != "" || pair
+	view := View{Pages: !d.Needs || d.Query != "" || d.Ticket || pair}
 	if !programs && !view.Pages {
 		return View{}
 	}

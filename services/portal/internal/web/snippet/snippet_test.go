@@ -16,6 +16,7 @@ func TestPlaces(t *testing.T) {
 		return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name}}}
 	}
 	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "key"}}}
+	pair := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Subprotocol{Subprotocol: &catalogv1.SubprotocolPlace{}}}
 	programs := snippet.Parse()
 	none := &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
 	oauth2 := func(places ...*catalogv1.CredentialPlace) *catalogv1.SecurityScheme {
@@ -28,7 +29,8 @@ func TestPlaces(t *testing.T) {
 	}{
 		"usual":           {nil, "gateway.test", "?key=", true},
 		"header":          {[]*catalogv1.SecurityScheme{oauth2(header("X-Token"))}, "X-Token", "Authorization", false},
-		"query":           {[]*catalogv1.SecurityScheme{oauth2(query)}, "?key=", "Authorization", true},
+		"query":           {[]*catalogv1.SecurityScheme{oauth2(query)}, "key", "Authorization", true},
+		"sub-protocol":    {[]*catalogv1.SecurityScheme{oauth2(pair)}, "", "=$TOKEN\"", true},
 		"none":            {[]*catalogv1.SecurityScheme{none}, "gateway.test", "oauth2/token", true},
 		"a token or none": {[]*catalogv1.SecurityScheme{oauth2(query), none}, "gateway.test", "?key=", true},
 	} {

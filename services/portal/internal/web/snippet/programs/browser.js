@@ -57,7 +57,11 @@ function waitAfter(code, reason) {
   } catch (error) {
     return again(1006, error.message);
   }
+  {{- if .Query}}
   const socket = new WebSocket(ADDRESS + "?{{.Query}}=" + encodeURIComponent(token));
+  {{- else}}
+  const socket = new WebSocket(ADDRESS, ["bearer", token]);
+  {{- end}}
   {{- else}}
   const socket = new WebSocket(ADDRESS);
   {{- end}}

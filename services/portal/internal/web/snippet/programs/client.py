@@ -52,8 +52,10 @@ async def main():
             async with websockets.connect(ADDRESS) as socket:
             {{- else if .Header}}
             async with websockets.connect(ADDRESS, **{HEADERS: { {{- quoted .Header}}: f"{{.Word}}{token}"}}) as socket:
-            {{- else}}
+            {{- else if .Query}}
             async with websockets.connect(f"{ADDRESS}?{{.Query}}={token}") as socket:
+            {{- else}}
+            async with websockets.connect(ADDRESS, subprotocols=["bearer", token]) as socket:
             {{- end}}
                 opened = time.monotonic()
                 try:

@@ -52,6 +52,8 @@ function waitAfter(code, reason) {
   const socket = new WebSocket(ADDRESS);
   {{- else if .Header}}
   const socket = new WebSocket(ADDRESS, { headers: { {{quoted .Header}}: `{{.Word}}${token}` } });
+  {{- else if not .Query}}
+  const socket = new WebSocket(ADDRESS, ["bearer", token]);
   {{- else}}
   const socket = new WebSocket(`${ADDRESS}?{{.Query}}=${encodeURIComponent(token)}`);
   {{- end}}

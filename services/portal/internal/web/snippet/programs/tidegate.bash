@@ -3,7 +3,8 @@
 {{- else if and (eq .Header "Authorization") .Word}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} 2>"$last"
 {{- else if .Header}}  tidegate connect {{word .Address}} -H @<(printf '%s: {{.Word}}%s\n' {{word .Header}} "$TOKEN") 2>"$last"
 {{- else if eq .Query "access_token"}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} --query 2>"$last"
-{{- else}}  tidegate connect "{{.Address}}?{{.Query}}=$TOKEN" 2>"$last"
+{{- else if .Query}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} --place {{word (print "query:" .Query)}} 2>"$last"
+{{- else}}  TIDEGATE_TOKEN=$TOKEN tidegate connect {{word .Address}} --place subprotocol 2>"$last"
 {{- end}}
   cat "$last" >&2
   code=$(sed -n -e 's/.*losed: \([0-9]*\).*/\1/p' -e 's/.*broke without a close.*/1006/p' "$last")

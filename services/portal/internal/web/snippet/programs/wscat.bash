@@ -3,8 +3,10 @@
   script -qec {{word (print "wscat -c " (word .Address))}} "$last"
 {{- else if .Header}}
   TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -H \"" .Header ": " .Word "$TOKEN\"")}} "$last"
-{{- else}}
+{{- else if .Query}}
   TOKEN=$TOKEN script -qec {{word (print "wscat -c \"" .Address "?" .Query "=$TOKEN\"")}} "$last"
+{{- else}}
+  TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -s bearer -s \"$TOKEN\"")}} "$last"
 {{- end}}
   code=$(sed -n 's/.*Disconnected (code: \([0-9]*\).*/\1/p' "$last")
   hint=$(sed -n 's/.*Disconnected.* retry=\([0-9]*\)ms.*/\1/p' "$last")
