@@ -42,6 +42,7 @@ var arguments = map[string]string{
 	"version.backend_options.headers":     "--backend-header",
 	"version.backend_options.identity":    "--backend-identity",
 	"version.pass_credential":             "--pass-credential",
+	"version.client_endings":              "--ending",
 	"version.traffic_plan":                "--traffic-plan",
 	"version.subscriptionless":            "--subscriptionless",
 	"version.max_message_bytes":           "--max-message",

@@ -5,15 +5,17 @@ import (
 	"strings"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/clientending"
 )
 
 // trafficFlags say what holds for all traffic of a version, beside the plans that
 // subscribers choose.
 type trafficFlags struct {
-	TrafficPlan      *string `placeholder:"PLAN" help:"Plan of all the version's traffic together; empty for none."`
-	Subscriptionless *bool   `negatable:"" help:"Whether any valid token enters, without a subscription."`
-	MaxMessage       *string `placeholder:"BYTES" help:"Greatest message, such as 64KiB; 0 for that of the gateway."`
-	ErrorFrames      *string `placeholder:"KIND" help:"What clients are told when a message is dropped: json, wso2 (as WSO2 API Manager does), none, text=TEXT, or default: json where no sub-protocol was agreed, otherwise none."`
+	TrafficPlan      *string  `placeholder:"PLAN" help:"Plan of all the version's traffic together; empty for none."`
+	Subscriptionless *bool    `negatable:"" help:"Whether any valid token enters, without a subscription."`
+	MaxMessage       *string  `placeholder:"BYTES" help:"Greatest message, such as 64KiB; 0 for that of the gateway."`
+	Ending           []string `sep:"none" placeholder:"ENDING" help:"What clients get when their session ends: CAUSE=CODE, CAUSE=CODE:TEXT or CAUSE=:TEXT, with a text message before the close; CAUSE is drain, backend-gone, revoked, expired, blocked or throttled; can be repeated; empty for none. Replaces all."`
+	ErrorFrames      *string  `placeholder:"KIND" help:"What clients are told when a message is dropped: json, wso2 (as WSO2 API Manager does), none, text=TEXT, or default: json where no sub-protocol was agreed, otherwise none."`
 }
 
 // setTraffic puts what is given into a version, and returns the fields that it is for.
@@ -37,6 +39,16 @@ func (f *trafficFlags) setTraffic(ctx context.Context, cl *client, v *catalogv1.
 			}
 		}
 		paths = append(paths, "max_message_bytes")
+	}
+	if len(f.Ending) > 0 {
+		for _, text := range some(f.Ending) {
+			e, err := clientending.Parse(text)
+			if err != nil {
+				return nil, usagef("--ending: %q %v", text, err)
+			}
+			v.ClientEndings = append(v.ClientEndings, e)
+		}
+		paths = append(paths, "client_endings")
 	}
 	if f.ErrorFrames != nil {
 		if v.ErrorFrames, err = errorFrames(*f.ErrorFrames); err != nil {
@@ -76,4 +88,13 @@ func maxMessage(v *catalogv1.Version) string {
 		return ""
 	}
 	return sizeWords(v.GetMaxMessageBytes())
+}
+
+// endingWords are what clients get at ends of sessions.
+func endingWords(all []*catalogv1.ClientEnding) string {
+	var words []string
+	for _, e := range all {
+		words = append(words, clientending.Text(e))
+	}
+	return strings.Join(words, ", ")
 }

@@ -165,6 +165,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
 		{"Traffic plan", label.plan(ctx, v.GetTrafficPlan())}, {"Without subscription", yes(v.GetSubscriptionless())},
 		{"Greatest message", maxMessage(v)}, {"Error frames", errorFramesWords(v.GetErrorFrames())},
+		{"Endings for clients", endingWords(v.GetClientEndings())},
 		{"Longest session", age}, {"Host for backends", backendHost(v.GetBackendOptions())},
 		{"Origin for backends", option(v.GetBackendOptions().GetOrigin() == 0, v.GetBackendOptions().GetOrigin(), "ORIGIN_")},
 		{"Identity for backends", option(v.GetBackendOptions().GetIdentity() == 0, v.GetBackendOptions().GetIdentity(), "IDENTITY_")},
@@ -233,7 +234,7 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	mask.Paths = append(mask.Paths, traffic...)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential or --pings")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential or --pings")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err

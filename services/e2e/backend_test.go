@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -113,4 +114,45 @@ func TestWhatBackendsGet(t *testing.T) {
 	if _, logged := s.output(); err != nil || files < 5 || strings.Contains(logged, "not-for-any-file") {
 		t.Errorf("%d files: %v; the log:\n%s", files, err, logged)
 	}
+}
+
+// TestEndingsForClients takes a version back whose clients get a code and a text of its own
+// for that: a client gets them, and the record says what it was.
+func TestEndingsForClients(t *testing.T) {
+	t.Parallel()
+	s := start(t, newData(t), quick()...)
+	sh := s.newShell(t)
+	sh.run(t, "login", "--password-file", s.PasswordFile)
+	sh.run(t, "api", "create", "Parting", "--endpoint", s.sample, "--security", "none", "--publish",
+		"--ending", `blocked=4321:{"gone":"{word}","ref":"{ref}"}`)
+	var conn *websocket.Conn
+	eventually(t, func() (err error) {
+		conn, _, err = websocket.Dial(within(t), s.WS+"/parting/1.0.0", &websocket.DialOptions{HTTPClient: s.http(t)}) //nolint:bodyclose // Dial has read the body
+		return err
+	})
+	defer func() { _ = conn.CloseNow() }()
+	if err := conn.Write(within(t), websocket.MessageText, []byte("ahoy")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := conn.Read(within(t)); err != nil || string(got) != "ahoy" {
+		t.Fatalf("the echo is %q, %v", got, err)
+	}
+	sh.run(t, "api", "demote", "Parting/1.0.0")
+	kind, got, err := conn.Read(within(t))
+	var last struct{ Gone, Ref string }
+	if err != nil || kind != websocket.MessageText || json.Unmarshal(got, &last) != nil || last.Gone != "BLOCKED" {
+		t.Fatalf("the last message is %q, %v, want the version's text", got, err)
+	}
+	_, _, err = conn.Read(within(t))
+	if closed, ok := errors.AsType[websocket.CloseError](err); !ok || closed.Code != 4321 || !strings.HasPrefix(closed.Reason, "BLOCKED ref="+last.Ref) {
+		t.Errorf("the close is %v, want 4321 and the reason", err)
+	}
+	eventually(t, func() error {
+		record, _, _ := sh.try(t, "", "record", "get", last.Ref)
+		if !strings.Contains(record, "BLOCKED") || !strings.Contains(record, "4321") {
+			return errors.New("the record is\n" + record)
+		}
+		return nil
+	})
+	sh.says(t, []string{"blocked=4321:"}, "api", "version", "get", "Parting/1.0.0")
 }

@@ -64,6 +64,18 @@ func checkVersion(v *catalogv1.Version) error {
 		add("subscriptionless", errors.New("must be false with the security none, which asks for no token"))
 	}
 	add("pass_credential", checkPassCredential(v))
+	seen := map[catalogv1.ClientEnding_Cause]int{}
+	for i, e := range v.GetClientEndings() {
+		at := fmt.Sprintf("client_endings[%d]", i)
+		if first, again := seen[e.GetCause()]; again {
+			add(at+".cause", fmt.Errorf("is the cause of client_endings[%d], too: a cause has one ending", first))
+		} else {
+			seen[e.GetCause()] = i
+		}
+		if e.GetCode() == 0 && e.GetText() == "" {
+			add(at, errors.New("needs a code or a text"))
+		}
+	}
 	wrong = append(wrong, checkBackend(v.GetBackendOptions())...)
 	for _, w := range checkSecurity(filledIn(v.GetSecurity()), v.GetAllowedOrigins()) {
 		add(w.Field, errors.New(w.Message))

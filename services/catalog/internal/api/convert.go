@@ -107,6 +107,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 
 		TrafficPlan:      r.GetTrafficPlan(),
 		PassCredential:   r.GetPassCredential(),
+		ClientEndings:    r.GetClientEndings(),
 		Subscriptionless: r.GetSubscriptionless(),
 		MaxMessageBytes:  r.GetMaxMessageBytes(),
 		ErrorFrames:      r.GetErrorFrames(),
@@ -128,6 +129,10 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	options := v.GetBackendOptions()
 	row.Backend = backendRow(options)
 	row.Backend.PassCredential = v.GetPassCredential()
+	row.Endings = nil
+	for _, e := range v.GetClientEndings() {
+		row.Endings = append(row.Endings, store.ClientEnding{Cause: enumRow(e.GetCause(), store.CausePrefix), Code: e.GetCode(), Text: e.GetText()})
+	}
 	row.BackendHost, row.FixedHost = enumRow(options.GetHost(), store.HostPrefix), options.GetFixedHost()
 	row.BackendOrigin, row.Pings = enumRow(options.GetOrigin(), store.OriginPrefix), enumRow(v.GetPings(), store.PingsPrefix)
 	row.Subscriptionless, row.MaxMessageBytes = v.GetSubscriptionless(), v.GetMaxMessageBytes()

@@ -38,6 +38,13 @@ func errorFrames(template catalogv1.ErrorFrames_Template, text string) func(*cat
 	return func(v *catalogv1.Version) { v.ErrorFrames = &catalogv1.ErrorFrames{Template: template, Text: text} }
 }
 
+const badCloseCode = "must be 1000, 1001, 1008, 1011, 1012, 1013, or from 3000 to 4999, or 0 for the one by default"
+
+// endings are what clients of a version get.
+func endings(all ...*catalogv1.ClientEnding) func(*catalogv1.Version) {
+	return func(v *catalogv1.Version) { v.ClientEndings = all }
+}
+
 // options are those of a version with a fixed host.
 func options(host catalogv1.BackendOptions_Host, fixed string) func(*catalogv1.Version) {
 	return func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Host: host, FixedHost: fixed} }
@@ -206,6 +213,13 @@ func badFields() []struct {
 		{"a copy of a header that does not pass", headers(copyHeader("X-A", "X-Forwarded-User")), rule0 + "copy_of: must not be X-Forwarded-User, which does not pass from clients to backends"},
 		{"31 rules for headers", headers(manyHeaders(31, "v")...), "version.backend_options.headers: must contain no more than 30 item(s)"},
 		{"large rules for headers", headers(manyHeaders(3, strings.Repeat("v", 3000))...), "version.backend_options.headers: must have at most 8192 bytes of names and values together"},
+		{"an ending without a cause", endings(&catalogv1.ClientEnding{Code: 4000}), "version.client_endings[0].cause: is required"},
+		{"an ending of an unknown cause", endings(&catalogv1.ClientEnding{Cause: 99, Code: 4000}), "version.client_endings[0].cause: is not one of the defined values"},
+		{"an ending with a code that nobody sends", endings(&catalogv1.ClientEnding{Cause: 1, Code: 1006}), "version.client_endings[0].code: " + badCloseCode},
+		{"an ending with a code that is too large", endings(&catalogv1.ClientEnding{Cause: 1, Code: 5000}), "version.client_endings[0].code: " + badCloseCode},
+		{"an ending that says nothing", endings(&catalogv1.ClientEnding{Cause: 1}), "version.client_endings[0]: needs a code or a text"},
+		{"an ending with a long text", endings(&catalogv1.ClientEnding{Cause: 1, Text: strings.Repeat("x", 1025)}), "version.client_endings[0].text: must be at most 1024 bytes"},
+		{"two endings of a cause", endings(&catalogv1.ClientEnding{Cause: 1, Code: 4000}, &catalogv1.ClientEnding{Cause: 1, Code: 4001}), "version.client_endings[1].cause: is the cause of client_endings[0], too: a cause has one ending"},
 		{"an unknown identity", func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Identity: 9} }, optionsField + ".identity: is not one of the defined values"},
 		{"no credential to pass on", func(v *catalogv1.Version) {
 			v.PassCredential, v.Security = true, []*catalogv1.SecurityScheme{anonymous()}
@@ -332,7 +346,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
 		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
-		"traffic_plan, subscriptionless, pass_credential, max_message_bytes, error_frames, error_frames.template, error_frames.text"
+		"traffic_plan, subscriptionless, pass_credential, client_endings, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},

@@ -91,7 +91,7 @@ func settings() []string {
 		"description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
 		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
-		"traffic_plan", "subscriptionless", "pass_credential", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
+		"traffic_plan", "subscriptionless", "pass_credential", "client_endings", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
 	}
 }
 

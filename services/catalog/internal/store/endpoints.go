@@ -18,6 +18,9 @@ type stages struct {
 	Production []Endpoint `json:"production,omitempty"`
 	Sandbox    []Endpoint `json:"sandbox,omitempty"`
 	Backend    Backend    `json:"backend,omitzero"`
+	// Endings are here though they are no secret, because they belong to what is written of
+	// a version as a whole.
+	Endings []ClientEnding `json:"endings,omitempty"`
 }
 
 // endpointsOf is what sealed bytes are sealed for: the endpoints of the version with
@@ -26,7 +29,7 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Backend})
+	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Backend, v.Endings})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -43,7 +46,7 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	if err := json.Unmarshal(plain, &all); err != nil {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
-	v.Production, v.Sandbox, v.Backend = all.Production, all.Sandbox, all.Backend
+	v.Production, v.Sandbox, v.Backend, v.Endings = all.Production, all.Sandbox, all.Backend, all.Endings
 	return nil
 }
 

@@ -21,6 +21,7 @@ const (
 	statePrefix    = "STATE_"
 	HostPrefix     = "HOST_"
 	OriginPrefix   = "ORIGIN_"
+	CausePrefix    = "CAUSE_"
 	IdentityPrefix = "IDENTITY_"
 	PingsPrefix    = "PINGS_"
 	BillingPrefix  = "BILLING_"
@@ -141,6 +142,7 @@ func (v Version) Route() *backplanev1.Route {
 		Pings:               catalogv1.Version_Pings(catalogv1.Version_Pings_value[PingsPrefix+v.Pings]),
 		AdvertisedHosts:     v.AdvertisedHosts,
 		PassCredential:      v.Backend.PassCredential,
+		ClientEndings:       clientEndings(v.Endings),
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,
 	}

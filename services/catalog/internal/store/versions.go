@@ -44,6 +44,8 @@ type Version struct {
 	BackendHost, BackendOrigin, Pings string
 	// Backend is what else backends are told, which may have secrets.
 	Backend Backend
+	// Endings are what clients get at ends of sessions.
+	Endings []ClientEnding
 	// FixedHost is what the backend gets as Host if BackendHost is HostFixed.
 	FixedHost string
 	// AdvertisedHosts are those of the installation, in order, if BackendHost is

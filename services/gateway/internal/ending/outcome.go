@@ -1,6 +1,7 @@
 package ending
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,38 @@ type Terms struct {
 
 	Limits Limits
 	Frames ErrorFrames
+	// Endings are what the version says that its clients get; nil: by default.
+	Endings ClientEndings
+}
+
+// ClientEndings say what clients get when their sessions end for some reasons. They are not
+// changed.
+type ClientEndings map[Reason]ClientEnding
+
+// ClientEnding is what a client gets at an end.
+type ClientEnding struct {
+	Code uint16 // 0: that by default
+	Text string // of a message before the close, a template; "": none
+}
+
+// Apply returns an ending with the close code that the version says, if the client gets a
+// close of ours.
+func (c ClientEndings) Apply(e Ending) Ending {
+	if own := c[e.Reason]; own.Code != 0 && e.ClientCode != 0 {
+		e.ClientCode = own.Code
+	}
+	return e
+}
+
+// Text returns the text message that goes before the close of an ending, "" for none.
+func (c ClientEndings) Text(e Ending, ref string) string {
+	own := c[e.Reason]
+	if own.Text == "" || e.ClientCode == 0 {
+		return ""
+	}
+	return strings.NewReplacer(
+		"{word}", e.Reason.String(), "{code}", strconv.Itoa(int(e.ClientCode)), "{ref}", ref, "{retry_ms}", strconv.FormatInt(e.Retry.Milliseconds(), 10),
+	).Replace(own.Text)
 }
 
 // Limits are what plans let a session do. They change while it lives.

@@ -13,6 +13,9 @@ import (
 // counts, and closes that are due or sent stay as they are; but what still flows is
 // stopped by a later one, too. It reports whether this was the first.
 func (r *Relay) end(e ending.Ending) (first bool) {
+	if r.start != nil {
+		e = r.start.endings.Apply(e)
+	}
 	if first = r.ended == nil; first {
 		r.ended = &e
 	}

@@ -99,7 +99,12 @@ func (r *Relay) sendDue(l *leg) {
 	l.out.pong = nil
 	if queued {
 		l.out.state = closeSent
-		err = l.sendControl(frame.Close, r.closePayload(l))
+		if text := r.lastText(l); text != "" {
+			err = l.conn.Send(frame.AppendText(nil, text))
+		}
+		if err == nil {
+			err = l.sendControl(frame.Close, r.closePayload(l))
+		}
 	} else {
 		err = r.sendPingOrPong(l, frame.Pong, pong)
 	}
@@ -117,6 +122,18 @@ func (r *Relay) sendPingOrPong(l *leg, op frame.Opcode, payload []byte) error {
 		r.stall(l, false)
 	}
 	return err
+}
+
+// lastText is the text message that the client gets before a close of ours, "" for none. It
+// has no place inside of a message whose end the client has not got.
+func (r *Relay) lastText(l *leg) string {
+	if l != &r.client || r.start == nil || r.start.endings == nil {
+		return ""
+	}
+	if r.backend.in.frames.MidMessage() || r.limited != nil && r.limited.midMessage {
+		return ""
+	}
+	return r.start.endings.Text(*r.closing, r.ref)
 }
 
 // closePayload is what a close of ours carries.

@@ -17,6 +17,8 @@ type start struct {
 	limit  time.Duration // the greatest that holds, of the terms and the limits; 0: any
 	retry  time.Duration // the hint of a session that ends of its age
 	frames ending.ErrorFrames
+	// endings are what the client gets for some reasons.
+	endings ending.ClientEndings
 }
 
 // limited is what only sessions have that limits hold for, or once did. It is guarded by

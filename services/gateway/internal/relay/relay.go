@@ -94,7 +94,7 @@ func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 	e := r.engine
 	now := e.now()
 	r.observer, r.ref = t.Observer, t.Ref
-	r.start = &start{at: now, age: t.MaxAge, retry: t.Retry, frames: t.Frames}
+	r.start = &start{at: now, age: t.MaxAge, retry: t.Retry, frames: t.Frames, endings: t.Endings}
 	r.minute = e.minuteOf(now)
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for i, l := range r.legs() {

@@ -66,6 +66,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 	r.speak(p.GetBackendOptions(), p.GetAdvertisedHosts())
 	r.ping(p.GetPings())
 	r.tell(p.GetErrorFrames())
+	r.end(p.GetClientEndings())
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Name, err)
 	}
@@ -192,6 +193,26 @@ func (r *Route) tell(f *catalogv1.ErrorFrames) {
 		r.Frames = &ending.ErrorFrames{}
 	default:
 		r.lacks("template of error frames")
+	}
+}
+
+// end sets what clients get at ends of sessions.
+func (r *Route) end(all []*catalogv1.ClientEnding) {
+	reasons := map[catalogv1.ClientEnding_Cause]ending.Reason{
+		catalogv1.ClientEnding_CAUSE_DRAIN: ending.Drain, catalogv1.ClientEnding_CAUSE_BACKEND_GONE: ending.BackendGone,
+		catalogv1.ClientEnding_CAUSE_REVOKED: ending.Revoked, catalogv1.ClientEnding_CAUSE_EXPIRED: ending.Expired,
+		catalogv1.ClientEnding_CAUSE_BLOCKED: ending.Blocked, catalogv1.ClientEnding_CAUSE_THROTTLED: ending.Throttled,
+	}
+	for _, e := range all {
+		reason, known := reasons[e.GetCause()]
+		if !known {
+			r.lacks("cause of an ending")
+			continue
+		}
+		if r.Endings == nil {
+			r.Endings = ending.ClientEndings{}
+		}
+		r.Endings[reason] = ending.ClientEnding{Code: uint16(e.GetCode()), Text: e.GetText()}
 	}
 }
 

@@ -36,18 +36,19 @@ type Route struct {
 	DefaultPaths   bool
 	VersionStrings map[string]struct{}
 
-	Production     *Endpoint           // nil: none
-	Sandbox        *Endpoint           // nil: none
-	Schemes        []credential.Scheme // how clients authenticate, in the order tried
-	Origins        Origins             // the zero value allows any
-	Backends       Backends            // how they are spoken to
-	PassCredential bool                // backends get the access token or the API key
-	Pings          Pings               // whom the gateway sends pings
-	MaxAge         time.Duration       // of a session; 0: no bound
-	Limits         throttle.Version    // its plan and its greatest message
-	Frames         *ending.ErrorFrames // of messages that are dropped; nil: by default
-	Requires       []string            // features that a gateway must have to serve it
-	ChangeNumber   uint64              // of the change that made the route what it is
+	Production     *Endpoint            // nil: none
+	Sandbox        *Endpoint            // nil: none
+	Schemes        []credential.Scheme  // how clients authenticate, in the order tried
+	Origins        Origins              // the zero value allows any
+	Backends       Backends             // how they are spoken to
+	PassCredential bool                 // backends get the access token or the API key
+	Pings          Pings                // whom the gateway sends pings
+	MaxAge         time.Duration        // of a session; 0: no bound
+	Limits         throttle.Version     // its plan and its greatest message
+	Endings        ending.ClientEndings // what clients get at ends of sessions; nil: by default
+	Frames         *ending.ErrorFrames  // of messages that are dropped; nil: by default
+	Requires       []string             // features that a gateway must have to serve it
+	ChangeNumber   uint64               // of the change that made the route what it is
 
 	shared *session.Route
 }

@@ -85,7 +85,7 @@ func (e edit) remove(name string) {
 }
 
 func (e edit) put(r *Route) {
-	r.shared = &session.Route{API: r.API, Version: r.Name, Frames: r.Frames}
+	r.shared = &session.Route{API: r.API, Version: r.Name, Frames: r.Frames, Endings: r.Endings}
 	e.routes[r.Name] = r
 	m := e.mount(r.Context)
 	m.versions[r.Segment] = r

@@ -21,6 +21,8 @@ type Route struct {
 	Version string // apis/{api}/versions/{version}; empty for what is known of a refused handshake that led to none
 	// Frames are what clients are told of messages that are dropped; nil: by default.
 	Frames *ending.ErrorFrames
+	// Endings are what clients get at ends of sessions; nil: by default.
+	Endings ending.ClientEndings
 }
 
 // Plans are the plans that hold for a session.
@@ -320,7 +322,7 @@ func (s *Session) start(t Transport, l ending.Limits) error {
 	}
 	err := t.Start(ending.Terms{
 		Ref: s.info.Ref, Expires: expiryOf(s.info.Grant), MaxAge: s.info.MaxAge,
-		Retry: retry(), Ended: s.ended, Observer: (*observer)(s), Limits: l, Frames: s.info.errorFrames(),
+		Retry: retry(), Ended: s.ended, Observer: (*observer)(s), Limits: l, Frames: s.info.errorFrames(), Endings: s.info.Route.Endings,
 	})
 	if err != nil {
 		s.leave()

@@ -624,8 +624,10 @@ type Route struct {
 	ErrorFrames *v1.ErrorFrames `protobuf:"bytes,28,opt,name=error_frames,json=errorFrames,proto3" json:"error_frames,omitempty"`
 	// Whether backends get the credential.
 	PassCredential bool `protobuf:"varint,40,opt,name=pass_credential,json=passCredential,proto3" json:"pass_credential,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What clients get at ends of sessions.
+	ClientEndings []*v1.ClientEnding `protobuf:"bytes,41,rep,name=client_endings,json=clientEndings,proto3" json:"client_endings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -833,6 +835,13 @@ func (x *Route) GetPassCredential() bool {
 	return false
 }
 
+func (x *Route) GetClientEndings() []*v1.ClientEnding {
+	if x != nil {
+		return x.ClientEndings
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
@@ -870,7 +879,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
 	"\n" +
 	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
-	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xa9\b\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xf3\b\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -897,7 +906,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x10subscriptionless\x18\x1a \x01(\bR\x10subscriptionless\x12*\n" +
 	"\x11max_message_bytes\x18\x1b \x01(\x03R\x0fmaxMessageBytes\x12C\n" +
 	"\ferror_frames\x18\x1c \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
-	"\x0fpass_credential\x18( \x01(\bR\x0epassCredential2\x9b\x02\n" +
+	"\x0fpass_credential\x18( \x01(\bR\x0epassCredential\x12H\n" +
+	"\x0eclient_endings\x18) \x03(\v2!.tidegate.catalog.v1.ClientEndingR\rclientEndings2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +
@@ -941,6 +951,7 @@ var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
 	(*v1.BackendOptions)(nil),   // 20: tidegate.catalog.v1.BackendOptions
 	(v1.Version_Pings)(0),       // 21: tidegate.catalog.v1.Version.Pings
 	(*v1.ErrorFrames)(nil),      // 22: tidegate.catalog.v1.ErrorFrames
+	(*v1.ClientEnding)(nil),     // 23: tidegate.catalog.v1.ClientEnding
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	8,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
@@ -965,17 +976,18 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	20, // 19: tidegate.backplane.v1.Route.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
 	21, // 20: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
 	22, // 21: tidegate.backplane.v1.Route.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
-	2,  // 22: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	1,  // 23: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	0,  // 24: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
-	3,  // 25: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	7,  // 26: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	13, // 27: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	23, // 22: tidegate.backplane.v1.Route.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
+	2,  // 23: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	1,  // 24: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	0,  // 25: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
+	3,  // 26: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	7,  // 27: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	13, // 28: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
+	26, // [26:29] is the sub-list for method output_type
+	23, // [23:26] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }

@@ -204,6 +204,76 @@ func (ErrorFrames_Template) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{1, 0}
 }
 
+// Why sessions end.
+type ClientEnding_Cause int32
+
+const (
+	// Not set.
+	ClientEnding_CAUSE_UNSPECIFIED ClientEnding_Cause = 0
+	// The gateway stops.
+	ClientEnding_CAUSE_DRAIN ClientEnding_Cause = 1
+	// The backend's connection ended without a close.
+	ClientEnding_CAUSE_BACKEND_GONE ClientEnding_Cause = 2
+	// The credential was revoked.
+	ClientEnding_CAUSE_REVOKED ClientEnding_Cause = 3
+	// The credential expired.
+	ClientEnding_CAUSE_EXPIRED ClientEnding_Cause = 4
+	// The subscription, application, user or version was blocked or removed, or a deny rule
+	// matches.
+	ClientEnding_CAUSE_BLOCKED ClientEnding_Cause = 5
+	// A limit of a plan ended the session.
+	ClientEnding_CAUSE_THROTTLED ClientEnding_Cause = 6
+)
+
+// Enum value maps for ClientEnding_Cause.
+var (
+	ClientEnding_Cause_name = map[int32]string{
+		0: "CAUSE_UNSPECIFIED",
+		1: "CAUSE_DRAIN",
+		2: "CAUSE_BACKEND_GONE",
+		3: "CAUSE_REVOKED",
+		4: "CAUSE_EXPIRED",
+		5: "CAUSE_BLOCKED",
+		6: "CAUSE_THROTTLED",
+	}
+	ClientEnding_Cause_value = map[string]int32{
+		"CAUSE_UNSPECIFIED":  0,
+		"CAUSE_DRAIN":        1,
+		"CAUSE_BACKEND_GONE": 2,
+		"CAUSE_REVOKED":      3,
+		"CAUSE_EXPIRED":      4,
+		"CAUSE_BLOCKED":      5,
+		"CAUSE_THROTTLED":    6,
+	}
+)
+
+func (x ClientEnding_Cause) Enum() *ClientEnding_Cause {
+	p := new(ClientEnding_Cause)
+	*p = x
+	return p
+}
+
+func (x ClientEnding_Cause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ClientEnding_Cause) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_version_proto_enumTypes[3].Descriptor()
+}
+
+func (ClientEnding_Cause) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_version_proto_enumTypes[3]
+}
+
+func (x ClientEnding_Cause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ClientEnding_Cause.Descriptor instead.
+func (ClientEnding_Cause) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // Version is one version of an API: a backend, who may reach it, and a state.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -290,8 +360,11 @@ type Version struct {
 	// Set by the owner with the role publisher, or by an administrator, and not with the
 	// security none or a rule for the header Authorization. Shown to everybody.
 	PassCredential bool `protobuf:"varint,30,opt,name=pass_credential,json=passCredential,proto3" json:"pass_credential,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What clients get at ends of sessions that are not their own, each for another cause; by
+	// default what the gateway's table of ends says, and no text. Records keep the true cause.
+	ClientEndings []*ClientEnding `protobuf:"bytes,31,rep,name=client_endings,json=clientEndings,proto3" json:"client_endings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Version) Reset() {
@@ -478,6 +551,13 @@ func (x *Version) GetPassCredential() bool {
 	return false
 }
 
+func (x *Version) GetClientEndings() []*ClientEnding {
+	if x != nil {
+		return x.ClientEndings
+	}
+	return nil
+}
+
 // ErrorFrames says what a client is told when a message to or from it is dropped: a text
 // message of the gateway's own, between two messages, that no limit counts.
 type ErrorFrames struct {
@@ -534,11 +614,78 @@ func (x *ErrorFrames) GetText() string {
 	return ""
 }
 
+// ClientEnding says what a client gets when its session ends for a cause.
+type ClientEnding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the session ends.
+	Cause ClientEnding_Cause `protobuf:"varint,1,opt,name=cause,proto3,enum=tidegate.catalog.v1.ClientEnding_Cause" json:"cause,omitempty"`
+	// The close code: 1000, 1001, 1008, 1011, 1012, 1013, or 3000 to 4999; 0 means that by default.
+	Code int32 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	// A text message before the close, of at most 1024 bytes; empty means none. {word} in it
+	// becomes the end reason's word, {code} the close code, {ref} the session's ref, and
+	// {retry_ms} in how many milliseconds to come back, 0 where that is not known. It is left out
+	// inside of a message that the client has not got to the end of.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientEnding) Reset() {
+	*x = ClientEnding{}
+	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientEnding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientEnding) ProtoMessage() {}
+
+func (x *ClientEnding) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_version_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientEnding.ProtoReflect.Descriptor instead.
+func (*ClientEnding) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_version_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClientEnding) GetCause() ClientEnding_Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return ClientEnding_CAUSE_UNSPECIFIED
+}
+
+func (x *ClientEnding) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ClientEnding) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb2\x10\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x86\x11\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -568,7 +715,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x11max_message_bytes\x18\x14 \x01(\x03B\r\xbaH\n" +
 	"\"\b\x18\x80\x80\x80\x80\x04(\x00R\x0fmaxMessageBytes\x12C\n" +
 	"\ferror_frames\x18\x15 \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
-	"\x0fpass_credential\x18\x1e \x01(\bR\x0epassCredential\"F\n" +
+	"\x0fpass_credential\x18\x1e \x01(\bR\x0epassCredential\x12R\n" +
+	"\x0eclient_endings\x18\x1f \x03(\v2!.tidegate.catalog.v1.ClientEndingB\b\xbaH\x05\x92\x01\x02\x10\x06R\rclientEndings\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
@@ -589,7 +737,21 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\rTEMPLATE_NONE\x10\x01\x12\x11\n" +
 	"\rTEMPLATE_JSON\x10\x02\x12\x11\n" +
 	"\rTEMPLATE_WSO2\x10\x03\x12\x11\n" +
-	"\rTEMPLATE_TEXT\x10\x04B\xda\x01\n" +
+	"\rTEMPLATE_TEXT\x10\x04\"\xee\x03\n" +
+	"\fClientEnding\x12L\n" +
+	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.catalog.v1.ClientEnding.CauseB\r\xe0A\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05cause\x12\xd9\x01\n" +
+	"\x04code\x18\x02 \x01(\x05B\xc4\x01\xbaH\xc0\x01\xba\x01\xbc\x01\n" +
+	"\n" +
+	"close_code\x12]must be 1000, 1001, 1008, 1011, 1012, 1013, or from 3000 to 4999, or 0 for the one by default\x1aOthis in [0, 1000, 1001, 1008, 1011, 1012, 1013] || this >= 3000 && this <= 4999R\x04code\x12\x1c\n" +
+	"\x04text\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x04text\"\x95\x01\n" +
+	"\x05Cause\x12\x15\n" +
+	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vCAUSE_DRAIN\x10\x01\x12\x16\n" +
+	"\x12CAUSE_BACKEND_GONE\x10\x02\x12\x11\n" +
+	"\rCAUSE_REVOKED\x10\x03\x12\x11\n" +
+	"\rCAUSE_EXPIRED\x10\x04\x12\x11\n" +
+	"\rCAUSE_BLOCKED\x10\x05\x12\x13\n" +
+	"\x0fCAUSE_THROTTLED\x10\x06B\xda\x01\n" +
 	"\x17com.tidegate.catalog.v1B\fVersionProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x13Tidegate.Catalog.V1\xca\x02\x13Tidegate\\Catalog\\V1\xe2\x02\x1fTidegate\\Catalog\\V1\\GPBMetadata\xea\x02\x15Tidegate::Catalog::V1b\x06proto3"
 
 var (
@@ -604,36 +766,40 @@ func file_tidegate_catalog_v1_version_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_version_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_tidegate_catalog_v1_version_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_tidegate_catalog_v1_version_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_tidegate_catalog_v1_version_proto_goTypes = []any{
 	(Version_State)(0),            // 0: tidegate.catalog.v1.Version.State
 	(Version_Pings)(0),            // 1: tidegate.catalog.v1.Version.Pings
 	(ErrorFrames_Template)(0),     // 2: tidegate.catalog.v1.ErrorFrames.Template
-	(*Version)(nil),               // 3: tidegate.catalog.v1.Version
-	(*ErrorFrames)(nil),           // 4: tidegate.catalog.v1.ErrorFrames
-	(*Endpoints)(nil),             // 5: tidegate.catalog.v1.Endpoints
-	(*SecurityScheme)(nil),        // 6: tidegate.catalog.v1.SecurityScheme
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*BackendOptions)(nil),        // 9: tidegate.catalog.v1.BackendOptions
+	(ClientEnding_Cause)(0),       // 3: tidegate.catalog.v1.ClientEnding.Cause
+	(*Version)(nil),               // 4: tidegate.catalog.v1.Version
+	(*ErrorFrames)(nil),           // 5: tidegate.catalog.v1.ErrorFrames
+	(*ClientEnding)(nil),          // 6: tidegate.catalog.v1.ClientEnding
+	(*Endpoints)(nil),             // 7: tidegate.catalog.v1.Endpoints
+	(*SecurityScheme)(nil),        // 8: tidegate.catalog.v1.SecurityScheme
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*BackendOptions)(nil),        // 11: tidegate.catalog.v1.BackendOptions
 }
 var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
-	5,  // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
-	6,  // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
-	7,  // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
+	7,  // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
+	8,  // 1: tidegate.catalog.v1.Version.security:type_name -> tidegate.catalog.v1.SecurityScheme
+	9,  // 2: tidegate.catalog.v1.Version.max_session_age:type_name -> google.protobuf.Duration
 	0,  // 3: tidegate.catalog.v1.Version.state:type_name -> tidegate.catalog.v1.Version.State
-	8,  // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 6: tidegate.catalog.v1.Version.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
+	10, // 4: tidegate.catalog.v1.Version.create_time:type_name -> google.protobuf.Timestamp
+	10, // 5: tidegate.catalog.v1.Version.update_time:type_name -> google.protobuf.Timestamp
+	11, // 6: tidegate.catalog.v1.Version.backend_options:type_name -> tidegate.catalog.v1.BackendOptions
 	1,  // 7: tidegate.catalog.v1.Version.pings:type_name -> tidegate.catalog.v1.Version.Pings
-	4,  // 8: tidegate.catalog.v1.Version.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
-	2,  // 9: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	5,  // 8: tidegate.catalog.v1.Version.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
+	6,  // 9: tidegate.catalog.v1.Version.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
+	2,  // 10: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
+	3,  // 11: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }
@@ -649,8 +815,8 @@ func file_tidegate_catalog_v1_version_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_version_proto_rawDesc), len(file_tidegate_catalog_v1_version_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   2,
+			NumEnums:      4,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/clientending"
 	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/kit/headerrule"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -97,6 +98,7 @@ func settings() versionForm {
 			form.Leave("fixed_host", was.GetBackendOptions().GetFixedHost())
 		}
 		v.BackendOptions.FixedHost, v.BackendOptions.Headers = form.Get("fixed_host"), headerRules(form)
+		v.ClientEndings = clientEndings(form)
 		v.ErrorFrames = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_Template(form.Enum("error_frames", "TEMPLATE_", catalogv1.ErrorFrames_Template_value))}
 		if v.ErrorFrames.Template != catalogv1.ErrorFrames_TEMPLATE_TEXT {
 			form.Leave("error_text", was.GetErrorFrames().GetText())
@@ -134,6 +136,8 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 		}, Hint: "Application, OAuth client or API key, subscription, stage, scopes and the ref of the session.", Paths: []string{"version.backend_options.identity"}},
 		{Name: "headers", Label: "Headers that backends get", Kind: "textarea", Code: true, Value: headerRuleLines(v.GetBackendOptions().GetHeaders()), Placeholder: "set:X-Tenant=acme\nremove:Cookie",
 			Hint: "One on a line: " + headerrule.Forms + ". " + secretWords(v.GetBackendOptions().GetHeaders()) + "Headers without a line pass as the client sent them.", Paths: []string{"version.backend_options.headers"}},
+		{Name: "endings", Label: "What clients get when sessions end", Kind: "textarea", Code: true, Value: endingLines(v.GetClientEndings()), Placeholder: "drain=4500",
+			Hint: "One on a line: " + clientending.Forms + ". The TEXT is a message before the close; {word}, {code}, {ref} and {retry_ms} in it are filled in. Records keep the true cause.", Paths: []string{"version.client_endings"}},
 		{Name: "error_frames", Label: "When a message is dropped, clients are told", Kind: "select", Value: ui.EnumEntry(v.GetErrorFrames().GetTemplate(), "TEMPLATE_", ""), Options: []ui.Option{
 			{Value: "", Text: "In JSON, where no sub-protocol was agreed"}, {Value: "JSON", Text: "In JSON, at most once a second"}, {Value: "WSO2", Text: "As WSO2 API Manager does"},
 			{Value: "TEXT", Text: "A text of one's own"}, {Value: "NONE", Text: "Nothing"},
@@ -264,4 +268,26 @@ func secretWords(rules []*catalogv1.HeaderRule) string {
 		}
 	}
 	return words.String()
+}
+
+// clientEndings are those that the form names. What is none is said at the entry.
+func clientEndings(form *ui.Form) (all []*catalogv1.ClientEnding) {
+	for i, line := range form.Lines("endings") {
+		e, err := clientending.Parse(line)
+		if err != nil {
+			form.Wrong("endings", fmt.Sprintf("Line %d: %v", i+1, err))
+			continue
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// endingLines are what clients get at ends of sessions as the form has it.
+func endingLines(all []*catalogv1.ClientEnding) string {
+	var lines []string
+	for _, e := range all {
+		lines = append(lines, clientending.Text(e))
+	}
+	return strings.Join(lines, "\n")
 }

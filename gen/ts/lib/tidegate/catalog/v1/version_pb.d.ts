@@ -212,6 +212,14 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: bool pass_credential = 30;
    */
   passCredential: boolean;
+
+  /**
+   * What clients get at ends of sessions that are not their own, each for another cause; by
+   * default what the gateway's table of ends says, and no text. Records keep the true cause.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.ClientEnding client_endings = 31;
+   */
+  clientEndings: ClientEnding[];
 };
 
 /**
@@ -412,6 +420,14 @@ export declare type VersionJson = {
    * @generated from field: bool pass_credential = 30;
    */
   passCredential?: boolean;
+
+  /**
+   * What clients get at ends of sessions that are not their own, each for another cause; by
+   * default what the gateway's table of ends says, and no text. Records keep the true cause.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.ClientEnding client_endings = 31;
+   */
+  clientEndings?: ClientEndingJson[];
 };
 
 /**
@@ -620,4 +636,141 @@ export declare type ErrorFrames_TemplateJson = "TEMPLATE_UNSPECIFIED" | "TEMPLAT
  * Describes the enum tidegate.catalog.v1.ErrorFrames.Template.
  */
 export declare const ErrorFrames_TemplateSchema: GenEnum<ErrorFrames_Template, ErrorFrames_TemplateJson>;
+
+/**
+ * ClientEnding says what a client gets when its session ends for a cause.
+ *
+ * @generated from message tidegate.catalog.v1.ClientEnding
+ */
+export declare type ClientEnding = Message<"tidegate.catalog.v1.ClientEnding"> & {
+  /**
+   * Why the session ends.
+   *
+   * @generated from field: tidegate.catalog.v1.ClientEnding.Cause cause = 1;
+   */
+  cause: ClientEnding_Cause;
+
+  /**
+   * The close code: 1000, 1001, 1008, 1011, 1012, 1013, or 3000 to 4999; 0 means that by default.
+   *
+   * @generated from field: int32 code = 2;
+   */
+  code: number;
+
+  /**
+   * A text message before the close, of at most 1024 bytes; empty means none. {word} in it
+   * becomes the end reason's word, {code} the close code, {ref} the session's ref, and
+   * {retry_ms} in how many milliseconds to come back, 0 where that is not known. It is left out
+   * inside of a message that the client has not got to the end of.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * ClientEnding says what a client gets when its session ends for a cause.
+ *
+ * @generated from message tidegate.catalog.v1.ClientEnding
+ */
+export declare type ClientEndingJson = {
+  /**
+   * Why the session ends.
+   *
+   * @generated from field: tidegate.catalog.v1.ClientEnding.Cause cause = 1;
+   */
+  cause?: ClientEnding_CauseJson;
+
+  /**
+   * The close code: 1000, 1001, 1008, 1011, 1012, 1013, or 3000 to 4999; 0 means that by default.
+   *
+   * @generated from field: int32 code = 2;
+   */
+  code?: number;
+
+  /**
+   * A text message before the close, of at most 1024 bytes; empty means none. {word} in it
+   * becomes the end reason's word, {code} the close code, {ref} the session's ref, and
+   * {retry_ms} in how many milliseconds to come back, 0 where that is not known. It is left out
+   * inside of a message that the client has not got to the end of.
+   *
+   * @generated from field: string text = 3;
+   */
+  text?: string;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.ClientEnding.
+ * Use `create(ClientEndingSchema)` to create a new message.
+ */
+export declare const ClientEndingSchema: GenMessage<ClientEnding, {jsonType: ClientEndingJson}>;
+
+/**
+ * Why sessions end.
+ *
+ * @generated from enum tidegate.catalog.v1.ClientEnding.Cause
+ */
+export enum ClientEnding_Cause {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: CAUSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The gateway stops.
+   *
+   * @generated from enum value: CAUSE_DRAIN = 1;
+   */
+  DRAIN = 1,
+
+  /**
+   * The backend's connection ended without a close.
+   *
+   * @generated from enum value: CAUSE_BACKEND_GONE = 2;
+   */
+  BACKEND_GONE = 2,
+
+  /**
+   * The credential was revoked.
+   *
+   * @generated from enum value: CAUSE_REVOKED = 3;
+   */
+  REVOKED = 3,
+
+  /**
+   * The credential expired.
+   *
+   * @generated from enum value: CAUSE_EXPIRED = 4;
+   */
+  EXPIRED = 4,
+
+  /**
+   * The subscription, application, user or version was blocked or removed, or a deny rule
+   * matches.
+   *
+   * @generated from enum value: CAUSE_BLOCKED = 5;
+   */
+  BLOCKED = 5,
+
+  /**
+   * A limit of a plan ended the session.
+   *
+   * @generated from enum value: CAUSE_THROTTLED = 6;
+   */
+  THROTTLED = 6,
+}
+
+/**
+ * Why sessions end.
+ *
+ * @generated from enum tidegate.catalog.v1.ClientEnding.Cause
+ */
+export declare type ClientEnding_CauseJson = "CAUSE_UNSPECIFIED" | "CAUSE_DRAIN" | "CAUSE_BACKEND_GONE" | "CAUSE_REVOKED" | "CAUSE_EXPIRED" | "CAUSE_BLOCKED" | "CAUSE_THROTTLED";
+
+/**
+ * Describes the enum tidegate.catalog.v1.ClientEnding.Cause.
+ */
+export declare const ClientEnding_CauseSchema: GenEnum<ClientEnding_Cause, ClientEnding_CauseJson>;
 
