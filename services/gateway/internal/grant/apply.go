@@ -8,8 +8,8 @@ import "time"
 // The event is noted in the history before sessions are looked for. Sessions that
 // are registered by then are found here, later ones by Confirm; none is missed.
 func (c *Cache) Apply(changeNumber uint64, e Event) int {
-	c.moving.Lock()
-	defer c.moving.Unlock()
+	c.moving <- struct{}{}
+	defer func() { <-c.moving }()
 	c.mu.Lock()
 	c.history.add(changeNumber, e, time.Now())
 	c.grants.evict(e.Names)
@@ -35,8 +35,8 @@ func (c *Cache) Apply(changeNumber uint64, e Event) int {
 // Sessions that are registered later are refreshed by Confirm. It returns as Apply
 // does.
 func (c *Cache) Reset(changeNumber uint64) (ended int) {
-	c.moving.Lock()
-	defer c.moving.Unlock()
+	c.moving <- struct{}{}
+	defer func() { <-c.moving }()
 	c.mu.Lock()
 	c.history.reset(changeNumber)
 	c.grants.clear()

@@ -195,10 +195,10 @@ type Cache struct {
 
 	closedBy *closings
 
-	// moving is held while an event is applied, and while a session is given the grant of
+	// moving holds a value while an event is applied, and while a session is given the grant of
 	// another credential: so an event finds a session by either, and ends it for neither
 	// that it has lost nor that it never had.
-	moving sync.Mutex
+	moving chan struct{}
 }
 
 // New returns a cache in front of source. Close ends it.
@@ -210,7 +210,7 @@ func New(cfg Config, source Source, sessions Sessions, m *metrics.Metrics, log *
 		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		base:   base, stop: stop,
 		grants: newLRU(unlimited(cfg.MaxGrants)), denials: newLRU(cfg.MaxDenials),
-		lookups: map[key]*lookup{}, clients: bound.NewByKey[netip.Prefix](0), history: newHistory(cfg.EventTTL, cfg.MaxEvents), closedBy: newClosings(cfg.MaxEvents),
+		lookups: map[key]*lookup{}, clients: bound.NewByKey[netip.Prefix](0), history: newHistory(cfg.EventTTL, cfg.MaxEvents), closedBy: newClosings(cfg.MaxEvents), moving: make(chan struct{}, 1),
 	}
 }
 

@@ -41,6 +41,11 @@
 //	② after that: in the history after p, so Confirm replays it
 //	③ after the session is registered: found by name, and ended
 //
+// A live session can be given the grant of another credential (Renew). That and the
+// application of an event exclude each other, so it comes before each event or after it: an
+// event that ends the old grant has ended the session before, or finds it no more, and one
+// that ends the new one is in the history, or finds the session.
+//
 // This rests on six invariants:
 //
 //   - The as-of of an answer is read before anything else is, so the answer takes

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -39,6 +40,7 @@ type world struct {
 	rules    *deny.Current
 	denied   map[string]int // by application, how many deny rules it has had
 	ruling   atomic.Bool    // a deny rule is being applied
+	renewing sync.Mutex     // of what renewals note, of which several may end at once
 	narrow   bool           // one application only, and fewer acts that end everything
 	applied  int            // instant of the last change that the gateway has applied
 	all      []*handshake
@@ -59,6 +61,7 @@ type handshake struct {
 	free           bool      // the grant had no subscription
 	expires        time.Time // end of the grant
 	left           bool
+	renewed, void  int // renewals that succeeded, and that an event has made void
 	err            error
 }
 
@@ -71,7 +74,7 @@ func (w *world) connect(h *handshake) {
 	ctx := context.Background()
 	at := func(what string) string { return fmt.Sprintf("handshake %d %s", h.id, what) }
 	w.pause(at("begins"))
-	h.since, h.began, h.expired = w.applied, time.Now(), w.control.over(h.token)
+	w.begin(h)
 	h.denials = w.denied[appOf(h.token)]
 	if w.deniedNow(h) {
 		h.denials--
@@ -85,7 +88,7 @@ func (w *world) connect(h *handshake) {
 	if h.err = err; err != nil {
 		return
 	}
-	h.restsOn, h.expires, h.free = g.RestsOn, g.Expires, g.Subscription == ""
+	h.has(g)
 	w.pause(at("has its grant"))
 	s, err := w.registry.New(nil, session.Info{
 		Ref: ref.New(time.Now()), Route: &session.Route{API: "apis/x", Version: h.version}, Grant: g,
@@ -113,6 +116,42 @@ func (w *world) connect(h *handshake) {
 		return
 	}
 	h.session = s
+}
+
+// begin notes what the gateway and the token are like when a credential is shown.
+func (w *world) begin(h *handshake) {
+	h.since, h.began, h.expired = w.applied, time.Now(), w.control.over(h.token)
+}
+
+// has notes the grant that the credential was good for.
+func (h *handshake) has(g *grant.Grant) {
+	h.restsOn, h.expires, h.free = g.RestsOn, g.Expires, g.Subscription == ""
+}
+
+// renew does what the gateway does for a client that shows another token for its session.
+func (w *world) renew(h *handshake, token string) {
+	ctx := context.Background()
+	at := func(what string) string { return fmt.Sprintf("renewal of session %d by %s %s", h.id, token, what) }
+	next := &handshake{id: h.id, token: token, version: h.version}
+	w.pause(at("begins"))
+	w.begin(next)
+	g, position, err := w.cache.Verify(ctx, credential.Credential{Type: credential.OAuth2, Value: token}, h.version)
+	w.judge(next, g, position, err)
+	if err != nil {
+		return
+	}
+	next.has(g)
+	w.pause(at("has its grant"))
+	err = w.cache.Renew(ctx, h.session, g, position)
+	w.note("%s: %v", at("ends"), err)
+	w.renewing.Lock()
+	defer w.renewing.Unlock()
+	if h.session.Grant() == g {
+		h.token, h.restsOn, h.expires, h.free, h.since = token, next.restsOn, next.expires, next.free, next.since
+		h.renewed++
+	} else if errors.Is(err, grant.ErrVoid) {
+		h.void++
+	}
 }
 
 // errDenied is what a handshake ends with that a deny rule matches.
@@ -225,7 +264,15 @@ func (w *world) start(delivering *atomic.Bool) {
 	app, version := pick(w.control.apps()), pick(w.control.versions())
 	token := pick(w.control.tokens(app))
 	w.control.away = w.control.away && w.rnd.IntN(4) > 0
-	switch n := w.rnd.IntN(20); {
+	switch n := w.rnd.IntN(24); {
+	case n >= 20:
+		if live := w.live(); len(live) > 0 {
+			h := live[w.rnd.IntN(len(live))]
+			token := pick(w.control.tokens(appOf(h.token)))
+			w.control.issue(token)
+			w.note("renew session %d by %s", h.id, token)
+			go w.renew(h, token)
+		}
 	case n < 12 && (len(w.control.queue) > 2 || w.narrow && len(w.control.queue) > 0 && n < 9):
 		w.deliverNext(delivering)
 	case n < 6:
@@ -295,14 +342,18 @@ func (w *world) mishap() {
 		app := w.control.apps()[0]
 		go w.deny(app)
 	default:
-		live := slices.DeleteFunc(slices.Clone(w.all), func(h *handshake) bool { return h.session == nil || h.left })
-		if len(live) > 0 {
+		if live := w.live(); len(live) > 0 {
 			h := live[w.rnd.IntN(len(live))]
 			w.note("session %d leaves", h.id)
 			h.left = true
 			h.session.Abandon()
 		}
 	}
+}
+
+// live returns the handshakes that have become sessions, of which some have ended.
+func (w *world) live() []*handshake {
+	return slices.DeleteFunc(slices.Clone(w.all), func(h *handshake) bool { return h.session == nil || h.left })
 }
 
 // drain lets everything finish: all that is under way, the delivery of all changes,
@@ -385,6 +436,9 @@ func (w *world) checkEnd(h *handshake, what string, err error) {
 		if w.denied[appOf(h.token)] == h.denials {
 			w.failf("%s %d was ended (%v), though no rule has denied it", what, h.id, err)
 		}
+	case w.control.restored && strings.HasPrefix(end.Ending.Detail, grant.Revoked.String()):
+		// Numbers began anew, so an event that was on its way may be of a higher one than
+		// that of a token which was issued after it. The client connects again.
 	case holds && inTime:
 		w.failf("%s %d was ended (%v), though its grant was valid all the time", what, h.id, err)
 	case hasExpired(err) && inTime, !hasExpired(err) && holds:
@@ -413,7 +467,7 @@ func hasExpired(err error) bool {
 // they are for.
 type outcomes struct {
 	lives, ended, expired, raced, denied, unknown, free, moved atomic.Int64
-	opened, spent, barred                                      atomic.Int64
+	opened, spent, barred, renewed, void                       atomic.Int64
 }
 
 func (o *outcomes) add(w *world) {
@@ -425,6 +479,8 @@ func (o *outcomes) add(w *world) {
 				o.moved.Add(1)
 			}
 		}
+		o.renewed.Add(int64(h.renewed))
+		o.void.Add(int64(h.void))
 		if h.ticket != nil && h.session != nil {
 			o.opened.Add(1)
 		}
@@ -527,6 +583,8 @@ func (o *outcomes) check(t *testing.T, all int64) {
 		{"such sessions that got one", o.moved.Load(), all / 200},
 		{"sessions that a ticket opened", o.opened.Load(), all / 20},
 		{"tickets that were shown again", o.spent.Load(), all / 20},
+		{"renewals", o.renewed.Load(), all / 5},
+		{"renewals that an event has made void", o.void.Load(), all / 200},
 		{"sessions and handshakes that a deny rule ended", o.barred.Load(), all / 50},
 	} {
 		t.Logf("%d %s", of.n, of.what)

@@ -16,8 +16,11 @@ var planted = []faulttest.Fault{
 	{Name: "grants that are kept over a reset", File: "apply.go", Text: "c.grants.clear()", Fault: "_ = c.grants"},
 	{Name: "something lost that is good again", File: "refresh.go", Text: "if !slices.Contains(st.Grant.RestsOn, name) {", Fault: "if name == \"\" {"},
 	{Name: "a revocation that ends what was issued after it", File: "event.go", Text: "g.Issued < e.IssuedBefore", Fault: "g.Issued <= e.IssuedBefore"},
-	{Name: "a revocation that spares what was issued last", File: "event.go", Text: "g.Issued < e.IssuedBefore", Fault: "g.Issued+1 < e.IssuedBefore"},
+	{Name: "a revocation that only live sessions know of", File: "refresh.go", Text: "if !e.affects(g) {", Fault: "if e.Kind == Revoked {"},
 	{Name: "an answer about a ticket that attempts share", File: "lru.go", Text: "if c.Type == credential.Ticket {", Fault: "if c.Type == credential.Ticket && c.Value == \"\" {"},
+	{Name: "a renewal that knows no event", File: "renew.go", Text: "if !ok || len(touching) > 0 {", Fault: "if !ok && len(touching) > 0 {"},
+	{Name: "a renewal while an event is applied", File: "renew.go", Text: "c.moving <- struct{}{}\n\tdefer func() { <-c.moving }()\n", Fault: ""},
+	{Name: "a renewal while grants are refreshed", File: "renew.go", Text: "if err := c.beginRefresh(ctx); err != nil {\n\t\treturn fmt.Errorf(\"%w: %w\", ErrUnavailable, err)\n\t}\n\tdefer c.endRefresh()\n", Fault: "if ctx.Err() != nil {\n\t\treturn fmt.Errorf(\"%w\", ErrUnavailable)\n\t}\n"},
 	{Name: "a refresh that is lost with a call that failed", File: "refresh.go", Text: "c.queue.add(sessions...)\n\t\t}\n\t\treturn true, err", Fault: "_ = sessions\n\t\t}\n\t\treturn true, err"},
 }
 

@@ -24,8 +24,8 @@ func (c *Cache) Renew(ctx context.Context, s Session, g *Grant, p Position) erro
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer c.endRefresh()
-	c.moving.Lock()
-	defer c.moving.Unlock()
+	c.moving <- struct{}{}
+	defer func() { <-c.moving }()
 	if err := s.Err(); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (s *scheduler) pause(at string) { _ = s.stop(context.Background(), at) }
 // slows are the points at which goroutines wait long in some interleavings: calls
 // that are judged early and answered late, slow callers, events that are applied in
 // part.
-var slows = []string{"", "is judged", "read arrives", "has read the number", "has its grant", "has registered", "before", "after"}
+var slows = []string{"", "is judged", "read arrives", "has read the number", "has its grant", "has registered", "before", "between", "after"}
 
 // step resumes one of the goroutines and waits until all have stopped again. It
 // returns false if there is none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
@@ -418,8 +419,17 @@ func (p pausing) GrantedOn(names ...string) []grant.Session {
 	return p.Registry.GrantedOn(names...)
 }
 
-func (p pausing) EndAllOn(e ending.Ending, names ...string) int {
+// EndThoseOn is the registry's, which finds sessions and then ends them.
+func (p pausing) EndThoseOn(e ending.Ending, affected func(*grant.Grant) bool, names ...string) (n int) {
 	p.sched.pause("before end")
 	defer p.sched.pause("after end")
-	return p.Registry.EndAllOn(e, names...)
+	found := slices.DeleteFunc(p.RestingOn(names...), func(s *session.Session) bool { return !affected(s.Grant()) })
+	slices.SortFunc(found, func(a, b *session.Session) int { return strings.Compare(a.Ref(), b.Ref()) })
+	p.sched.pause("between find and end")
+	for _, s := range found {
+		if s.End(e) {
+			n++
+		}
+	}
+	return n
 }
