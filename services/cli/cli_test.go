@@ -211,6 +211,8 @@ func TestSecrets(t *testing.T) {
 		{"file", []string{"--token", "@" + token}, nil, "", "/x auth=Bearer filed x=\n"},
 		{"file before environment", []string{"--token", "@" + token}, []string{"TIDEGATE_TOKEN=env"}, "", "/x auth=Bearer filed x=\n"},
 		{"standard input", []string{"--token", "-"}, nil, "typed\n", "/x auth=Bearer typed x=\n"},
+		{"an API key of the environment", []string{"--query"}, []string{"TIDEGATE_API_KEY=a+b"}, "", "/x?apikey=a%2Bb auth= x=\n"},
+		{"an API key in a file", []string{"--query", "--key", "@" + token}, nil, "", "/x?apikey=filed auth= x=\n"},
 		{"headers in a file", []string{"-H", "@" + file}, nil, "", "/x auth=Bearer from a file x=two\n"},
 	} {
 		cmd := command{dir: t.TempDir(), env: c.env, stdin: strings.NewReader(c.stdin)}

@@ -156,7 +156,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		{"In", amount(r.GetInbound())}, {"Out", amount(r.GetOutbound())},
 		{"Left out", leftOut(r)},
 	}
-	return s.printFields(append(fields, recordLimits(ctx, label, r)...)...)
+	return s.printFields(append(append(fields, keyOf(r)...), recordLimits(ctx, label, r)...)...)
 }
 
 // printRefusal shows the record of a refused handshake.
@@ -169,7 +169,15 @@ func (s *shell) printRefusal(ctx context.Context, r *usagev1.SessionRecord, labe
 		{"Status", code(r.GetStatus())}, {"Code", r.GetCode()}, {"Detail", r.GetDetail()},
 		{"Left out", leftOut(r)},
 	}
-	return s.printFields(append(fields, recordLimits(ctx, label, r)...)...)
+	return s.printFields(append(append(fields, keyOf(r)...), recordLimits(ctx, label, r)...)...)
+}
+
+// keyOf is the API key that was shown, where one was.
+func keyOf(r *usagev1.SessionRecord) [][2]string {
+	if r.GetApiKey() == "" {
+		return nil
+	}
+	return [][2]string{{"API key", r.GetApiKey()}}
 }
 
 // recordLimits say which limit ended a session or refused a handshake, where one did, and
