@@ -31,6 +31,9 @@ func (s *socket) dial(open *command) (*connection, event) {
 		return nil, event{Type: "failed", Text: "there is no token: " + status.Convert(err).Message()}
 	}
 	place := s.place(open.Place)
+	if open.TryOut && place.GetTicket() != nil { // there are no tickets of a version before it is published
+		place = headerPlace("Authorization")
+	}
 	if open.Token != "" && place.GetTicket() != nil {
 		if answer := s.buyTicket(open); answer != nil {
 			return nil, *answer

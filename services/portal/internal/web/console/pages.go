@@ -73,7 +73,7 @@ func (c *Console) show() ui.Route {
 			if view.Keys, err = c.keys(r, api, v); err != nil {
 				return nil, err
 			}
-			for _, p := range places(v) {
+			for _, p := range snippet.Places(v) {
 				words := credentialplace.Words(p)
 				view.Places = append(view.Places, ui.Option{Value: credentialplace.Text(p), Text: strings.ToUpper(words[:1]) + words[1:]})
 			}

@@ -4,23 +4,16 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
-	"slices"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/snippet"
 )
 
-// places are where the version takes a token that the console can show; a ticket is
-// something else.
-func places(v *catalogv1.Version) []*catalogv1.CredentialPlace {
-	return slices.DeleteFunc(slices.Clone(snippet.Places(v)), func(p *catalogv1.CredentialPlace) bool { return p.GetTicket() != nil })
-}
-
 // place returns the version's place that text names, or else the first one; nil where the
 // version has none.
 func (s *socket) place(text string) *catalogv1.CredentialPlace {
-	all := places(s.version)
+	all := snippet.Places(s.version) // at one for tickets, the portal buys one
 	for _, p := range all {
 		if credentialplace.Text(p) == text {
 			return p
@@ -30,6 +23,11 @@ func (s *socket) place(text string) *catalogv1.CredentialPlace {
 		return all[0]
 	}
 	return nil
+}
+
+// headerPlace is a header as a place.
+func headerPlace(name string) *catalogv1.CredentialPlace {
+	return &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: name}}}
 }
 
 // show puts the command's token at a place of a version: into the query, among the

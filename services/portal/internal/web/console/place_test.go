@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"testing"
 
@@ -21,11 +22,18 @@ func TestTokenAtEveryPlace(t *testing.T) {
 		}
 	})
 	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/-/tickets" {
+			if r.Method != http.MethodPost || r.URL.Query().Get("path") != "/echo/1" || r.Header.Get("Authorization") != "Bearer secret" || r.Header.Get("X-Forwarded-For") != user {
+				t.Errorf("a ticket is asked for with %s %s, %v", r.Method, r.URL, r.Header)
+			}
+			_, _ = io.WriteString(rw, `{"ticket":"bought"}`)
+			return
+		}
 		heads <- r.Clone(context.WithoutCancel(r.Context()))
 		serve(rw, r)
 	})
 	list := &catalogv1.OAuth2Scheme{}
-	for _, text := range []string{"ticket", "header:X-Token", "header:Authorization", "query:t", "query:auth:base64", "cookie:sid", "subprotocol", "first-message,at=/t,if=/m=x"} {
+	for _, text := range []string{"header:X-Token", "ticket", "header:Authorization", "query:t", "query:auth:base64", "cookie:sid", "subprotocol", "first-message,at=/t,if=/m=x"} {
 		p, err := credentialplace.Parse(text)
 		if err != nil {
 			t.Fatalf("%q %v", text, err)
@@ -42,6 +50,7 @@ func TestTokenAtEveryPlace(t *testing.T) {
 		{"header:Authorization", "Authorization", "Bearer secret", "a=b", ""},
 		{"query:t", "", "", "a=b&t=secret", ""},
 		{"query:auth:base64", "", "", "a=b&auth=c2VjcmV0", ""},
+		{"ticket", "", "", "a=b&ticket=bought", ""},
 		{"cookie:sid", "Cookie", "sid=secret", "a=b", ""},
 		{"subprotocol", "Sec-Websocket-Protocol", "two, bearer, secret", "a=b", ""},
 		{"first-message,at=/t,if=/m=x", "", "", "a=b", `{"m":"x","t":"secret"}`},
