@@ -417,3 +417,31 @@ func TestFirstMessageOfAPlan(t *testing.T) {
 		})
 	}
 }
+
+// A gateway that stops does not wait for a message.
+func TestFirstMessageOfAGatewayThatStops(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve(newEcho(t, nil).url, firstMessage(credential.Message{}))
+	_, a := w.opened(t, "")
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		w.stop()
+	}()
+	if code, reason := comesClose(t, a.br); code != 1013 || !strings.HasPrefix(reason, "DRAINING ref=") {
+		t.Errorf("the close is %d %q, want 1013", code, reason)
+	}
+	<-stopped
+}
+
+// An API key can be in the first message, too, in a form that no token has.
+func TestFirstMessageOfAnAPIKey(t *testing.T) {
+	w := newWorld(t, nil)
+	w.serve(newEcho(t, nil).url, firstMessage(method()), func(r *routes.Route) { r.Schemes[0].Type = credential.APIKey })
+	w.grants.byToken["1:0:key"] = w.grants.byToken["good"]
+	conn, a := w.opened(t, "")
+	w.send(conn, textFrame(`{"method":"TOKEN_AUTH","token":"1:0:key"}`)+textFrame("x"))
+	if _, got := comesFrame(t, a.br); got != "x" {
+		t.Errorf("the message back is %q", got)
+	}
+}
