@@ -54,13 +54,12 @@ type Config struct {
 	// plan touches.
 	Paused, Changed int
 
-	// Revoke has the time measured that revocations take to close sessions, instead of the
-	// gateway, with Revoked sessions. Postgres is the URL of an empty database: then there are
-	// two replicas of the subscription service on it, and revocations go to the one that the
-	// gateway does not call; empty is one on SQLite.
-	Revoke   bool
-	Revoked  int
-	Postgres string
+	// Revoke has the time measured from a call that ends sessions until their clients have
+	// read the close frame, instead of the gateway against others; Tickets what a ticket costs.
+	// Both can be set.
+	Revoke, Tickets bool
+	// Revoked is how many sessions there are with Revoke.
+	Revoked int
 
 	// perGateway is how many of those a gateway is given at most: its own two descriptors
 	// of each are well within the 20 000 that a process may have on many machines.
@@ -78,7 +77,7 @@ func Default() Config {
 
 // Flags registers the options. Their defaults are what the Config holds.
 func (c *Config) Flags(fs *flag.FlagSet) {
-	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against and -limits 30)")
+	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against and -limits 30; with -revoke all that was measured counts, not medians)")
 	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes, not counting memory's")
 	fs.IntVar(&c.Turns, "turns", c.Turns, "`turns` that a measurement is parted into: the targets take theirs one after the other, so that a machine that changes from one moment to the next changes for all")
 	fs.IntVar(&c.Conns, "conns", c.Conns, "`connections` of the echo measurements")
@@ -95,10 +94,10 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 		"What is called slower has its whole interval above 1.03")
 	fs.BoolVar(&c.Limits, "limits", c.Limits, "compare the gateway with limits at four places with the gateway without, as -against does, instead of the peers; then pause sessions, and change the plan of others")
 	fs.IntVar(&c.Paused, "paused", c.Paused, "`sessions` that are paused at once with -limits; more than 5000 are spread over several gateways")
-	fs.BoolVar(&c.Revoke, "revoke", c.Revoke, "measure how fast revocations close sessions, one among many and all at once, instead of the gateway")
-	fs.IntVar(&c.Revoked, "revoked", c.Revoked, "`sessions` that there are with -revoke")
-	fs.StringVar(&c.Postgres, "postgres", c.Postgres, "`URL` of an empty Postgres database for -revoke: two replicas of the subscription service share it, and revocations go to the one that the gateway does not call; empty for one on SQLite")
 	fs.IntVar(&c.Changed, "changed", c.Changed, "`sessions` that a change of a plan touches with -limits")
+	fs.BoolVar(&c.Revoke, "revoke", c.Revoke, "measure how long it takes from a call that ends live sessions until their clients have read the close frame, in one process and with two replicas on Postgres, instead of anything else but -tickets")
+	fs.IntVar(&c.Revoked, "revoked", c.Revoked, "`sessions` that there are with -revoke")
+	fs.BoolVar(&c.Tickets, "tickets", c.Tickets, "measure what it costs to buy a ticket and to spend it, on SQLite and on Postgres, instead of anything else but -revoke")
 }
 
 // sides are the names of what is compared with Against and Limits, and the title of
@@ -113,6 +112,10 @@ func (c *Config) sides() (a, b, title string) {
 // compares tells whether two gateways are compared, and no peers.
 func (c *Config) compares() bool { return c.Against != "" || c.Limits }
 
+// calls tells whether calls of the control plane are measured, and neither peers nor
+// gateways against each other.
+func (c *Config) calls() bool { return c.Revoke || c.Tickets }
+
 // Check returns what is wrong with the options.
 func (c *Config) Check() error {
 	switch {
@@ -122,16 +125,16 @@ func (c *Config) Check() error {
 		return fmt.Errorf("-span is %v: it must be above 0", c.Span)
 	case c.Turns < 1:
 		return fmt.Errorf("-turns is %d: it must be at least 1", c.Turns)
-	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1 || c.Paused < 1 || c.Changed < 1 || c.Revoked < 2:
-		return errors.New("-conns, -dialers, -idle, -paused and -changed must be at least 1, and -revoked 2")
-	case c.Postgres != "" && !c.Revoke:
-		return errors.New("-postgres goes with -revoke")
+	case c.Conns < 1 || c.Dialers < 1 || c.Idle < 1 || c.Paused < 1 || c.Changed < 1 || c.Revoked < 1:
+		return errors.New("-conns, -dialers, -idle, -paused, -changed and -revoked must be at least 1")
 	case c.Payload < 1 || c.Payload > 65535:
 		return fmt.Errorf("-payload is %d: it must be 1 to 65535", c.Payload)
 	case c.Against != "" && c.Peers != "":
 		return errors.New("-peers and -against are given: only one of them can be")
 	case c.Limits && (c.Against != "" || c.Peers != ""):
 		return errors.New("-limits and -peers or -against are given: only one of them can be")
+	case c.calls() && (c.Limits || c.Against != "" || c.Peers != "" || c.Shapes != "" || c.Skip != ""):
+		return errors.New("-revoke and -tickets go with none of -limits, -against, -peers, -shapes and -skip")
 	}
 	return errors.Join(
 		checkList("-peers", c.Peers, peerNames()),
@@ -179,8 +182,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	r := &runner{cfg: cfg, log: log, dir: dir, backend: backend.addr}
 	services := cmp.Or(cfg.services, dir)
 	switch {
-	case cfg.Revoke:
-		return r.revocations(ctx, services, out)
+	case cfg.calls():
+		r.cfg.Rounds = cmp.Or(cfg.Rounds, 5)
+		return r.underCalls(ctx, services, out)
 	case cfg.Limits:
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
 		r.starters = []starter{

@@ -413,15 +413,16 @@ func TestCheck(t *testing.T) {
 		t.Error("Check of a Config that Default has not made = nil, want an error")
 	}
 	for want, spoil := range map[string]func(*Config){
-		"-rounds is -1: it must be at least 1":                             func(c *Config) { c.Rounds = -1 },
-		"-turns is 0: it must be at least 1":                               func(c *Config) { c.Turns = 0 },
-		"-span is 0s: it must be above 0":                                  func(c *Config) { c.Span = 0 },
-		"-payload is 65536: it must be 1 to 65535":                         func(c *Config) { c.Payload = 65536 },
-		"-conns, -dialers, -idle, -paused and -changed must be at least 1": func(c *Config) { c.Idle = 0 },
-		"-peers and -against are given: only one of them can be":           func(c *Config) { c.Against = "." },
-		`-peers has "nginy": it takes some of nginx,haproxy,relay`:         func(c *Config) { c.Peers = "nginy" },
-		`-shapes has "two": it takes some of one,cores`:                    func(c *Config) { c.Shapes = "one,two" },
-		`-skip has "": it takes some of echo,handshake,memory,flood`:       func(c *Config) { c.Skip = "echo," },
+		"-rounds is -1: it must be at least 1":                                              func(c *Config) { c.Rounds = -1 },
+		"-turns is 0: it must be at least 1":                                                func(c *Config) { c.Turns = 0 },
+		"-span is 0s: it must be above 0":                                                   func(c *Config) { c.Span = 0 },
+		"-payload is 65536: it must be 1 to 65535":                                          func(c *Config) { c.Payload = 65536 },
+		"-conns, -dialers, -idle, -paused, -changed and -revoked must be at least 1":        func(c *Config) { c.Idle = 0 },
+		"-peers and -against are given: only one of them can be":                            func(c *Config) { c.Against = "." },
+		"-revoke and -tickets go with none of -limits, -against, -peers, -shapes and -skip": func(c *Config) { c.Revoke = true },
+		`-peers has "nginy": it takes some of nginx,haproxy,relay`:                          func(c *Config) { c.Peers = "nginy" },
+		`-shapes has "two": it takes some of one,cores`:                                     func(c *Config) { c.Shapes = "one,two" },
+		`-skip has "": it takes some of echo,handshake,memory,flood`:                        func(c *Config) { c.Skip = "echo," },
 	} {
 		bad := good
 		spoil(&bad)

@@ -217,7 +217,7 @@ func (p *paused) change(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer subConn.Close()
-	if ctx, err = signedIn(ctx, subConn); err != nil {
+	if ctx, err = signedIn(ctx, subConn, password); err != nil {
 		return 0, err
 	}
 	var wg sync.WaitGroup

@@ -247,30 +247,36 @@ func (c *client) pump(payload, depth int, stop *atomic.Bool) ([]time.Duration, e
 
 // dialAll opens n connections, at most 64 at once.
 func dialAll(ctx context.Context, t *target, n int) ([]*client, error) {
+	return makeAll(n, func() (*client, error) { return dial(ctx, t) })
+}
+
+// makeAll makes n of something, at most 64 at once. It returns those that were made, with
+// the first error.
+func makeAll[T any](n int, one func() (T, error)) ([]T, error) {
 	var (
-		wg      sync.WaitGroup
-		mu      sync.Mutex
-		clients []*client
-		first   error
-		room    = make(chan struct{}, 64)
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		all   []T
+		first error
+		room  = make(chan struct{}, 64)
 	)
 	for range n {
 		room <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-room }()
-			c, err := dial(ctx, t)
+			made, err := one()
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && first == nil {
 				first = err
 			}
 			if err == nil {
-				clients = append(clients, c)
+				all = append(all, made)
 			}
 		})
 	}
 	wg.Wait()
-	return clients, first
+	return all, first
 }
 
 // closeAll closes connections properly, at most 64 at once.
@@ -301,30 +307,59 @@ func handshakes(ctx context.Context, cfg *Config, t *target) (result, error) {
 	} else if err := c.close(); err != nil {
 		return result{}, err
 	}
-	return timed(t, 1, func() ([][]time.Duration, error) {
-		var (
-			wg    sync.WaitGroup
-			start = time.Now()
-			errs  = make([]error, cfg.Dialers)
-			times = make([][]time.Duration, cfg.Dialers)
-		)
-		for i := range cfg.Dialers {
-			wg.Go(func() {
-				for time.Since(start) < cfg.Span && errs[i] == nil {
-					began := time.Now()
-					c, err := dial(ctx, t)
-					if err != nil {
-						errs[i] = err
-						return
-					}
-					times[i] = append(times[i], time.Since(began))
-					errs[i] = c.close()
-				}
-			})
+	return timed(t, 1, func() ([][]time.Duration, error) { return shake(ctx, cfg.Dialers, forSpan(cfg.Span, t)) })
+}
+
+// forSpan returns a function that returns the target for a span from now on, and then nil.
+func forSpan(span time.Duration, t *target) func() *target {
+	start := time.Now()
+	return func() *target {
+		if time.Since(start) < span {
+			return t
 		}
-		wg.Wait()
-		return times, errors.Join(errs...)
+		return nil
+	}
+}
+
+// shake has so many dialers at once open and close connections to what next returns, until
+// that is nil, and returns how long each handshake took.
+func shake(ctx context.Context, dialers int, next func() *target) ([][]time.Duration, error) {
+	return repeatedly(dialers, func() (took time.Duration, done bool, err error) {
+		t := next()
+		if t == nil {
+			return 0, true, nil
+		}
+		began := time.Now()
+		c, err := dial(ctx, t)
+		if err != nil {
+			return 0, true, err
+		}
+		took = time.Since(began)
+		return took, false, c.close()
 	})
+}
+
+// repeatedly has n goroutines do something again and again, each until it is done or fails,
+// and returns how long each time took.
+func repeatedly(n int, do func() (took time.Duration, done bool, err error)) ([][]time.Duration, error) {
+	var (
+		wg    sync.WaitGroup
+		errs  = make([]error, n)
+		times = make([][]time.Duration, n)
+	)
+	for i := range n {
+		wg.Go(func() {
+			for {
+				took, done, err := do()
+				if errs[i] = err; done || err != nil {
+					return
+				}
+				times[i] = append(times[i], took)
+			}
+		})
+	}
+	wg.Wait()
+	return times, errors.Join(errs...)
 }
 
 // idle reads the target's memory without idle sessions and with them.

@@ -3,11 +3,9 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // stackLine is what ServeStack prints about the Tidegate that it has started.
@@ -33,10 +31,8 @@ type stackLine struct {
 // The benchmarks of two commits share nothing else, so flags and protos may differ
 // between them.
 func ServeStack(ctx context.Context, dir, promised string, gateways int, backend string, out io.Writer) error {
-	if _, err := os.Stat(filepath.Join(dir, "gateway")); errors.Is(err, os.ErrNotExist) {
-		if err := buildTidegate(ctx, dir); err != nil {
-			return err
-		}
+	if err := buildTidegate(ctx, dir); err != nil {
+		return err
 	}
 	own, err := os.MkdirTemp(dir, "run-") // the binaries are looked for above it
 	if err != nil {

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -25,18 +24,26 @@ import (
 // password is the administrator's password during a run.
 const password = "only-for-this-benchmark"
 
+// setup is what a Tidegate is started as.
+type setup struct {
+	promise  promise
+	gateways int
+	// replicas is how many there are of the subscription service; 0 means 1. Users call the
+	// first, gateways the last.
+	replicas int
+	// database makes an empty database and returns its URL; nil is a file of SQLite.
+	database func(context.Context) (string, error)
+}
+
 // stack is catalog, subscription and gateway as processes of their own on
-// loopback and SQLite.
+// loopback.
 type stack struct {
 	dir                   string
-	catalog, subscription string   // addresses
+	catalog, subscription string   // addresses; of the replicas the last
 	edges                 []string // addresses of the gateways
-	signIn, users         string   // addresses of subscription and catalog for users
-	postgres              string   // URL of the subscription service's database, of which there are two replicas then; empty for SQLite and one
-	revokeAt              string   // address of subscription for users, where it is not the replica that gateways call
-	subscriber            subscriber
+	signIn, users         string   // addresses of subscription and catalog for users; of the replicas the first
 	procs                 []*process
-	gateways              []*process
+	gateways, replicas    []*process // of them, the gateways and the subscription service
 }
 
 // startTidegate starts Tidegate in front of the backend, from the binaries in the
@@ -44,18 +51,20 @@ type stack struct {
 // they accept.
 // Only the gateways' processes count; authentication and metering are on. stop is never nil.
 func startTidegate(ctx context.Context, dir, backend string, p promise, gateways int) (t *target, stop func(), err error) {
-	return (&stack{dir: dir}).startTarget(ctx, backend, p, gateways)
+	s := &stack{dir: dir}
+	t, _, err = s.serve(ctx, backend, setup{promise: p, gateways: gateways})
+	return t, s.stop, err
 }
 
-// startTarget does what startTidegate says.
-func (s *stack) startTarget(ctx context.Context, backend string, p promise, gateways int) (t *target, stop func(), err error) {
-	stop = s.stop
-	if err := s.start(ctx, gateways); err != nil {
-		return nil, stop, err
+// serve starts all in front of the backend, and waits until clients get in. After an error
+// stop ends what was started.
+func (s *stack) serve(ctx context.Context, backend string, as setup) (t *target, made published, err error) {
+	if err := s.start(ctx, as); err != nil {
+		return nil, published{}, err
 	}
-	made, err := s.publish(ctx, backend, p)
+	made, err = s.publish(ctx, backend, as.promise)
 	if err != nil {
-		return nil, stop, err
+		return nil, published{}, err
 	}
 	t = &target{
 		name: "Tidegate", addr: s.edges[0], more: s.edges[1:], path: "/bench/1.0.0",
@@ -69,11 +78,11 @@ func (s *stack) startTarget(ctx context.Context, backend string, p promise, gate
 	for _, g := range t.gateways() {
 		for _, as := range []*target{g, g.withKey()} {
 			if err := waitHandshake(ctx, as); err != nil {
-				return nil, stop, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
+				return nil, published{}, fmt.Errorf("the gateway does not answer: %w\n%s", err, s.logs())
 			}
 		}
 	}
-	return t, stop, nil
+	return t, made, nil
 }
 
 func (s *stack) stop() {
@@ -82,11 +91,31 @@ func (s *stack) stop() {
 	}
 }
 
-// buildTidegate builds the services into dir.
+// buildTidegate builds the services into dir, unless they are there already.
 func buildTidegate(ctx context.Context, dir string) error {
-	const module = "github.com/tidegatehq/tidegate/services/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/",
-		module+"catalog/cmd/catalog", module+"subscription/cmd/subscription", module+"gateway/cmd/gateway")
+	return build(ctx, dir, "catalog", "subscription", "gateway")
+}
+
+// build builds services into dir, unless they are there already; tidegate is not a service,
+// but all of them.
+func build(ctx context.Context, dir string, services ...string) error {
+	args := []string{"build", "-trimpath", "-o", dir + "/"}
+	missing := 0
+	for _, name := range services {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			continue
+		}
+		folder := name
+		if name == "tidegate" {
+			folder = "standalone"
+		}
+		args = append(args, "github.com/tidegatehq/tidegate/services/"+folder+"/cmd/"+name)
+		missing++
+	}
+	if missing == 0 {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as deploy/build does
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the services: %w\n%s", err, out)
@@ -94,7 +123,7 @@ func buildTidegate(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (s *stack) start(ctx context.Context, gateways int) error {
+func (s *stack) start(ctx context.Context, as setup) error {
 	master, admin := filepath.Join(s.dir, "master-key"), filepath.Join(s.dir, "password")
 	if _, err := seal.Create(master); err != nil {
 		return err
@@ -102,42 +131,42 @@ func (s *stack) start(ctx context.Context, gateways int) error {
 	if err := os.WriteFile(admin, []byte(password), 0o600); err != nil {
 		return err
 	}
-	free := make([]string, 6+2*gateways)
-	for i := range free {
-		addr, err := freeAddr()
-		if err != nil {
-			return err
-		}
-		free[i] = addr
+	replicas := max(as.replicas, 1)
+	free, err := freeAddrs(2 + 2*replicas + 2*as.gateways)
+	if err != nil {
+		return err
 	}
-	s.catalog, s.subscription, s.signIn, s.users = free[0], free[1], free[2], free[3]
-	s.revokeAt = s.signIn
-	replica := func(instance, users, internal string) service {
-		return service{"subscription", []string{
-			"-db", cmp.Or(s.postgres, "sqlite:"+filepath.Join(s.dir, "subscription.db")), "-issuer", "https://localhost:9443",
-			"-admin-password-file", admin, "-master-key-file", master, "-instance", instance,
-			"-catalog", s.catalog, "-grpc", users, "-grpc-internal", internal, "-ops", "",
-		}}
+	s.catalog, s.users = free[0], free[1]
+	asked, edges := free[2:2+2*replicas], free[2+2*replicas:]
+	s.signIn, s.subscription = asked[0], asked[len(asked)-1]
+	subscriptionDB, err := s.databaseURL(ctx, as, "subscription")
+	if err != nil {
+		return err
 	}
-	services := []service{
-		replica("subscription-1", s.signIn, s.subscription),
-		{"catalog", []string{
-			"-db", "sqlite:" + filepath.Join(s.dir, "catalog.db"),
-			"-master-key-file", master, "-subscription", s.subscription, "-grpc", s.users, "-grpc-internal", s.catalog, "-ops", "",
-		}},
+	catalogDB, err := s.databaseURL(ctx, as, "catalog")
+	if err != nil {
+		return err
 	}
-	for i := range gateways {
-		edge, internal := free[6+2*i], free[7+2*i]
+	var services []service
+	for i := range replicas {
+		services = append(services, service{"subscription", []string{
+			"-db", subscriptionDB, "-issuer", "https://localhost:9443", "-instance", fmt.Sprint("subscription-", i),
+			"-admin-password-file", admin, "-master-key-file", master,
+			"-catalog", s.catalog, "-grpc", asked[2*i], "-grpc-internal", asked[2*i+1], "-ops", "",
+		}})
+	}
+	services = append(services, service{"catalog", []string{
+		"-db", catalogDB, "-master-key-file", master, "-subscription", asked[1],
+		"-grpc", s.users, "-grpc-internal", s.catalog, "-ops", "",
+	}})
+	for i := range as.gateways {
+		edge, internal := edges[2*i], edges[2*i+1]
 		s.edges = append(s.edges, edge)
 		services = append(services, service{"gateway", []string{
 			"-ws", edge, "-wss", "", "-catalog", s.catalog, "-subscription", s.subscription,
 			"-master-key-file", master, "-routes-file", filepath.Join(s.dir, fmt.Sprint("routes-", i)),
 			"-dial-loopback", "-max-handshake-rate", "0", "-grpc", "", "-grpc-internal", internal, "-ops", "", "-drain", "1s",
 		}})
-	}
-	if s.postgres != "" {
-		s.revokeAt = free[4]
-		services = append(services, replica("subscription-2", free[4], free[5]))
 	}
 	// They end in their order, by stop: a gateway whose services end with it waits for them.
 	ctx = context.WithoutCancel(ctx)
@@ -147,11 +176,35 @@ func (s *stack) start(ctx context.Context, gateways int) error {
 			return err
 		}
 		s.procs = append(s.procs, p)
-		if svc.name == "gateway" {
+		switch svc.name {
+		case "gateway":
 			s.gateways = append(s.gateways, p)
+		case "subscription":
+			s.replicas = append(s.replicas, p)
 		}
 	}
 	return nil
+}
+
+// databaseURL returns the URL of a service's database, which is empty.
+func (s *stack) databaseURL(ctx context.Context, as setup, service string) (string, error) {
+	if as.database == nil {
+		return "sqlite:" + filepath.Join(s.dir, service+".db"), nil
+	}
+	return as.database(ctx)
+}
+
+// freeAddrs returns n free addresses.
+func freeAddrs(n int) ([]string, error) {
+	free := make([]string, n)
+	for i := range free {
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		free[i] = addr
+	}
+	return free, nil
 }
 
 // service is a program and its options.
@@ -175,14 +228,17 @@ func (s *stack) logs() string {
 
 // published is what clients of the backend's API need.
 type published struct {
-	token string // of an application, for version 1.0.0
+	token string // of an application, for versions 1.0.0 and 3.0.0, where it buys tickets
 	key   string // an API key of it, for version 2.0.0, which has no other scheme
 	plan  string // of its subscriptions
-	by    subscriber
+
+	versions    []string // names of the versions, in their order
+	application string   // the application's name
+	client      *oauth2v1.ClientCredentials
 }
 
-// publish publishes an API with two versions for the backend, and subscribes an application
-// to both.
+// publish publishes an API with three versions for the backend, and subscribes an application
+// to them.
 func (s *stack) publish(ctx context.Context, backend string, p promise) (made published, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -201,9 +257,14 @@ func (s *stack) publish(ctx context.Context, backend string, p promise) (made pu
 		return published{}, err
 	}
 	defer subConn.Close()
-	if ctx, err = signedIn(ctx, subConn); err != nil {
+	if ctx, err = signedIn(ctx, subConn, password); err != nil {
 		return published{}, err
 	}
+	return publish(ctx, catConn, subConn, backend, p)
+}
+
+// publish does what stack's does, for the administrator whose token ctx has.
+func publish(ctx context.Context, catConn, subConn *grpc.ClientConn, backend string, p promise) (published, error) {
 	catalog := catalogv1.NewCatalogServiceClient(catConn)
 	plans, err := p.make(ctx, catalog)
 	if err != nil {
@@ -213,28 +274,13 @@ func (s *stack) publish(ctx context.Context, backend string, p promise) (made pu
 	if err != nil {
 		return published{}, err
 	}
-	made, err = subscribe(ctx, subConn, versions, plans)
-	s.subscriber = made.by
-	made.plan = plans.subscription
+	made, err := subscribe(ctx, subConn, versions, plans)
+	made.plan, made.versions = plans.subscription, versions
 	return made, err
 }
 
-// engine says what the subscription service's data is in.
-func (s *stack) engine() string {
-	if s.postgres == "" {
-		return "SQLite"
-	}
-	return "two replicas of subscription on Postgres, of which the gateway calls the other one"
-}
-
-// subscriber is the application that uses the API.
-type subscriber struct {
-	application string // applications/{application}
-	credentials *oauth2v1.ClientCredentials
-}
-
 // signedIn adds the administrator's token to what is called with ctx.
-func signedIn(ctx context.Context, subscription *grpc.ClientConn) (context.Context, error) {
+func signedIn(ctx context.Context, subscription *grpc.ClientConn, password string) (context.Context, error) {
 	signIns := identityv1.NewSignInServiceClient(subscription)
 	in, err := signIns.SignIn(ctx, &identityv1.SignInRequest{Username: "admin", Password: password}, grpc.WaitForReady(true))
 	if err != nil {
@@ -247,8 +293,8 @@ func dialService(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-// publishAPI publishes the versions 1.0.0, which takes tokens, and 2.0.0, which takes API
-// keys, and returns their names.
+// publishAPI publishes the versions 1.0.0, which takes tokens, 2.0.0, which takes API
+// keys, and 3.0.0, which takes tickets, and returns their names.
 func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string, p plans) (versions []string, err error) {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: "Bench", Context: "/bench"},
@@ -259,6 +305,9 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 	for i, scheme := range []*catalogv1.SecurityScheme{
 		{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{}}},
 		{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{}}},
+		{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+			{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+		}}}},
 	} {
 		v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
 			Version: fmt.Sprintf("%d.0.0", i+1), Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
@@ -304,15 +353,22 @@ func subscribe(ctx context.Context, conn *grpc.ClientConn, versions []string, p 
 	if err != nil {
 		return published{}, err
 	}
-	by := subscriber{app.Name, &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret}}
-	issued, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
-		GrantType: "client_credentials", ClientCredentials: by.credentials,
-	})
-	if err != nil {
+	made.application = app.Name
+	made.client = &oauth2v1.ClientCredentials{ClientId: client.ClientId, ClientSecret: secret.Secret}
+	if made.token, err = issue(ctx, conn, made.client); err != nil {
 		return published{}, err
 	}
 	key, err := subscriptionv1.NewAPIKeyServiceClient(conn).CreateAPIKey(ctx, &subscriptionv1.CreateAPIKeyRequest{
 		Parent: app.Name, ApiKey: &subscriptionv1.APIKey{DisplayName: "Bench", Stage: catalogv1.Stage_STAGE_PRODUCTION},
 	})
-	return published{token: issued.GetAccessToken(), key: key.GetKey(), by: by}, err
+	made.key = key.GetKey()
+	return made, err
+}
+
+// issue gets an OAuth client a token.
+func issue(ctx context.Context, conn *grpc.ClientConn, client *oauth2v1.ClientCredentials) (string, error) {
+	issued, err := oauth2v1.NewOAuth2ServiceClient(conn).IssueToken(ctx, &oauth2v1.IssueTokenRequest{
+		GrantType: "client_credentials", ClientCredentials: client,
+	})
+	return issued.GetAccessToken(), err
 }

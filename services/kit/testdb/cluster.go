@@ -28,18 +28,20 @@ import (
 // startTimeout bounds the start of a cluster.
 const startTimeout = 60 * time.Second
 
-// script runs a cluster in the folder $1 with the binaries in $2 until its stdin
-// ends, as it does when the test process ends for whatever reason. Then it stops
-// the server and removes the folder. It repeats the signal because a server that
-// has only just started may miss it.
+// script runs a cluster in the folder $1 with the binaries in $2 and the server's further
+// options until its stdin ends, as it does when the test process ends for whatever reason.
+// Then it stops the server and removes the folder. It repeats the signal because a server
+// that has only just started may miss it.
 const script = `
-"$2/initdb" -D "$1/data" -A trust -U tidegate -E UTF8 --locale=C --no-sync >"$1/log" 2>&1 || { touch "$1/failed"; cat >/dev/null; rm -rf "$1"; exit 1; }
-"$2/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-	-c synchronous_commit=off -c max_connections=300 -c shared_buffers=64MB -c deadlock_timeout=50ms >>"$1/log" 2>&1 </dev/null &
+folder=$1 bin=$2
+shift 2
+"$bin/initdb" -D "$folder/data" -A trust -U tidegate -E UTF8 --locale=C --no-sync >"$folder/log" 2>&1 || { touch "$folder/failed"; cat >/dev/null; rm -rf "$folder"; exit 1; }
+"$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+	-c synchronous_commit=off -c max_connections=300 -c shared_buffers=64MB -c deadlock_timeout=50ms "$@" >>"$folder/log" 2>&1 </dev/null &
 pid=$!
 cat >/dev/null
 while kill -QUIT "$pid" 2>/dev/null; do sleep 0.05; done
-rm -rf "$1"
+rm -rf "$folder"
 `
 
 // server is the Postgres that tests use: one given by URL, or a cluster of this
@@ -62,22 +64,37 @@ var shared = sync.OnceValues(func() (server, error) {
 // schema makes a schema in the server that was given, and returns its URL.
 func (s server) schema(t testing.TB) string {
 	t.Helper()
-	name := "test_" + strings.ToLower(rand.Text()[:16])
+	name := newName()
 	execOn(t, s.url, "CREATE SCHEMA "+name)
-	t.Cleanup(func() { execOn(t, s.url, "DROP SCHEMA "+name+" CASCADE") })
+	t.Cleanup(func() { execOn(t, s.url, dropSchema(name)) })
+	u, err := s.within(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// within returns the URL of a schema.
+func (s server) within(schema string) (string, error) {
 	u, err := url.Parse(s.url)
 	if err != nil {
-		t.Fatal("TIDEGATE_TEST_POSTGRES_URL is not a URL")
+		return "", errors.New("TIDEGATE_TEST_POSTGRES_URL is not a URL")
 	}
 	q := u.Query()
-	q.Set("search_path", name)
+	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
-	return u.String()
+	return u.String(), nil
 }
+
+// newName returns the name of a new database or schema.
+func newName() string { return "test_" + strings.ToLower(rand.Text()[:16]) }
+
+func dropSchema(name string) string { return "DROP SCHEMA " + name + " CASCADE" }
 
 // cluster is a throwaway Postgres that ends with the process.
 type cluster struct {
 	folder string
+	cmd    *exec.Cmd // of the script
 	stdin  io.Closer // held open as long as the process lives
 	// strategy ends a CREATE DATABASE: copying files takes a quarter of the time of
 	// writing them to the log, which newer servers do.
@@ -87,8 +104,8 @@ type cluster struct {
 	templates map[string]string
 }
 
-// start makes a cluster.
-func start() (*cluster, error) {
+// start makes a cluster, whose server gets further options.
+func start(options ...string) (*cluster, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -97,7 +114,7 @@ func start() (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make folder of the cluster: %w", err)
 	}
-	cmd := exec.Command("sh", "-c", script, "sh", folder, bin)
+	cmd := exec.Command("sh", append([]string{"-c", script, "sh", folder, bin}, options...)...)
 	cmd.Dir = folder
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 	if err := stepDown(cmd, folder); err != nil {
@@ -112,12 +129,18 @@ func start() (*cluster, error) {
 		os.RemoveAll(folder)
 		return nil, fmt.Errorf("start Postgres: %w", err)
 	}
-	c := &cluster{folder: folder, stdin: stdin, templates: map[string]string{}}
+	c := &cluster{folder: folder, cmd: cmd, stdin: stdin, templates: map[string]string{}}
 	if err := c.await(); err != nil {
-		stdin.Close()
+		c.stop()
 		return nil, err
 	}
 	return c, nil
+}
+
+// stop ends the cluster, and waits until its folder is gone.
+func (c *cluster) stop() {
+	c.stdin.Close()
+	_ = c.cmd.Wait() // the server's own end is no error
 }
 
 // short returns a folder in which the path of a unix socket stays short and which
@@ -177,7 +200,7 @@ func (c *cluster) url(database string) string {
 // URL.
 func (c *cluster) database(t testing.TB, template string) string {
 	t.Helper()
-	name := "test_" + strings.ToLower(rand.Text()[:16])
+	name := newName()
 	execOn(t, c.url("postgres"), "CREATE DATABASE "+name+" TEMPLATE "+template+c.strategy)
 	t.Cleanup(func() { execOn(t, c.url("postgres"), "DROP DATABASE "+name+" WITH (FORCE)") })
 	return c.url(name)
