@@ -121,6 +121,22 @@ func applicationPages(t *testing.T, w *world) {
 		t.Errorf("the client reads %v, want the code 4010", err)
 	}
 	_, ref, _ := strings.Cut(end.Reason, "ref=")
+	// All that the application has is revoked, and the page says what that has closed.
+	conn = connect(ctx, t, generated.Copied("the line that sets TOKEN"), generated.Copied("wscat line 1"))
+	defer func() { _ = conn.CloseNow() }()
+	b.Open(app + "/sessions")
+	if p := b.Click("Revoke all credentials"); !p.Has("Revoke all credentials?") || !p.Has("1 live session ends with it") {
+		t.Errorf("Revoke asks:\n%s", p.Text())
+	}
+	if p := others.Open(app + "/revoke"); p.Status != http.StatusNotFound {
+		t.Errorf("another user's revocation = %d", p.Status)
+	}
+	if p := b.Submit("Revoke them"); p.URL.Path != app+"/sessions" || !p.Has("The credentials are revoked. 1 session on 1 gateway closed in") {
+		t.Errorf("Revoke them leads to %s\n%s", p.URL, p.Text())
+	}
+	if _, _, err := conn.Read(ctx); !errors.As(err, &end) || end.Code != 4001 {
+		t.Errorf("the client reads %v, want the code 4001", err)
+	}
 	for deadline := time.Now().Add(patience); ; {
 		if p := b.Open(app + "/records"); p.Has("somebody closed it") && p.Has("4010") && p.Has(ref) {
 			break

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -153,6 +154,33 @@ func (p *pages) closeSession() ui.Route {
 		return t.Page(v.below("Close the session of "+s.GetClientAddress()+"?", "Close"), confirmView{Confirm: ui.Confirm{
 			Text:     []string{"Its client gets code 4010 and may connect again. To keep an application out, block its subscription; to keep an address out, add a deny rule."},
 			Sessions: 1, Button: "Close it", Keep: "Keep it open", To: list + "/" + r.PathValue("id") + "/close", Back: list,
+		}}), nil
+	})
+}
+
+// closeAll closes all live sessions of a version, after a page that says how many.
+func (p *pages) closeAll() ui.Route {
+	t := ui.Parse[confirmView](files, "templates/confirm.html")
+	return ui.FormPage("/publisher/apis/{api}/versions/{version}/close-sessions", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		list := v.Base + "/sessions"
+		if r.Submitted() {
+			done, err := p.Sessions.CloseSessions(r.Context(), &gatewayv1.CloseSessionsRequest{Parent: "gateways/-", Version: v.Version.GetName()})
+			if err != nil {
+				return nil, err
+			}
+			return ui.Closed(list, "All are closed.", done), nil
+		}
+		sessions, err := p.AllLiveSessions(r, fmt.Sprintf("version = %q", v.Version.GetName()))
+		if err != nil {
+			return nil, err
+		}
+		return t.Page(v.below("Close all sessions?", "Close all"), confirmView{Confirm: ui.Confirm{
+			Text:     []string{"Their clients get code 4010 and may connect again. To keep clients out, add a deny rule, or demote the version."},
+			Sessions: sessions, Button: "Close them", Keep: "Keep them open", To: v.Base + "/close-sessions", Back: list,
 		}}), nil
 	})
 }
