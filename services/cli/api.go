@@ -15,21 +15,22 @@ import (
 
 // apiCmds are the commands about APIs.
 type apiCmds struct {
-	Create   apiCreateCmd   `cmd:"" help:"Create an API and its first version."`
-	Publish  apiPublishCmd  `cmd:"" help:"Publish a version."`
-	Demote   apiDemoteCmd   `cmd:"" help:"Withdraw a version from the gateways; its live sessions end."`
-	List     apiListCmd     `cmd:"" help:"List APIs."`
-	Get      apiGetCmd      `cmd:"" help:"Show an API and its versions, or several APIs."`
-	Update   apiUpdateCmd   `cmd:"" help:"Change an API."`
-	Transfer apiTransferCmd `cmd:"" help:"Give an API to another user."`
-	Delete   apiDeleteCmd   `cmd:"" help:"Delete an API."`
-	Version  versionCmds    `cmd:"" help:"Versions of an API."`
+	Create    apiCreateCmd    `cmd:"" help:"Create an API and its first version."`
+	Publish   apiPublishCmd   `cmd:"" help:"Publish a version."`
+	Demote    apiDemoteCmd    `cmd:"" help:"Withdraw a version from the gateways; its live sessions end."`
+	List      apiListCmd      `cmd:"" help:"List APIs."`
+	Get       apiGetCmd       `cmd:"" help:"Show an API and its versions, or several APIs."`
+	Update    apiUpdateCmd    `cmd:"" help:"Change an API."`
+	Transfer  apiTransferCmd  `cmd:"" help:"Give an API to another user."`
+	Delete    apiDeleteCmd    `cmd:"" help:"Delete an API."`
+	Endpoints apiEndpointsCmd `cmd:"" help:"Show what gateways know of a version's endpoints: whether they work, and their connections."`
+	Version   versionCmds     `cmd:"" help:"Versions of an API."`
 }
 
 // versionFlags say what a version is.
 type versionFlags struct {
-	Endpoint        string   `placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL."`
-	SandboxEndpoint string   `placeholder:"URL" help:"Backend of the sandbox stage."`
+	Endpoint        []string `sep:"none" placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL; can be repeated for several that take each other's place."`
+	SandboxEndpoint []string `sep:"none" placeholder:"URL" help:"Backend of the sandbox stage; can be repeated."`
 	Plan            []string `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
 	securityFlags   `embed:""`
 	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com, app://localhost, file:// or null; can be repeated. Default: any."`
@@ -38,6 +39,7 @@ type versionFlags struct {
 	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
 	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
+	balanceFlags    `embed:""`
 }
 
 // message returns the version that the flags describe.
@@ -53,8 +55,13 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 		Plans:          plans,
 		AllowedOrigins: f.Origin,
 	}
-	if f.Endpoint != "" || f.SandboxEndpoint != "" {
-		v.Endpoints = &catalogv1.Endpoints{Production: endpoints(f.Endpoint), Sandbox: endpoints(f.SandboxEndpoint)}
+	e := &catalogv1.Endpoints{Production: endpoints(f.Endpoint), Sandbox: endpoints(f.SandboxEndpoint)}
+	balanced, err := f.setBalance(e, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(e.GetProduction())+len(e.GetSandbox())+len(balanced) > 0 {
+		v.Endpoints = e
 	}
 	if v.Security, err = f.schemes(); err != nil {
 		return nil, err
@@ -69,18 +76,18 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 	return v, err
 }
 
-// endpoints returns the endpoints of a stage with this URL; none if it is empty.
-func endpoints(url string) []*catalogv1.Endpoint {
-	if url == "" {
-		return nil
+// endpoints returns the endpoints of a stage with these URLs, of which empty ones are none.
+func endpoints(urls []string) (all []*catalogv1.Endpoint) {
+	for _, url := range some(urls) {
+		all = append(all, &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: url}})
 	}
-	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}
+	return all
 }
 
 // check refuses a version that lacks something before anything is created.
 func (f *versionFlags) check(publish bool) error {
 	switch {
-	case f.Endpoint == "" && f.SandboxEndpoint == "":
+	case len(some(f.Endpoint)) == 0 && len(some(f.SandboxEndpoint)) == 0:
 		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
 	case publish && len(f.Plan) == 0 && !f.anonymous() && (f.Subscriptionless == nil || !*f.Subscriptionless):
 		return usagef("--plan: a plan is needed with --publish, as --plan Gold (or --security none); list them with: tidegate plan list")

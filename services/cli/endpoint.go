@@ -11,14 +11,14 @@ import (
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 )
 
-// versionCheckCmd has gateways check an endpoint.
+// versionCheckCmd has gateways check the endpoints of a stage.
 type versionCheckCmd struct {
 	Version     string   `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
-	Sandbox     bool     `help:"Check the endpoint of the sandbox stage instead of production."`
+	Sandbox     bool     `help:"Check the endpoints of the sandbox stage instead of production."`
 	Subprotocol []string `sep:"none" placeholder:"NAME" help:"Sub-protocol to offer; can be repeated."`
 }
 
-// Run checks the endpoint, and fails unless all gateways reach it.
+// Run checks the endpoints, and fails unless all gateways reach them all.
 func (c *versionCheckCmd) Run(ctx context.Context, s *shell) error {
 	cl, err := s.dial()
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *versionCheckCmd) Run(ctx context.Context, s *shell) error {
 	if s.whole() {
 		err = s.printWhole(found)
 	} else {
-		err = s.printTable([]string{"GATEWAY", "STEP", "STATUS", "SUB-PROTOCOL", "TOOK", "ERROR"}, checkRows(found.GetChecks()))
+		err = s.printTable([]string{"GATEWAY", "ENDPOINT", "STEP", "STATUS", "SUB-PROTOCOL", "TOOK", "ERROR"}, checkRows(found.GetChecks()))
 	}
 	if err != nil {
 		return err
@@ -54,6 +54,43 @@ func (c *versionCheckCmd) Run(ctx context.Context, s *shell) error {
 	return nil
 }
 
+// apiEndpointsCmd shows what gateways know of a version's endpoints.
+type apiEndpointsCmd struct {
+	Version string `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+}
+
+// Run shows it.
+func (c *apiEndpointsCmd) Run(ctx context.Context, s *shell) error {
+	cl, err := s.dial()
+	if err != nil {
+		return err
+	}
+	v, err := cl.version(ctx, "VERSION", c.Version)
+	if err != nil {
+		return err
+	}
+	found, err := gatewayv1.NewEndpointServiceClient(cl.conn).DescribeEndpoints(ctx, &gatewayv1.DescribeEndpointsRequest{Version: v.GetName()})
+	if err != nil {
+		return err
+	}
+	s.noteUnreachable(found.GetUnreachable(), "what it knows of the endpoints is not shown")
+	if s.whole() {
+		return s.printWhole(found)
+	}
+	var rows [][]string
+	for _, e := range found.GetEndpoints() {
+		failure := e.GetLastFailure()
+		if failure != "" {
+			failure = when(e.GetLastFailureTime()) + ": " + failure
+		}
+		rows = append(rows, []string{
+			path.Base(e.GetGateway()), word(e.GetStage(), "STAGE_"), e.GetUrl(), word(e.GetState(), "STATE_"), when(e.GetSinceTime()),
+			when(e.GetSuspendedUntilTime()), strconv.FormatInt(e.GetConnections(), 10), failure,
+		})
+	}
+	return s.printTable([]string{"GATEWAY", "STAGE", "ENDPOINT", "STATE", "SINCE", "UNTIL", "CONNECTIONS", "LAST FAILURE"}, rows)
+}
+
 // checkRows are what gateways found, one in each row.
 func checkRows(checks []*gatewayv1.EndpointCheck) [][]string {
 	var rows [][]string
@@ -63,7 +100,7 @@ func checkRows(checks []*gatewayv1.EndpointCheck) [][]string {
 			status = strconv.Itoa(int(c.GetStatus()))
 		}
 		rows = append(rows, []string{
-			path.Base(c.GetGateway()), word(c.GetStep(), "STEP_"), status,
+			path.Base(c.GetGateway()), c.GetUrl(), word(c.GetStep(), "STEP_"), status,
 			c.GetSubprotocol(), c.GetElapsed().AsDuration().Round(100 * time.Microsecond).String(), c.GetError(),
 		})
 	}

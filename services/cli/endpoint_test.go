@@ -40,10 +40,10 @@ func TestCheckEndpoint(t *testing.T) {
 		gatewayv1.RegisterEndpointServiceServer(srv, s)
 	}).signIn(t)
 	done := &gatewayv1.EndpointCheck{
-		Gateway: "gateways/g1", Step: gatewayv1.EndpointCheck_STEP_DONE, Status: 101, Subprotocol: "chat", Elapsed: durationpb.New(12340 * time.Microsecond),
+		Gateway: "gateways/g1", Url: "ws://backend.example", Step: gatewayv1.EndpointCheck_STEP_DONE, Status: 101, Subprotocol: "chat", Elapsed: durationpb.New(12340 * time.Microsecond),
 	}
 	refused := &gatewayv1.EndpointCheck{
-		Gateway: "gateways/g2", Step: gatewayv1.EndpointCheck_STEP_CONNECT, Error: "nothing listens", Elapsed: durationpb.New(time.Millisecond),
+		Gateway: "gateways/g2", Url: "ws://backend.example", Step: gatewayv1.EndpointCheck_STEP_CONNECT, Error: "nothing listens", Elapsed: durationpb.New(time.Millisecond),
 	}
 	for _, tt := range []struct {
 		answer *gatewayv1.CheckEndpointResponse
@@ -51,14 +51,14 @@ func TestCheckEndpoint(t *testing.T) {
 		rows   string
 		stderr string
 	}{
-		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done}}, 0, "g1 done 101 chat 12.3ms -", ""},
-		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done, refused}}, 1, "g1 done 101 chat 12.3ms - g2 connect - - 1ms nothing listens", ""},
-		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done}, Unreachable: []string{"gateways/g9"}}, 1, "g1 done 101 chat 12.3ms -", "gateways/g9 cannot be reached, what it reaches is not known"},
+		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done}}, 0, "g1 ws://backend.example done 101 chat 12.3ms -", ""},
+		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done, refused}}, 1, "g1 ws://backend.example done 101 chat 12.3ms - g2 ws://backend.example connect - - 1ms nothing listens", ""},
+		{&gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{done}, Unreachable: []string{"gateways/g9"}}, 1, "g1 ws://backend.example done 101 chat 12.3ms -", "gateways/g9 cannot be reached, what it reaches is not known"},
 		{&gatewayv1.CheckEndpointResponse{}, 1, "", ""},
 	} {
 		s.answer = tt.answer
 		stdout, stderr, code := c.run(t, "api", "version", "check", "apis/a/versions/1", "--sandbox", "--subprotocol", "chat", "--subprotocol", "v2")
-		want := strings.TrimSpace("GATEWAY STEP STATUS SUB-PROTOCOL TOOK ERROR " + tt.rows)
+		want := strings.TrimSpace("GATEWAY ENDPOINT STEP STATUS SUB-PROTOCOL TOOK ERROR " + tt.rows)
 		if got := strings.Join(strings.Fields(stdout), " "); code != tt.code || got != want || !strings.Contains(stderr, tt.stderr) || (stderr != "") != (tt.stderr != "") {
 			t.Errorf("api version check = %q, %q, %d, want %q, %q, %d", got, stderr, code, want, tt.stderr, tt.code)
 		}

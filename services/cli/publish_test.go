@@ -21,7 +21,7 @@ const seenVersion = "apis/1/versions/1"
 
 func (s *seenCatalog) GetVersion(context.Context, *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
 	return &catalogv1.Version{Name: seenVersion, Version: "1.0.0", Etag: "seen", Endpoints: &catalogv1.Endpoints{
-		Production: endpoints("ws://production.example"), Sandbox: endpoints("ws://sandbox.example"),
+		Production: endpoints([]string{"ws://production.example"}), Sandbox: endpoints([]string{"ws://sandbox.example"}),
 	}}, nil
 }
 

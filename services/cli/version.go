@@ -17,7 +17,7 @@ type versionCmds struct {
 	Create versionCreateCmd `cmd:"" help:"Create a version of an API."`
 	List   versionListCmd   `cmd:"" help:"List versions."`
 	Get    versionGetCmd    `cmd:"" help:"Show a version, or several."`
-	Check  versionCheckCmd  `cmd:"" help:"Have all gateways connect to a version's endpoint, and close."`
+	Check  versionCheckCmd  `cmd:"" help:"Have all gateways connect to a version's endpoints, and close."`
 	Update versionUpdateCmd `cmd:"" help:"Change a version; live sessions go on as they began."`
 	Delete versionDeleteCmd `cmd:"" help:"Delete a version that is not published."`
 }
@@ -161,6 +161,8 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	fields := [][2]string{
 		{"Version", label.version(ctx, v.GetName())}, {"Name", v.GetName()}, {"State", word(v.GetState(), "STATE_")},
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
+		{"Health check", healthWords(v.GetEndpoints().GetHealthCheck())}, {"Suspension", suspensionWords(v.GetEndpoints().GetSuspension())},
+		{"Time-outs of backends", timeoutWords(v.GetEndpoints().GetTimeouts())},
 		{"Security", strings.Join(schemes, ", ")}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
 		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
 		{"Traffic plan", label.plan(ctx, v.GetTrafficPlan())}, {"Without subscription", yes(v.GetSubscriptionless())},
@@ -192,8 +194,8 @@ func urls(endpoints []*catalogv1.Endpoint) string {
 // versionUpdateCmd changes a version. What is not given stays.
 type versionUpdateCmd struct {
 	Version         string         `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
-	Endpoint        *string        `placeholder:"URL" help:"Backend of the production stage."`
-	SandboxEndpoint *string        `placeholder:"URL" help:"Backend of the sandbox stage; empty for none."`
+	Endpoint        []string       `sep:"none" placeholder:"URL" help:"Backend of the production stage; can be repeated; empty for none. Replaces all of the stage."`
+	SandboxEndpoint []string       `sep:"none" placeholder:"URL" help:"Backend of the sandbox stage; can be repeated; empty for none. Replaces all of the stage."`
 	Plan            []string       `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated. Replaces all plans."`
 	Origin          []string       `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect; can be repeated; empty for any. Replaces all origins."`
 	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag; can be repeated; empty for none. Replaces all tags."`
@@ -202,6 +204,7 @@ type versionUpdateCmd struct {
 	securityFlags   `embed:""`
 	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
+	balanceFlags    `embed:""`
 }
 
 // Run changes what is given.
@@ -232,9 +235,13 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	mask.Paths = append(mask.Paths, traffic...)
+	balanced, err := c.setBalance(change.GetEndpoints(), v.GetEndpoints())
+	if err != nil {
+		return err
+	}
+	mask.Paths = append(append(mask.Paths, traffic...), balanced...)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential or --pings")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --pings, or one of the flags of --health-, --suspend- and --backend-")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
@@ -247,12 +254,12 @@ func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string, security
 	change := &catalogv1.Version{Name: v.GetName(), Etag: v.GetEtag(), Endpoints: &catalogv1.Endpoints{}}
 	mask := &fieldmaskpb.FieldMask{}
 	given := func(path string) { mask.Paths = append(mask.Paths, path) }
-	if c.Endpoint != nil {
-		change.Endpoints.Production = endpoints(*c.Endpoint)
+	if len(c.Endpoint) > 0 {
+		change.Endpoints.Production = endpoints(c.Endpoint)
 		given("endpoints.production")
 	}
-	if c.SandboxEndpoint != nil {
-		change.Endpoints.Sandbox = endpoints(*c.SandboxEndpoint)
+	if len(c.SandboxEndpoint) > 0 {
+		change.Endpoints.Sandbox = endpoints(c.SandboxEndpoint)
 		given("endpoints.sandbox")
 	}
 	if len(plans) > 0 {

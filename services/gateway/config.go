@@ -45,6 +45,9 @@ type Config struct {
 	// Listen says where clients connect, Upstream how backends are dialled.
 	Listen   listener.Config
 	Upstream upstream.Config
+	// EndpointTimeout is how long one of several endpoints of a version may take for its
+	// part of a handshake, while another is left to be tried.
+	EndpointTimeout time.Duration
 	// MaxSessions is how many sessions there may be at once; 0 is as many as the
 	// limit of open files has room for. MaxSessionsPerAddress is how many of them one
 	// address may have; 0 is any number.
@@ -106,7 +109,7 @@ func Default() Config {
 		MaxHandshakesPerVersion: 4096,
 		MaxUnauthenticated:      10000, MaxUnauthenticatedPerAddress: 100, FirstMessageTimeout: 10 * time.Second,
 		OpenFiles: 24, FilesPerSession: descriptors.PerSession,
-		Upstream: upstream.Default(),
+		Upstream: upstream.Default(), EndpointTimeout: 3 * time.Second,
 		Relay:    relay.Default(),
 		Grants:   grant.Default(),
 		Metering: metering.Default(),
@@ -140,6 +143,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"`number` of such clients of one address (IPv6: /64), not of trusted proxies; further ones are answered with 429; 0 for any number")
 	fs.DurationVar(&c.FirstMessageTimeout, prefix+"first-message-timeout", c.FirstMessageTimeout, "how `long` such a client has for its first message; then it gets 4001")
 	c.Upstream.Flags(fs, prefix)
+	fs.DurationVar(&c.EndpointTimeout, prefix+"endpoint-timeout", c.EndpointTimeout,
+		"`time` of a handshake that an endpoint may take while another one of its stage is left to be tried, where its version does not say")
 	c.Relay.Flags(fs, prefix)
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version and plans do not say less; 0 for no limit")
 	c.Grants.Flags(fs, prefix)
@@ -209,6 +214,9 @@ func (c *Config) Check() error {
 	}
 	if c.FirstMessageTimeout <= 0 {
 		fail("first-message-timeout", "must be more than 0")
+	}
+	if c.EndpointTimeout <= 0 {
+		fail("endpoint-timeout", "must be more than 0, or no endpoint could be tried")
 	}
 	if c.Drain < 0 {
 		fail("drain", "must not be negative")

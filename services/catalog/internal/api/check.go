@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +46,11 @@ func checkVersion(v *catalogv1.Version) error {
 		"production": v.GetEndpoints().GetProduction(), "sandbox": v.GetEndpoints().GetSandbox(),
 	} {
 		for i, e := range endpoints {
-			add(fmt.Sprintf("endpoints.%s[%d].url", stage, i), checkEndpoint(e.GetUrl()))
+			field := fmt.Sprintf("endpoints.%s[%d].url", stage, i)
+			add(field, checkEndpoint(e.GetUrl()))
+			if slices.ContainsFunc(endpoints[:i], func(o *catalogv1.Endpoint) bool { return o.GetUrl() == e.GetUrl() }) {
+				add(field, errors.New("must not be the same as another one of its stage"))
+			}
 		}
 	}
 	if v.GetEndpoints() == nil {

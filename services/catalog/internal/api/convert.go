@@ -124,6 +124,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Description, row.Tags, row.Origins = v.GetDescription(), v.GetTags(), v.GetAllowedOrigins()
 	row.Production, row.Sandbox = endpointRows(v.GetEndpoints().GetProduction()), endpointRows(v.GetEndpoints().GetSandbox())
+	row.Balance = balanceRow(v.GetEndpoints())
 	row.Security = securityRows(v.GetSecurity())
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	options := v.GetBackendOptions()
@@ -210,6 +211,27 @@ func endpointRows(endpoints []*catalogv1.Endpoint) []store.Endpoint {
 		rows = append(rows, store.Endpoint{URL: e.GetUrl()})
 	}
 	return rows
+}
+
+// balanceRow returns what is said of all endpoints of a version. A message without a value
+// says nothing.
+func balanceRow(e *catalogv1.Endpoints) (row store.Balance) {
+	if c := e.GetHealthCheck(); c != nil {
+		row.HealthCheck = &store.HealthCheck{
+			Kind: enumRow(c.GetKind(), store.KindPrefix), HTTPPath: c.GetHttpPath(), Interval: c.GetInterval().AsDuration(), Timeout: c.GetTimeout().AsDuration(),
+			HealthyAfter: c.GetHealthyAfter(), UnhealthyAfter: c.GetUnhealthyAfter(),
+		}
+	}
+	s := e.GetSuspension()
+	suspension := store.Suspension{Failures: s.GetFailures(), First: s.GetFirst().AsDuration(), Longest: s.GetLongest().AsDuration(), Factor: s.GetFactor()}
+	if suspension != (store.Suspension{}) {
+		row.Suspension = &suspension
+	}
+	timeouts := store.Timeouts{Dial: e.GetTimeouts().GetDial().AsDuration(), Handshake: e.GetTimeouts().GetHandshake().AsDuration()}
+	if timeouts != (store.Timeouts{}) {
+		row.Timeouts = &timeouts
+	}
+	return row
 }
 
 // securityRows returns the alternatives with their defaults filled in.

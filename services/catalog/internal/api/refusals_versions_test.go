@@ -118,9 +118,30 @@ func badFields() []struct {
 		{"an endpoint with a bad address", production("ws://1.2.3.256"), at + badHost},
 		{"an endpoint with a zone", production("ws://[fe80::1%25eth0]:80"), at + badHost},
 		{"a bad sandbox", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Sandbox: endpoint("ws://b:99999")} }, "version.endpoints.sandbox[0].url: " + badPort},
-		{"two endpoints of a stage", func(v *catalogv1.Version) {
-			v.Endpoints = &catalogv1.Endpoints{Production: append(endpoint("ws://a"), endpoint("ws://b")...)}
-		}, "version.endpoints.production: must contain no more than 1 item(s)"},
+		{"an endpoint twice in a stage", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: append(endpoint("ws://a"), endpoint("ws://a")...)}
+		}, "version.endpoints.production[1].url: must not be the same as another one of its stage"},
+		{"too many endpoints", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{}
+			for i := range 11 {
+				v.Endpoints.Production = append(v.Endpoints.Production, endpoint(fmt.Sprint("ws://b", i))...)
+			}
+		}, "version.endpoints.production: must contain no more than 10 item(s)"},
+		{"a health check of no kind", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://a"), HealthCheck: &catalogv1.HealthCheck{}}
+		}, "version.endpoints.health_check.kind: must be KIND_WEBSOCKET or KIND_HTTP"},
+		{"a health check by HTTP without a path", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://a"), HealthCheck: &catalogv1.HealthCheck{Kind: catalogv1.HealthCheck_KIND_HTTP}}
+		}, "version.endpoints.health_check: http_path is needed with KIND_HTTP, and must be empty without it"},
+		{"a health check of a path with a space", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://a"), HealthCheck: &catalogv1.HealthCheck{Kind: catalogv1.HealthCheck_KIND_HTTP, HttpPath: "/a b"}}
+		}, "version.endpoints.health_check.http_path: must be a path of at most 1024 characters that starts with /, as /healthz, without spaces and without #"},
+		{"a suspension that shrinks", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://a"), Suspension: &catalogv1.Suspension{First: durationpb.New(2 * time.Second), Longest: durationpb.New(time.Second)}}
+		}, "version.endpoints.suspension: longest must not be less than first"},
+		{"a factor below 1", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: endpoint("ws://a"), Suspension: &catalogv1.Suspension{Factor: 0.5}}
+		}, "version.endpoints.suspension.factor: must be from 1 to 10, or 0 for 2"},
 		{"an endpoint of no kind", func(v *catalogv1.Version) {
 			v.Endpoints = &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{}}}
 		}, "version.endpoints.production[0].endpoint: is required"},
@@ -345,7 +366,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
-		"endpoints.production, endpoints.sandbox, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
+		"endpoints.production, endpoints.sandbox, endpoints.health_check, endpoints.suspension, endpoints.timeouts, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
 		"traffic_plan, subscriptionless, pass_credential, client_endings, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},

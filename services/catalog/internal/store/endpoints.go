@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -13,14 +17,75 @@ type Endpoint struct {
 	URL string `json:"url"`
 }
 
-// stages are the endpoints of a version, and what is said to them, as they are sealed.
+// Balance says how gateways choose between endpoints, check them and give them up; the zero
+// value is by default.
+type Balance struct {
+	HealthCheck *HealthCheck `json:"healthCheck,omitempty"`
+	Suspension  *Suspension  `json:"suspension,omitempty"`
+	Timeouts    *Timeouts    `json:"timeouts,omitempty"`
+}
+
+// HealthCheck says how endpoints are checked; what is 0 is by default.
+type HealthCheck struct {
+	// Kind is a value of the enum HealthCheck.Kind without its prefix.
+	Kind           string        `json:"kind"`
+	HTTPPath       string        `json:"httpPath,omitempty"`
+	Interval       time.Duration `json:"interval,omitempty"`
+	Timeout        time.Duration `json:"timeout,omitempty"`
+	HealthyAfter   int32         `json:"healthyAfter,omitempty"`
+	UnhealthyAfter int32         `json:"unhealthyAfter,omitempty"`
+}
+
+// Suspension says when an endpoint is passed over; what is 0 is by default.
+type Suspension struct {
+	Failures int32         `json:"failures,omitempty"`
+	First    time.Duration `json:"first,omitempty"`
+	Longest  time.Duration `json:"longest,omitempty"`
+	Factor   float64       `json:"factor,omitempty"`
+}
+
+// Timeouts says how long backends may take; 0 is what gateways allow.
+type Timeouts struct {
+	Dial      time.Duration `json:"dial,omitempty"`
+	Handshake time.Duration `json:"handshake,omitempty"`
+}
+
+// stages are the endpoints of a version, and what is said of them and to them, as they are
+// sealed.
 type stages struct {
 	Production []Endpoint `json:"production,omitempty"`
 	Sandbox    []Endpoint `json:"sandbox,omitempty"`
-	Backend    Backend    `json:"backend,omitzero"`
+	Balance
+	Backend Backend `json:"backend,omitzero"`
 	// Endings are here though they are no secret, because they belong to what is written of
 	// a version as a whole.
 	Endings []ClientEnding `json:"endings,omitempty"`
+}
+
+// endpoints returns the endpoints as the API and routes have them.
+func (v Version) endpoints() *catalogv1.Endpoints {
+	all := &catalogv1.Endpoints{Production: endpoints(v.Production), Sandbox: endpoints(v.Sandbox)}
+	if c := v.Balance.HealthCheck; c != nil {
+		all.HealthCheck = &catalogv1.HealthCheck{
+			Kind: catalogv1.HealthCheck_Kind(catalogv1.HealthCheck_Kind_value[KindPrefix+c.Kind]), HttpPath: c.HTTPPath,
+			Interval: span(c.Interval), Timeout: span(c.Timeout), HealthyAfter: c.HealthyAfter, UnhealthyAfter: c.UnhealthyAfter,
+		}
+	}
+	if s := v.Balance.Suspension; s != nil {
+		all.Suspension = &catalogv1.Suspension{Failures: s.Failures, First: span(s.First), Longest: span(s.Longest), Factor: s.Factor}
+	}
+	if t := v.Balance.Timeouts; t != nil {
+		all.Timeouts = &catalogv1.Timeouts{Dial: span(t.Dial), Handshake: span(t.Handshake)}
+	}
+	return all
+}
+
+// span returns a duration as messages have it; nil for none.
+func span(d time.Duration) *durationpb.Duration {
+	if d == 0 {
+		return nil
+	}
+	return durationpb.New(d)
 }
 
 // endpointsOf is what sealed bytes are sealed for: the endpoints of the version with
@@ -29,7 +94,7 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Backend, v.Endings})
+	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Balance, v.Backend, v.Endings})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -46,7 +111,7 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	if err := json.Unmarshal(plain, &all); err != nil {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
-	v.Production, v.Sandbox, v.Backend, v.Endings = all.Production, all.Sandbox, all.Backend, all.Endings
+	v.Production, v.Sandbox, v.Balance, v.Backend, v.Endings = all.Production, all.Sandbox, all.Balance, all.Backend, all.Endings
 	return nil
 }
 

@@ -26,6 +26,7 @@ const (
 	PingsPrefix    = "PINGS_"
 	BillingPrefix  = "BILLING_"
 	TemplatePrefix = "TEMPLATE_"
+	KindPrefix     = "KIND_"
 	FormPrefix     = "FORM_"
 	EncodingPrefix = "ENCODING_"
 )
@@ -132,7 +133,7 @@ func (v Version) Route() *backplanev1.Route {
 		Version:        v.Version,
 		Default:        v.Default,
 		State:          catalogv1.Version_State(catalogv1.Version_State_value[statePrefix+v.State]),
-		Endpoints:      &catalogv1.Endpoints{Production: endpoints(v.Production), Sandbox: endpoints(v.Sandbox)},
+		Endpoints:      v.endpoints(),
 		AllowedOrigins: v.Origins,
 		ChangeNumber:   uint64(v.ChangeNumber),
 

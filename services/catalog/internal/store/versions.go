@@ -32,6 +32,8 @@ type Version struct {
 	Tags        []string
 	// Production and Sandbox are the endpoints of the two stages.
 	Production, Sandbox []Endpoint
+	// Balance says how gateways choose between them.
+	Balance Balance
 	// Security has the alternatives in order.
 	Security []SecurityScheme
 	// Plans are ids of plans.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -58,6 +59,19 @@ type fixture struct {
 	ann, bob, sue, tom, root grpc.CallOption
 }
 
+// stage has endpoints of these URLs.
+func stage(urls ...string) *routes.Stage {
+	var all []*routes.Endpoint
+	for _, url := range urls {
+		e, err := routes.ParseEndpoint(url)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, e)
+	}
+	return routes.NewStage(balance.Default(), all...)
+}
+
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, registry: session.NewRegistry(nil, func(session.Record) {})}
@@ -65,7 +79,7 @@ func newFixture(t *testing.T) *fixture {
 	table, err := current.Load().With(routes.Changes{Put: []*routes.Route{
 		{
 			Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true,
-			Production: &routes.Endpoint{Host: "production.example"}, Sandbox: &routes.Endpoint{Host: "sandbox.example"},
+			Production: stage("ws://production.example"), Sandbox: stage("ws://sandbox.example"),
 			Backends: routes.Backends{ClientHosts: []string{"client.example"}},
 		},
 		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Segment: "2"},

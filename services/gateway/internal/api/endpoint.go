@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -36,7 +37,7 @@ type Backends interface {
 	Check(ctx context.Context, r *upstream.Request) upstream.Check
 }
 
-// CheckEndpoint connects to an endpoint for the version's owner, or an administrator.
+// CheckEndpoint connects to each endpoint of a stage for the version's owner, or an administrator.
 func (a *API) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
 	if err := checkCheck(req); err != nil {
 		return nil, err
@@ -54,13 +55,21 @@ func (a *API) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointReq
 	case <-ctx.Done():
 		return nil, fault.Unavailable("%s makes %d checks already, try again", a.name(), maxChecks)
 	}
-	check := &gatewayv1.EndpointCheck{Gateway: a.name().String()}
-	if e := endpointOf(route, req.GetStage()); e != nil {
-		setCheck(check, a.backends.Check(ctx, a.asClient(ctx, route, e, req.GetSubprotocols())))
-	} else {
-		check.Step, check.Error = gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION, "the gateway does not have the version, or its endpoint, yet: try again in a second"
+	stage := stageOf(route, req.GetStage())
+	if stage == nil {
+		return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{{
+			Gateway: a.name().String(), Step: gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION,
+			Error: "the gateway does not have the version, or its endpoint, yet: try again in a second",
+		}}}, nil
 	}
-	return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{check}}, nil
+	checks := make([]*gatewayv1.EndpointCheck, len(stage.Endpoints))
+	var wg sync.WaitGroup
+	for i, e := range stage.Endpoints {
+		checks[i] = &gatewayv1.EndpointCheck{Gateway: a.name().String(), Url: e.URL()}
+		wg.Go(func() { setCheck(checks[i], a.backends.Check(ctx, a.asClient(ctx, route, e, req.GetSubprotocols()))) })
+	}
+	wg.Wait()
+	return &gatewayv1.CheckEndpointResponse{Checks: checks}, nil
 }
 
 // untilWhen returns when a check ends, so that its answer arrives in the caller's time.
@@ -95,8 +104,38 @@ func checkCheck(req *gatewayv1.CheckEndpointRequest) error {
 	return nil
 }
 
-// endpointOf returns a route's endpoint of a stage, nil if there is none.
-func endpointOf(route *routes.Route, stage catalogv1.Stage) *routes.Endpoint {
+// DescribeEndpoints returns what the gateway knows of a version's endpoints, for the
+// version's owner, or an administrator.
+func (a *API) DescribeEndpoints(ctx context.Context, req *gatewayv1.DescribeEndpointsRequest) (*gatewayv1.DescribeEndpointsResponse, error) {
+	if _, err := resourcename.ParseVersion("version", req.GetVersion()); err != nil {
+		return nil, err
+	}
+	v := a.viewer(ctx)
+	route := v.table.Get(req.GetVersion())
+	if route != nil && !v.isVersionOwner(req.GetVersion()) {
+		return nil, fault.Denied("%s: only its owner, or an administrator, may see its endpoints", req.GetVersion())
+	}
+	resp := &gatewayv1.DescribeEndpointsResponse{}
+	for _, name := range []catalogv1.Stage{catalogv1.Stage_STAGE_PRODUCTION, catalogv1.Stage_STAGE_SANDBOX} {
+		stage := stageOf(route, name)
+		if stage == nil {
+			continue
+		}
+		for i, e := range stage.Endpoints {
+			s := stage.Member(i).Status(time.Now())
+			resp.Endpoints = append(resp.Endpoints, &gatewayv1.EndpointStatus{
+				Gateway: a.name().String(), Stage: name, Url: e.URL(),
+				State:     gatewayv1.EndpointStatus_State(s.State) + 1, // the numbers follow on that of no state
+				SinceTime: stamp(s.Since), SuspendedUntilTime: stamp(s.Until), Connections: int64(s.Connections),
+				LastFailure: s.LastFailure, LastFailureTime: stamp(s.LastFailed),
+			})
+		}
+	}
+	return resp, nil
+}
+
+// stageOf returns a route's endpoints of a stage, nil if there is none.
+func stageOf(route *routes.Route, stage catalogv1.Stage) *routes.Stage {
 	switch {
 	case route == nil:
 		return nil

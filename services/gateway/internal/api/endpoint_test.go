@@ -40,7 +40,11 @@ func TestCheckEndpoint(t *testing.T) {
 		c.Gateway = "gateways/gateway-1"
 		return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{c}}
 	}
-	done := one(&gatewayv1.EndpointCheck{Step: gatewayv1.EndpointCheck_STEP_DONE, Status: 101, Subprotocol: "chat", Elapsed: durationpb.New(time.Second)})
+	done := func(stage string) *gatewayv1.CheckEndpointResponse {
+		return one(&gatewayv1.EndpointCheck{
+			Step: gatewayv1.EndpointCheck_STEP_DONE, Status: 101, Subprotocol: "chat", Elapsed: durationpb.New(time.Second), Url: "ws://" + stage + ".example",
+		})
+	}
 	unknown := one(&gatewayv1.EndpointCheck{
 		Step: gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION, Error: "the gateway does not have the version, or its endpoint, yet: try again in a second",
 	})
@@ -52,10 +56,10 @@ func TestCheckEndpoint(t *testing.T) {
 		want    *gatewayv1.CheckEndpointResponse
 		at      string // the backend
 	}{
-		{"ann", f.ann, v1, 0, done, "production.example"},
-		{"ann, production", f.ann, v1, catalogv1.Stage_STAGE_PRODUCTION, done, "production.example"},
-		{"ann, sandbox", f.ann, v1, catalogv1.Stage_STAGE_SANDBOX, done, "sandbox.example"},
-		{"root", f.root, v1, 0, done, "production.example"},
+		{"ann", f.ann, v1, 0, done("production"), "production.example"},
+		{"ann, production", f.ann, v1, catalogv1.Stage_STAGE_PRODUCTION, done("production"), "production.example"},
+		{"ann, sandbox", f.ann, v1, catalogv1.Stage_STAGE_SANDBOX, done("sandbox"), "sandbox.example"},
+		{"root", f.root, v1, 0, done("production"), "production.example"},
 		{"bob, without an endpoint", f.bob, v2, 0, unknown, ""},
 		{"root, a version that is not there", f.root, "apis/none/versions/1", 0, unknown, ""},
 	} {

@@ -134,7 +134,7 @@ func (a *attempt) client(ctx context.Context) context.Context {
 }
 
 func (a *attempt) checkEndpoint() error {
-	if a.endpoint() == nil {
+	if a.stage() == nil {
 		return forbidden(problem.NoEndpoint, "the API has no endpoint of the stage "+a.grant.Stage.String())
 	}
 	return nil

@@ -63,6 +63,9 @@ type Dependencies struct {
 	// MaxPerVersion is how many handshakes of a version, and how many for the same address
 	// of a backend, may be with the backend or on the way there at once; 0 is any number.
 	MaxPerVersion int
+	// EndpointTimeout is how long one of several endpoints may take, while another is left to
+	// be tried and its version does not say.
+	EndpointTimeout time.Duration
 }
 
 // Handler does handshakes. It is safe for concurrent use.
@@ -183,10 +186,11 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 		return err
 	}
 	defer s.Abandon()
-	backend, err := h.dial(ctx, a)
+	backend, member, err := h.dial(ctx, a)
 	if err != nil {
 		return err
 	}
+	s.SetBackend(member)
 	if err := h.finish(ctx, a, s, hold, backend); err != nil {
 		_ = backend.Conn.Close()
 		return err
@@ -211,24 +215,14 @@ func denied(r *deny.Rule) error {
 	return problemOfRule(r)
 }
 
-// enter counts the handshake for its version and for its backend, which one publisher can
-// have many versions lead to, until leave is called.
+// enter counts the handshake for its version, until leave is called. It is counted for each
+// backend, which one publisher can have many versions lead to, while that is dialled.
 func (h *Handler) enter(a *attempt) (leave func(), err error) {
-	version, backend := a.match.Route.Name, ""
-	if e := a.endpoint(); e != nil {
-		backend = strings.ToLower(e.Addr)
-	}
+	version := a.match.Route.Name
 	if !h.versions.Take(version) {
 		return nil, unavailable(problem.VersionBusy, "too many handshakes of this version are in progress", time.Second, nil)
 	}
-	if !h.backends.Take(backend) {
-		h.versions.Give(version)
-		return nil, unavailable(problem.BackendBusy, "too many handshakes for this backend are in progress", time.Second, nil)
-	}
-	return func() {
-		h.backends.Give(backend)
-		h.versions.Give(version)
-	}, nil
+	return func() { h.versions.Give(version) }, nil
 }
 
 // route finds the version of the API that the path leads to.
@@ -308,7 +302,7 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 	r := a.match.Route
 	s, err := h.Sessions.New(a.cancel, session.Info{
 		Ref: a.ref, Route: r.Shared(), Grant: a.grant, ClientAddr: a.Remote, Proxy: a.Proxy, Page: a.page,
-		RouteChangeNumber: r.ChangeNumber, MaxAge: r.MaxAge,
+		MaxAge: r.MaxAge,
 	})
 	if err != nil {
 		return nil, err
@@ -324,40 +318,6 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 		return nil, refusedGrant(err)
 	}
 	return s, nil
-}
-
-// dial connects to the backend. A client that has been answered already has the
-// sub-protocol that the backend must choose.
-func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, error) {
-	backend, err := h.Dialer.Dial(ctx, &upstream.Request{
-		Endpoint: a.endpoint(), Backends: a.match.Route.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols,
-		Way: a.Way, Secure: a.Secure, Host: a.Host,
-		Own: a.own(), Installation: h.Routes.Installation(),
-	})
-	if err == nil && a.first != nil && backend.Protocol != a.first.protocol {
-		_ = backend.Conn.Close()
-		return nil, errProtocol
-	}
-	return backend, err
-}
-
-// endpoint returns the backend that the grant leads to; without a grant, the one
-// for production, or else the sandbox. It is nil if the version has no such
-// backend.
-func (a *attempt) endpoint() *routes.Endpoint {
-	r := a.match.Route
-	switch {
-	case a.grant == nil && r.Production != nil:
-		return r.Production
-	case a.grant == nil:
-		return r.Sandbox
-	case a.grant.Stage == grant.Production:
-		return r.Production
-	case a.grant.Stage == grant.Sandbox:
-		return r.Sandbox
-	default:
-		return nil
-	}
 }
 
 // finish answers the client with 101 and starts the session. An error means that

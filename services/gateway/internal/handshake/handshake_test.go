@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 	gorilla "github.com/gorilla/websocket"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -127,7 +128,7 @@ func TestSession(t *testing.T) {
 	}
 	info := live[0].Info()
 	if info.Route.Version != "apis/echo/versions/1" || info.Grant.Name != "grants/1" || info.ClientAddr.String() != conn.LocalAddr().String() ||
-		info.Subprotocol != "b" || info.RouteChangeNumber != 3 || info.MaxAge != time.Hour || time.Until(info.Grant.Expires) < 50*time.Minute {
+		info.Subprotocol != "b" || info.Route.ChangeNumber != 3 || info.MaxAge != time.Hour || time.Until(info.Grant.Expires) < 50*time.Minute {
 		t.Errorf("Info() = %+v, want what the handshake has found out", info)
 	}
 	if live[0].Started().IsZero() || live[0].Err() != nil {
@@ -225,7 +226,7 @@ func TestEndpointByStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.serve(production.url, func(r *routes.Route) { r.Sandbox = e })
+	w.serve(production.url, func(r *routes.Route) { r.Sandbox = routes.NewStage(balance.Default(), e) })
 	for token, backend := range map[string]*echo{"good": production, "sandbox": sandbox} {
 		conn := w.dial(false)
 		w.send(conn, request("/echo/1.0.0", "Authorization: Bearer "+token+"\r\n"))

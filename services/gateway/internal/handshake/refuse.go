@@ -207,17 +207,6 @@ func problemOfBackend(e *upstream.Error) *problem.Problem {
 	return p
 }
 
-// isForClient reports whether a status with which a backend refuses tells the client
-// what to do: to authenticate, to go away, or to come back later.
-func isForClient(status int) bool {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone,
-		http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return true
-	}
-	return false
-}
-
 // noLonger is why there is no version that there was when the handshake began.
 const noLonger = "the version is no longer published"
 

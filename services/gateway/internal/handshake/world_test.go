@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
@@ -149,7 +150,7 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	refused := refusal.New(m, w.noted, log)
 	w.handler = New(Dependencies{
-		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer, apikey.Declared()), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log,
+		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer, apikey.Declared()), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log, EndpointTimeout: time.Second,
 		First: FirstConfig{Timeout: 10 * time.Second, Handshake: 10 * time.Second, Max: 10, PerAddress: 8},
 	})
 	cfg := listener.Default()
@@ -211,13 +212,23 @@ const issuer = "https://issuer.test"
 // table; more changes the route before that.
 func (w *world) serve(endpoint string, more ...func(*routes.Route)) {
 	w.t.Helper()
-	e, err := routes.ParseEndpoint(endpoint)
-	if err != nil {
-		w.t.Fatal(err)
+	w.serveAll([]string{endpoint}, more...)
+}
+
+// serveAll is as serve, with several endpoints.
+func (w *world) serveAll(urls []string, more ...func(*routes.Route)) {
+	w.t.Helper()
+	var endpoints []*routes.Endpoint
+	for _, url := range urls {
+		e, err := routes.ParseEndpoint(url)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		endpoints = append(endpoints, e)
 	}
 	r := &routes.Route{
 		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Segment: "1.0.0", Default: true, Published: true,
-		Production: e, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}, ChangeNumber: 3,
+		Production: routes.NewStage(balance.Default(), endpoints...), Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}, ChangeNumber: 3,
 	}
 	for _, f := range more {
 		f(r)

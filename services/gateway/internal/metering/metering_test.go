@@ -465,7 +465,10 @@ func TestRecordIsReportedWhole(t *testing.T) {
 	m, _ := newMeter(t, Default(), s)
 	at := time.Date(2026, 11, 21, 9, 0, 0, 5000, time.UTC)
 	r := record(0, ending.Totals{FromClient: ending.Count{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, FromBackend: ending.Count{Messages: 5}})
-	r.Started, r.Ended, r.RouteChangeNumber = at, at.Add(time.Second), 77
+	r.Started, r.Ended = at, at.Add(time.Second)
+	route := *r.Route
+	route.ChangeNumber = 77
+	r.Route = &route
 	r.Ending = ending.Ending{By: ending.Gateway, Reason: ending.Revoked, ClientCode: 4001, Detail: "one\ntwo\x00\xff" + strings.Repeat("ä", 300)}
 	r.Client = ending.LegEnd{Sent: 4001, Received: 1000, CutMidFrame: true, Last: at}
 	r.Backend = ending.LegEnd{Sent: 1001, Received: 1005}

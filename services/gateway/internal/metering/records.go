@@ -48,7 +48,7 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 		LastInboundTime:      stamp(r.Client.Last),
 		LastOutboundTime:     stamp(r.Backend.Last),
 		Truncated:            r.Client.CutMidFrame || r.Backend.CutMidFrame,
-		RouteChangeNumber:    r.RouteChangeNumber,
+		RouteChangeNumber:    r.Route.ChangeNumber,
 		Plan:                 r.AllPlans().Plan,
 	}
 	if r.Grant != nil {

@@ -35,6 +35,15 @@ const (
 	LeftOut = "left_out" // counts of records
 )
 
+// What came of an attempt at an endpoint.
+const (
+	Connected = "connected" // it took the handshake
+	Refused   = "refused"   // its answer was for the client
+	Failed    = "failed"    // the next one was tried, if there was one
+	TooMany   = "too_many"  // it was passed over: too many handshakes for it in progress
+	GivenUp   = "given_up"  // the handshake ended otherwise meanwhile
+)
+
 // Directions of traffic.
 const (
 	Inbound  = "inbound"  // from clients to backends
@@ -55,6 +64,9 @@ type Metrics struct {
 	dropped    *prometheus.CounterVec
 	throttles  *prometheus.CounterVec
 	paused     *prometheus.CounterVec
+	attempts   *prometheus.CounterVec
+	suspended  prometheus.Counter
+	checks     *prometheus.CounterVec
 	reg        prometheus.Registerer
 }
 
@@ -76,8 +88,14 @@ func New(reg prometheus.Registerer) *Metrics {
 		dropped:    counter("tidegate_reports_dropped_total", "Rows of usage and session records that were dropped instead of reported.", "kind"),
 		throttles: counter("tidegate_throttles_total",
 			"What limits of plans did: pauses, messages dropped, sessions closed, handshakes refused, and hits of limits on observe, by kind of limit and reaction.", "limit", "reaction"),
-		paused: counter("tidegate_paused_seconds_total", "How long sessions were paused, by kind of limit.", "limit"),
+		paused:   counter("tidegate_paused_seconds_total", "How long sessions were paused, by kind of limit.", "limit"),
+		attempts: counter("tidegate_backend_attempts_total", "Attempts of handshakes at endpoints, by result.", "result"),
+		checks:   counter("tidegate_endpoint_checks_total", "Health checks of endpoints, by result.", "result"),
+		suspended: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tidegate_endpoint_suspensions_total", Help: "Suspensions of endpoints that failed.",
+		}),
 	}
+	reg.MustRegister(m.suspended)
 	for limit, reactions := range throttles {
 		for _, reaction := range reactions {
 			m.throttles.WithLabelValues(limit, reaction)
@@ -116,6 +134,21 @@ func (m *Metrics) Handshake(status int) {
 func (m *Metrics) Refused(status int, code string) {
 	m.Handshake(status)
 	m.refused.WithLabelValues(code).Inc()
+}
+
+// Attempt counts an attempt of a handshake at an endpoint by what came of it.
+func (m *Metrics) Attempt(result string) { m.attempts.WithLabelValues(result).Inc() }
+
+// Suspended counts the suspension of an endpoint.
+func (m *Metrics) Suspended() { m.suspended.Inc() }
+
+// EndpointChecked counts a health check of an endpoint.
+func (m *Metrics) EndpointChecked(good bool) {
+	if good {
+		m.checks.WithLabelValues("good").Inc()
+		return
+	}
+	m.checks.WithLabelValues("failed").Inc()
 }
 
 // SessionEnded counts the end of a session.

@@ -22,6 +22,9 @@ func TestMetrics(t *testing.T) {
 	m.Handshake(101)
 	m.Handshake(0)
 	m.Handshake(7777)
+	m.Attempt(Failed)
+	m.Suspended()
+	m.EndpointChecked(true)
 	m.SessionEnded(ending.Revoked)
 	m.SessionEnded(255)
 	m.Relayed(Inbound, 2, 30)
@@ -37,6 +40,9 @@ func TestMetrics(t *testing.T) {
 	m.RefusedByLimit(limits.KindQuota, limits.Sessions)
 	m.RefusedByLimit(limits.KindRate, limits.Sessions) // there is no such limit
 	want := `
+# HELP tidegate_backend_attempts_total Attempts of handshakes at endpoints, by result.
+# TYPE tidegate_backend_attempts_total counter
+tidegate_backend_attempts_total{result="failed"} 1
 # HELP tidegate_backend_dials Connections to backends that are being opened.
 # TYPE tidegate_backend_dials gauge
 tidegate_backend_dials 1
@@ -46,6 +52,12 @@ tidegate_bytes_total{direction="inbound"} 30
 # HELP tidegate_deny_rules Deny rules that are held, those that have expired and are not deleted yet too.
 # TYPE tidegate_deny_rules gauge
 tidegate_deny_rules 4
+# HELP tidegate_endpoint_checks_total Health checks of endpoints, by result.
+# TYPE tidegate_endpoint_checks_total counter
+tidegate_endpoint_checks_total{result="good"} 1
+# HELP tidegate_endpoint_suspensions_total Suspensions of endpoints that failed.
+# TYPE tidegate_endpoint_suspensions_total counter
+tidegate_endpoint_suspensions_total 1
 # HELP tidegate_grant_lookups_total Look-ups of grants, by result.
 # TYPE tidegate_grant_lookups_total counter
 tidegate_grant_lookups_total{result="hit"} 1

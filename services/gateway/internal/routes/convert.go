@@ -56,8 +56,9 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		}
 	}
 	var errs [4]error
-	r.Production, errs[0] = r.endpoint(p.GetEndpoints().GetProduction())
-	r.Sandbox, errs[1] = r.endpoint(p.GetEndpoints().GetSandbox())
+	balanced := r.balanced(p.GetEndpoints())
+	r.Production, errs[0] = r.stage(p.GetEndpoints().GetProduction(), balanced)
+	r.Sandbox, errs[1] = r.stage(p.GetEndpoints().GetSandbox(), balanced)
 	r.Origins, errs[2] = ParseOrigins(p.GetAllowedOrigins())
 	if errs[0] == nil && errs[1] == nil && r.Production == nil && r.Sandbox == nil && len(r.Requires) == 0 {
 		errs[3] = errors.New("no endpoint")
@@ -74,22 +75,6 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 }
 
 func published(p *backplanev1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
-
-// endpoint converts the endpoint of a stage; a stage without one gives nil.
-func (r *Route) endpoint(stage []*catalogv1.Endpoint) (*Endpoint, error) {
-	if len(stage) == 0 {
-		return nil, nil
-	}
-	if len(stage) > 1 {
-		r.lacks("several endpoints")
-	}
-	url, ok := stage[0].GetEndpoint().(*catalogv1.Endpoint_Url)
-	if !ok {
-		r.lacks("endpoint")
-		return nil, nil
-	}
-	return ParseEndpoint(url.Url)
-}
 
 // secure sets how clients authenticate: as the route says, or by default.
 func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {

@@ -20,6 +20,7 @@ type Endpoint struct {
 	Path  string // as in the URL, escaped; "" or starts with "/"
 	Query string // as in the URL, without "?"
 
+	key string   // what tells it from the other endpoints of its stage
 	own []string // names of the parameters in Query, as parameterName gives them
 }
 
@@ -30,7 +31,7 @@ func ParseEndpoint(raw string) (*Endpoint, error) {
 	if err != nil {
 		return nil, errors.New("the endpoint is not a URL")
 	}
-	e := &Endpoint{Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery}
+	e := &Endpoint{Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery, key: raw}
 	port := u.Port()
 	switch strings.ToLower(u.Scheme) {
 	case "ws", "http":
@@ -73,6 +74,9 @@ func parameterName(piece string) string {
 	}
 	return name
 }
+
+// URL returns the URL that the endpoint was parsed from, which may have secrets.
+func (e *Endpoint) URL() string { return e.key }
 
 // owns reports whether the endpoint's own query has a parameter of a piece's name,
 // without regard to case.

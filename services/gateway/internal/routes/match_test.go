@@ -3,6 +3,7 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"maps"
 	"reflect"
 	"slices"
@@ -355,7 +356,7 @@ func isNoRoute(err error) bool {
 // not that.
 func TestNear(t *testing.T) {
 	version := func(name, segment string, published bool) *Route {
-		return &Route{Name: name, API: "apis/a", Context: "/a", Segment: segment, Published: published, Production: &Endpoint{}}
+		return &Route{Name: name, API: "apis/a", Context: "/a", Segment: segment, Published: published, Production: NewStage(balance.Default(), &Endpoint{})}
 	}
 	tab, err := new(Table).With(Changes{Put: []*Route{version("apis/a/versions/1", "1", true), version("apis/a/versions/2", "2", false)}})
 	if err != nil {

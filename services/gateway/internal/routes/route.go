@@ -36,8 +36,10 @@ type Route struct {
 	DefaultPaths   bool
 	VersionStrings map[string]struct{}
 
-	Production     *Endpoint            // nil: none
-	Sandbox        *Endpoint            // nil: none
+	Production     *Stage               // nil: none
+	Sandbox        *Stage               // nil: none
+	Timeouts       Timeouts             // of its backends
+	Check          *HealthCheck         // of its endpoints; nil: none
 	Schemes        []credential.Scheme  // how clients authenticate, in the order tried
 	Origins        Origins              // the zero value allows any
 	Backends       Backends             // how they are spoken to

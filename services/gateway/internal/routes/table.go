@@ -50,6 +50,10 @@ func (t *Table) With(c Changes) (*Table, error) {
 	}
 	var errs []error
 	for _, r := range c.Put {
+		if old := e.routes[r.Name]; old != nil {
+			r.Production.inherit(old.Production)
+			r.Sandbox.inherit(old.Sandbox)
+		}
 		e.remove(r.Name)
 		if err := r.check(); err != nil {
 			errs = append(errs, err)
@@ -85,7 +89,7 @@ func (e edit) remove(name string) {
 }
 
 func (e edit) put(r *Route) {
-	r.shared = &session.Route{API: r.API, Version: r.Name, Frames: r.Frames, Endings: r.Endings}
+	r.shared = &session.Route{API: r.API, Version: r.Name, Frames: r.Frames, Endings: r.Endings, ChangeNumber: r.ChangeNumber}
 	e.routes[r.Name] = r
 	m := e.mount(r.Context)
 	m.versions[r.Segment] = r

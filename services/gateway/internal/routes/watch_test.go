@@ -187,7 +187,7 @@ func TestKeeperFollows(t *testing.T) {
 	edited := proto.CloneOf(a)
 	edited.Endpoints.Production = endpoint("ws://127.0.0.1:2/y")
 	k.mustApply(t, &backplanev1.RouteEvent{Routes: []*backplanev1.Route{edited}})
-	if got := current.Load().Get(a.Name).Production.Addr; got != "127.0.0.1:2" {
+	if got := current.Load().Get(a.Name).Production.Endpoints[0].Addr; got != "127.0.0.1:2" {
 		t.Errorf("an edited route leads to %s, want 127.0.0.1:2", got)
 	}
 	if got := sessions.take(); len(got) != 0 {
@@ -370,13 +370,13 @@ func TestFromProto(t *testing.T) {
 		t.Fatalf("fromProto: %v", err)
 	}
 	got := fmt.Sprint([]any{
-		r.Name, r.API, r.Owner, r.Context, r.Segment, r.Default, r.Published, *r.Production, *r.Sandbox,
+		r.Name, r.API, r.Owner, r.Context, r.Segment, r.Default, r.Published, *r.Production.Endpoints[0], *r.Sandbox.Endpoints[0],
 		r.Origins.Allow("https://example.com"), r.Origins.Allow("https://example.org"), r.MaxAge, r.Schemes, r.ChangeNumber,
 	})
 	want := fmt.Sprint([]any{
 		p.Name, p.Api, "users/1", "/a", "1", true, true,
-		Endpoint{Host: "127.0.0.1:1", Name: "127.0.0.1", Addr: "127.0.0.1:1", Path: "/x"},
-		Endpoint{TLS: true, Host: "sandbox", Name: "sandbox", Addr: "sandbox:443", Path: "/s"},
+		Endpoint{Host: "127.0.0.1:1", Name: "127.0.0.1", Addr: "127.0.0.1:1", Path: "/x", key: "ws://127.0.0.1:1/x"},
+		Endpoint{TLS: true, Host: "sandbox", Name: "sandbox", Addr: "sandbox:443", Path: "/s", key: "wss://sandbox/s"},
 		true, false, time.Minute,
 		[]credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()[1:]}}, 1,
 	})

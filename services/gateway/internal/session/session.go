@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
@@ -23,6 +24,8 @@ type Route struct {
 	Frames *ending.ErrorFrames
 	// Endings are what clients get at ends of sessions; nil: by default.
 	Endings ending.ClientEndings
+	// ChangeNumber is that of the catalog's change that made the route.
+	ChangeNumber uint64
 }
 
 // Plans are the plans that hold for a session.
@@ -30,18 +33,17 @@ type Plans = throttle.Plans
 
 // Info describes a session.
 type Info struct {
-	Ref               string // made by kit/ref; also the session's id
-	Route             *Route
-	Grant             *grant.Grant   // nil if the API asks for no credential
-	Plans             *Plans         // nil for none
-	ClientAddr        netip.AddrPort // the client's address; the port is 0 where it is not known
-	Proxy             bool           // that is a trusted proxy's own address
-	Renewals          uint16         // how often its credential was renewed, at most 65535
-	Renewed           uint32         // when last, in seconds since 1970; 0: never
-	Subprotocol       string         // that the backend chose; set by SetSubprotocol
-	RouteChangeNumber uint64         // of the catalog's change that made the route
-	MaxAge            time.Duration  // the smallest that holds; 0: none
-	Page              *permit.Page   // whose script opened it, where the grant is of an API key; nil for none
+	Ref         string // made by kit/ref; also the session's id
+	Route       *Route
+	Grant       *grant.Grant   // nil if the API asks for no credential
+	Plans       *Plans         // nil for none
+	ClientAddr  netip.AddrPort // the client's address; the port is 0 where it is not known
+	Proxy       bool           // that is a trusted proxy's own address
+	Renewals    uint16         // how often its credential was renewed, at most 65535
+	Renewed     uint32         // when last, in seconds since 1970; 0: never
+	Subprotocol string         // that the backend chose; set by SetSubprotocol
+	MaxAge      time.Duration  // the smallest that holds; 0: none
+	Page        *permit.Page   // whose script opened it, where the grant is of an API key; nil for none
 }
 
 // errorFrames returns what the client is told of messages that are dropped: by default
@@ -115,6 +117,7 @@ type Session struct {
 
 	transport Transport // nil until Start; stays nil after Abandon
 	hold      *throttle.Hold
+	backend   *balance.Member // set by SetBackend; nil: none
 }
 
 // Record is what a session leaves behind. Each session that started leaves exactly
@@ -287,8 +290,25 @@ func (s *Session) leave() {
 	s.registry.done(s)
 }
 
-// release gives back what plans gave the session.
+// SetBackend says to which endpoint the session has a connection, once, before Start. The
+// session releases it.
+func (s *Session) SetBackend(m *balance.Member) {
+	s.mu.Lock()
+	gone := s.state != registered
+	if !gone {
+		s.backend = m
+	}
+	s.mu.Unlock()
+	if gone {
+		m.Release()
+	}
+}
+
+// release gives back what plans gave the session, and its place at its endpoint.
 func (s *Session) release() {
+	if s.backend != nil {
+		s.backend.Release()
+	}
 	if s.hold != nil {
 		s.hold.Release()
 	}

@@ -228,7 +228,7 @@ func TestRecord(t *testing.T) {
 	b := newBench(t)
 	begin := time.Now()
 	info := Info{
-		Ref: "ref", Route: testRoute, RouteChangeNumber: 7,
+		Ref: "ref", Route: testRoute,
 		Grant: &grant.Grant{Name: "grants/g", RestsOn: []string{"grants/g"}, Expires: time.Now().Add(time.Hour)},
 	}
 	s, err := b.New(nil, info)

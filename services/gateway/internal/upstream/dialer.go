@@ -167,7 +167,11 @@ func (d *Dialer) open(ctx context.Context, conn net.Conn, r *Request) (*Backend,
 
 // connect opens the connection, with TLS if the endpoint uses it.
 func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	within := d.timeout
+	if r.DialTimeout > 0 {
+		within = min(within, r.DialTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	conn, err := d.net.DialContext(ctx, "tcp", r.Endpoint.Addr)
 	if err != nil || !r.Endpoint.TLS {

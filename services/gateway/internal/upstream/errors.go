@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -35,6 +36,23 @@ type Error struct {
 	Status int          // of the backend's answer, if Kind is Refused
 	Header []head.Field // of that answer: when to try again, and how to authenticate
 	err    error
+}
+
+// ErrTooSlow is the failure of a backend whose time for a handshake is over. It is the cause
+// of the end of a context that has a time for one backend.
+var ErrTooSlow = &Error{Kind: Timeout, err: errors.New("the backend's time for the handshake is over")}
+
+// Answered reports whether the backend itself gave an answer, so that another one in its
+// place would hardly give a better one: any status but 502, 503 and 504.
+func (e *Error) Answered() bool {
+	if e.Kind != Refused {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return false
+	}
+	return true
 }
 
 // Error describes the failure for the log: it may name addresses.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -25,6 +26,9 @@ type Request struct {
 	Way       proxies.Chain   // how the client's request has come
 	Secure    bool            // it came over TLS
 	Host      string          // the Host that it asked for
+	// DialTimeout is how long a connection may take, where that is less than the dialler's
+	// own time; 0: it is not.
+	DialTimeout time.Duration
 
 	// Own are headers of the gateway's own for the backend, in canonical form; what the
 	// client sends under their names is dropped.

@@ -51,3 +51,25 @@ func (e *Endpoints) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpo
 	}
 	return resp, nil
 }
+
+// DescribeEndpoints returns what all gateways know of a version's endpoints. They decide who
+// may ask.
+func (e *Endpoints) DescribeEndpoints(ctx context.Context, req *gatewayv1.DescribeEndpointsRequest) (*gatewayv1.DescribeEndpointsResponse, error) {
+	ctx = upstream.Forwarded(ctx)
+	all, err := e.directory.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers := askAll(ctx, all, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*gatewayv1.DescribeEndpointsResponse, error) {
+		return g.Endpoints.DescribeEndpoints(ctx, req, opts...)
+	})
+	parts, unreachable, err := collect(ctx, answers, true)
+	if err != nil {
+		return nil, err
+	}
+	resp := &gatewayv1.DescribeEndpointsResponse{Unreachable: unreachable}
+	for _, part := range parts {
+		resp.Endpoints = append(resp.Endpoints, part.GetEndpoints()...)
+	}
+	return resp, nil
+}

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -75,15 +76,80 @@ func (Stage) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{0}
 }
 
+// What a check is.
+type HealthCheck_Kind int32
+
+const (
+	// Not set.
+	HealthCheck_KIND_UNSPECIFIED HealthCheck_Kind = 0
+	// A WebSocket handshake without a path, query or credential of a client's, closed
+	// with 1000. Whatever a client would be passed on is good: 101, 401, 403, 404, 410
+	// and other answers, but not 502, 503 and 504.
+	HealthCheck_KIND_WEBSOCKET HealthCheck_Kind = 1
+	// A GET of http_path at the host of the endpoint; a status from 200 to 299 is good.
+	HealthCheck_KIND_HTTP HealthCheck_Kind = 2
+)
+
+// Enum value maps for HealthCheck_Kind.
+var (
+	HealthCheck_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_WEBSOCKET",
+		2: "KIND_HTTP",
+	}
+	HealthCheck_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_WEBSOCKET":   1,
+		"KIND_HTTP":        2,
+	}
+)
+
+func (x HealthCheck_Kind) Enum() *HealthCheck_Kind {
+	p := new(HealthCheck_Kind)
+	*p = x
+	return p
+}
+
+func (x HealthCheck_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HealthCheck_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_catalog_v1_endpoint_proto_enumTypes[1].Descriptor()
+}
+
+func (HealthCheck_Kind) Type() protoreflect.EnumType {
+	return &file_tidegate_catalog_v1_endpoint_proto_enumTypes[1]
+}
+
+func (x HealthCheck_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HealthCheck_Kind.Descriptor instead.
+func (HealthCheck_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Endpoints says where a version's backends are reached, by stage.
 type Endpoints struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where credentials of the stage PRODUCTION lead: at most 1 endpoint. Clients
+	// Where credentials of the stage PRODUCTION lead: at most 10 endpoints, no two
+	// the same, that take each other's place. A gateway takes the one to which it has
+	// the fewest connections, and another one where that fails. Clients
 	// without a credential (security none) are also led here, or to sandbox if
 	// this is empty.
 	Production []*Endpoint `protobuf:"bytes,1,rep,name=production,proto3" json:"production,omitempty"`
-	// Where credentials of the stage SANDBOX lead: at most 1 endpoint.
-	Sandbox       []*Endpoint `protobuf:"bytes,2,rep,name=sandbox,proto3" json:"sandbox,omitempty"`
+	// Where credentials of the stage SANDBOX lead: as production.
+	Sandbox []*Endpoint `protobuf:"bytes,2,rep,name=sandbox,proto3" json:"sandbox,omitempty"`
+	// How gateways find out whether an endpoint works while nobody connects; not set
+	// means that only handshakes of clients tell.
+	HealthCheck *HealthCheck `protobuf:"bytes,3,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	// When an endpoint that fails is passed over, and for how long; not set means by
+	// default.
+	Suspension *Suspension `protobuf:"bytes,4,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	// How long backends may take; not set means what gateways allow.
+	Timeouts      *Timeouts `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +198,258 @@ func (x *Endpoints) GetSandbox() []*Endpoint {
 	return nil
 }
 
+func (x *Endpoints) GetHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.HealthCheck
+	}
+	return nil
+}
+
+func (x *Endpoints) GetSuspension() *Suspension {
+	if x != nil {
+		return x.Suspension
+	}
+	return nil
+}
+
+func (x *Endpoints) GetTimeouts() *Timeouts {
+	if x != nil {
+		return x.Timeouts
+	}
+	return nil
+}
+
+// HealthCheck says how a gateway checks each endpoint of a published version, for itself,
+// whether or not clients connect. While an endpoint is suspended it is checked at the end
+// of its suspension.
+type HealthCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What a check is.
+	Kind HealthCheck_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=tidegate.catalog.v1.HealthCheck_Kind" json:"kind,omitempty"`
+	// With KIND_HTTP, a path, with or without a query, such as "/healthz": ASCII without
+	// spaces, at most 1024 characters; else empty.
+	HttpPath string `protobuf:"bytes,2,opt,name=http_path,json=httpPath,proto3" json:"http_path,omitempty"`
+	// From the end of a check to the next one, 1 second to 1 hour; not set means 10 seconds.
+	Interval *durationpb.Duration `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
+	// How long a check may take, 100 milliseconds to 30 seconds; not set means 3 seconds.
+	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How many checks in a row must succeed before a suspended endpoint is taken again, 1 to
+	// 10; 0 means 1.
+	HealthyAfter int32 `protobuf:"varint,5,opt,name=healthy_after,json=healthyAfter,proto3" json:"healthy_after,omitempty"`
+	// How many checks in a row must fail before an endpoint is suspended, 1 to 10; 0 means 3.
+	UnhealthyAfter int32 `protobuf:"varint,6,opt,name=unhealthy_after,json=unhealthyAfter,proto3" json:"unhealthy_after,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HealthCheck) Reset() {
+	*x = HealthCheck{}
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthCheck) ProtoMessage() {}
+
+func (x *HealthCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
+func (*HealthCheck) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HealthCheck) GetKind() HealthCheck_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return HealthCheck_KIND_UNSPECIFIED
+}
+
+func (x *HealthCheck) GetHttpPath() string {
+	if x != nil {
+		return x.HttpPath
+	}
+	return ""
+}
+
+func (x *HealthCheck) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetHealthyAfter() int32 {
+	if x != nil {
+		return x.HealthyAfter
+	}
+	return 0
+}
+
+func (x *HealthCheck) GetUnhealthyAfter() int32 {
+	if x != nil {
+		return x.UnhealthyAfter
+	}
+	return 0
+}
+
+// Suspension says when a gateway passes over an endpoint that fails. A suspended endpoint is
+// tried only where every other one has failed. When its suspension is over, one handshake
+// tries it, or a health check where there are such; if that fails, it is suspended for
+// longer.
+type Suspension struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many handshakes in a row must fail, 1 to 100; 0 means 1. Failures are: no
+	// connection, no answer in time, no correct answer, and the statuses 502, 503 and 504.
+	Failures int32 `protobuf:"varint,1,opt,name=failures,proto3" json:"failures,omitempty"`
+	// The first suspension, 100 milliseconds to 1 hour; not set means 1 second.
+	First *durationpb.Duration `protobuf:"bytes,2,opt,name=first,proto3" json:"first,omitempty"`
+	// The longest one, 100 milliseconds to 1 hour; not set means 30 seconds, or first where
+	// that is longer.
+	Longest *durationpb.Duration `protobuf:"bytes,3,opt,name=longest,proto3" json:"longest,omitempty"`
+	// By how much each suspension is longer than the one before, 1 to 10; 0 means 2.
+	Factor        float64 `protobuf:"fixed64,4,opt,name=factor,proto3" json:"factor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspension) Reset() {
+	*x = Suspension{}
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspension) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspension) ProtoMessage() {}
+
+func (x *Suspension) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
+func (*Suspension) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Suspension) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Suspension) GetFirst() *durationpb.Duration {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Suspension) GetLongest() *durationpb.Duration {
+	if x != nil {
+		return x.Longest
+	}
+	return nil
+}
+
+func (x *Suspension) GetFactor() float64 {
+	if x != nil {
+		return x.Factor
+	}
+	return 0
+}
+
+// Timeouts says how long backends may take. What gateways allow is never exceeded.
+type Timeouts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To connect, TLS included, 100 milliseconds to 1 minute; not set means that of the
+	// gateway.
+	Dial *durationpb.Duration `protobuf:"bytes,1,opt,name=dial,proto3" json:"dial,omitempty"`
+	// To connect and to answer the handshake, 100 milliseconds to 1 minute. Not set means, while
+	// another endpoint is left to be tried, that of the gateway, else what is left of the
+	// time for the whole handshake.
+	Handshake     *durationpb.Duration `protobuf:"bytes,2,opt,name=handshake,proto3" json:"handshake,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timeouts) Reset() {
+	*x = Timeouts{}
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timeouts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timeouts) ProtoMessage() {}
+
+func (x *Timeouts) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
+func (*Timeouts) Descriptor() ([]byte, []int) {
+	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Timeouts) GetDial() *durationpb.Duration {
+	if x != nil {
+		return x.Dial
+	}
+	return nil
+}
+
+func (x *Timeouts) GetHandshake() *durationpb.Duration {
+	if x != nil {
+		return x.Handshake
+	}
+	return nil
+}
+
 // Endpoint is where a backend is reached.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -147,7 +465,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[1]
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +477,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[1]
+	mi := &file_tidegate_catalog_v1_endpoint_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +490,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Endpoint) GetEndpoint() isEndpoint_Endpoint {
@@ -208,13 +526,47 @@ var File_tidegate_catalog_v1_endpoint_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_endpoint_proto_rawDesc = "" +
 	"\n" +
-	"\"tidegate/catalog/v1/endpoint.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\"\x83\x02\n" +
+	"\"tidegate/catalog/v1/endpoint.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc4\x03\n" +
 	"\tEndpoints\x12G\n" +
 	"\n" +
-	"production\x18\x01 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\x01R\n" +
+	"production\x18\x01 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\n" +
 	"production\x12A\n" +
-	"\asandbox\x18\x02 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\x01R\asandbox:j\xbaHg\x1ae\n" +
-	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a.size(this.production) + size(this.sandbox) > 0\"\x95\x02\n" +
+	"\asandbox\x18\x02 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\asandbox\x12C\n" +
+	"\fhealth_check\x18\x03 \x01(\v2 .tidegate.catalog.v1.HealthCheckR\vhealthCheck\x12?\n" +
+	"\n" +
+	"suspension\x18\x04 \x01(\v2\x1f.tidegate.catalog.v1.SuspensionR\n" +
+	"suspension\x129\n" +
+	"\btimeouts\x18\x05 \x01(\v2\x1d.tidegate.catalog.v1.TimeoutsR\btimeouts:j\xbaHg\x1ae\n" +
+	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a.size(this.production) + size(this.sandbox) > 0\"\xa7\x06\n" +
+	"\vHealthCheck\x12\x84\x01\n" +
+	"\x04kind\x18\x01 \x01(\x0e2%.tidegate.catalog.v1.HealthCheck.KindBI\xbaHF\xba\x01C\n" +
+	"\x04kind\x12#must be KIND_WEBSOCKET or KIND_HTTP\x1a\x16this == 1 || this == 2R\x04kind\x12\xdb\x01\n" +
+	"\thttp_path\x18\x02 \x01(\tB\xbd\x01\xbaH\xb6\x01\xba\x01\xb2\x01\n" +
+	"\x04path\x12gmust be a path of at most 1024 characters that starts with /, as /healthz, without spaces and without #\x1aAthis == '' || this.size() <= 1024 && this.matches('^/[!-\"$-~]*$')\x80\x01\x01R\bhttpPath\x12F\n" +
+	"\binterval\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x03\b\x90\x1c2\x02\b\x01R\binterval\x12F\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x02\b\x1e2\x05\x10\x80\xc2\xd7/R\atimeout\x12.\n" +
+	"\rhealthy_after\x18\x05 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\n" +
+	"(\x00R\fhealthyAfter\x122\n" +
+	"\x0funhealthy_after\x18\x06 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\n" +
+	"(\x00R\x0eunhealthyAfter\"?\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eKIND_WEBSOCKET\x10\x01\x12\r\n" +
+	"\tKIND_HTTP\x10\x02:~\xbaH{\x1ay\n" +
+	"\thttp_path\x12@http_path is needed with KIND_HTTP, and must be empty without it\x1a*(this.kind == 2) == (this.http_path != '')\"\xb2\x03\n" +
+	"\n" +
+	"Suspension\x12%\n" +
+	"\bfailures\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bfailures\x12C\n" +
+	"\x05first\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\x05first\x12G\n" +
+	"\alongest\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/R\alongest\x12t\n" +
+	"\x06factor\x18\x04 \x01(\x01B\\\xbaHY\xba\x01V\n" +
+	"\x06factor\x12 must be from 1 to 10, or 0 for 2\x1a*this == 0.0 || this >= 1.0 && this <= 10.0R\x06factor:y\xbaHv\x1at\n" +
+	"\alongest\x12#longest must not be less than first\x1aD!has(this.first) || !has(this.longest) || this.longest >= this.first\"\x98\x01\n" +
+	"\bTimeouts\x12@\n" +
+	"\x04dial\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x02\b<2\x05\x10\x80\xc2\xd7/R\x04dial\x12J\n" +
+	"\thandshake\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x02\b<2\x05\x10\x80\xc2\xd7/R\thandshake\"\x95\x02\n" +
 	"\bEndpoint\x12\xf5\x01\n" +
 	"\x03url\x18\x01 \x01(\tB\xe0\x01\xbaH\xd9\x01\xba\x01\xd5\x01\n" +
 	"\bendpoint\x12kmust be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment\x1a\\this.size() <= 2048 && this.matches('^(?i:ws|wss|http|https)://[^\\\\s#@/?]+([/?][^\\\\s#]*)?$')\x80\x01\x01H\x00R\x03urlB\x11\n" +
@@ -237,21 +589,36 @@ func file_tidegate_catalog_v1_endpoint_proto_rawDescGZIP() []byte {
 	return file_tidegate_catalog_v1_endpoint_proto_rawDescData
 }
 
-var file_tidegate_catalog_v1_endpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tidegate_catalog_v1_endpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_tidegate_catalog_v1_endpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tidegate_catalog_v1_endpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_tidegate_catalog_v1_endpoint_proto_goTypes = []any{
-	(Stage)(0),        // 0: tidegate.catalog.v1.Stage
-	(*Endpoints)(nil), // 1: tidegate.catalog.v1.Endpoints
-	(*Endpoint)(nil),  // 2: tidegate.catalog.v1.Endpoint
+	(Stage)(0),                  // 0: tidegate.catalog.v1.Stage
+	(HealthCheck_Kind)(0),       // 1: tidegate.catalog.v1.HealthCheck.Kind
+	(*Endpoints)(nil),           // 2: tidegate.catalog.v1.Endpoints
+	(*HealthCheck)(nil),         // 3: tidegate.catalog.v1.HealthCheck
+	(*Suspension)(nil),          // 4: tidegate.catalog.v1.Suspension
+	(*Timeouts)(nil),            // 5: tidegate.catalog.v1.Timeouts
+	(*Endpoint)(nil),            // 6: tidegate.catalog.v1.Endpoint
+	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
 }
 var file_tidegate_catalog_v1_endpoint_proto_depIdxs = []int32{
-	2, // 0: tidegate.catalog.v1.Endpoints.production:type_name -> tidegate.catalog.v1.Endpoint
-	2, // 1: tidegate.catalog.v1.Endpoints.sandbox:type_name -> tidegate.catalog.v1.Endpoint
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6,  // 0: tidegate.catalog.v1.Endpoints.production:type_name -> tidegate.catalog.v1.Endpoint
+	6,  // 1: tidegate.catalog.v1.Endpoints.sandbox:type_name -> tidegate.catalog.v1.Endpoint
+	3,  // 2: tidegate.catalog.v1.Endpoints.health_check:type_name -> tidegate.catalog.v1.HealthCheck
+	4,  // 3: tidegate.catalog.v1.Endpoints.suspension:type_name -> tidegate.catalog.v1.Suspension
+	5,  // 4: tidegate.catalog.v1.Endpoints.timeouts:type_name -> tidegate.catalog.v1.Timeouts
+	1,  // 5: tidegate.catalog.v1.HealthCheck.kind:type_name -> tidegate.catalog.v1.HealthCheck.Kind
+	7,  // 6: tidegate.catalog.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	7,  // 7: tidegate.catalog.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	7,  // 8: tidegate.catalog.v1.Suspension.first:type_name -> google.protobuf.Duration
+	7,  // 9: tidegate.catalog.v1.Suspension.longest:type_name -> google.protobuf.Duration
+	7,  // 10: tidegate.catalog.v1.Timeouts.dial:type_name -> google.protobuf.Duration
+	7,  // 11: tidegate.catalog.v1.Timeouts.handshake:type_name -> google.protobuf.Duration
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_endpoint_proto_init() }
@@ -259,7 +626,7 @@ func file_tidegate_catalog_v1_endpoint_proto_init() {
 	if File_tidegate_catalog_v1_endpoint_proto != nil {
 		return
 	}
-	file_tidegate_catalog_v1_endpoint_proto_msgTypes[1].OneofWrappers = []any{
+	file_tidegate_catalog_v1_endpoint_proto_msgTypes[4].OneofWrappers = []any{
 		(*Endpoint_Url)(nil),
 	}
 	type x struct{}
@@ -267,8 +634,8 @@ func file_tidegate_catalog_v1_endpoint_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_catalog_v1_endpoint_proto_rawDesc), len(file_tidegate_catalog_v1_endpoint_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   2,
+			NumEnums:      2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

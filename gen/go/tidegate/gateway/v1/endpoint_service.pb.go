@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -23,6 +24,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// State says whether an endpoint is taken.
+type EndpointStatus_State int32
+
+const (
+	// Not set.
+	EndpointStatus_STATE_UNSPECIFIED EndpointStatus_State = 0
+	// It works, as far as is known.
+	EndpointStatus_STATE_HEALTHY EndpointStatus_State = 1
+	// It has failed, and is passed over until suspended_until_time.
+	EndpointStatus_STATE_SUSPENDED EndpointStatus_State = 2
+	// Its suspension is over; the next handshake or health check tries it.
+	EndpointStatus_STATE_ON_TRIAL EndpointStatus_State = 3
+)
+
+// Enum value maps for EndpointStatus_State.
+var (
+	EndpointStatus_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_HEALTHY",
+		2: "STATE_SUSPENDED",
+		3: "STATE_ON_TRIAL",
+	}
+	EndpointStatus_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_HEALTHY":     1,
+		"STATE_SUSPENDED":   2,
+		"STATE_ON_TRIAL":    3,
+	}
+)
+
+func (x EndpointStatus_State) Enum() *EndpointStatus_State {
+	p := new(EndpointStatus_State)
+	*p = x
+	return p
+}
+
+func (x EndpointStatus_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EndpointStatus_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_gateway_v1_endpoint_service_proto_enumTypes[0].Descriptor()
+}
+
+func (EndpointStatus_State) Type() protoreflect.EnumType {
+	return &file_tidegate_gateway_v1_endpoint_service_proto_enumTypes[0]
+}
+
+func (x EndpointStatus_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EndpointStatus_State.Descriptor instead.
+func (EndpointStatus_State) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{2, 0}
+}
 
 // Step is how far a connection came.
 type EndpointCheck_Step int32
@@ -77,11 +135,11 @@ func (x EndpointCheck_Step) String() string {
 }
 
 func (EndpointCheck_Step) Descriptor() protoreflect.EnumDescriptor {
-	return file_tidegate_gateway_v1_endpoint_service_proto_enumTypes[0].Descriptor()
+	return file_tidegate_gateway_v1_endpoint_service_proto_enumTypes[1].Descriptor()
 }
 
 func (EndpointCheck_Step) Type() protoreflect.EnumType {
-	return &file_tidegate_gateway_v1_endpoint_service_proto_enumTypes[0]
+	return &file_tidegate_gateway_v1_endpoint_service_proto_enumTypes[1]
 }
 
 func (x EndpointCheck_Step) Number() protoreflect.EnumNumber {
@@ -90,10 +148,230 @@ func (x EndpointCheck_Step) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EndpointCheck_Step.Descriptor instead.
 func (EndpointCheck_Step) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{2, 0}
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{5, 0}
 }
 
-// CheckEndpointRequest names an endpoint.
+// DescribeEndpointsRequest names a version.
+type DescribeEndpointsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version, apis/{api}/versions/{version}.
+	Version       string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeEndpointsRequest) Reset() {
+	*x = DescribeEndpointsRequest{}
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeEndpointsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeEndpointsRequest) ProtoMessage() {}
+
+func (x *DescribeEndpointsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeEndpointsRequest.ProtoReflect.Descriptor instead.
+func (*DescribeEndpointsRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *DescribeEndpointsRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// DescribeEndpointsResponse says what is known of a version's endpoints.
+type DescribeEndpointsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By the gateway's name, the stage, and the order of the endpoints in it. A gateway that
+	// does not have the version yet says nothing.
+	Endpoints []*EndpointStatus `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// Names of the gateways that could not be reached, or did not answer in 2 seconds.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeEndpointsResponse) Reset() {
+	*x = DescribeEndpointsResponse{}
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeEndpointsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeEndpointsResponse) ProtoMessage() {}
+
+func (x *DescribeEndpointsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeEndpointsResponse.ProtoReflect.Descriptor instead.
+func (*DescribeEndpointsResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DescribeEndpointsResponse) GetEndpoints() []*EndpointStatus {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *DescribeEndpointsResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
+// EndpointStatus is what one gateway knows of one endpoint.
+type EndpointStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The gateway, gateways/{gateway}.
+	Gateway string `protobuf:"bytes,1,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	// The stage.
+	Stage v1.Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
+	// The endpoint's URL.
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// Whether it is taken.
+	State EndpointStatus_State `protobuf:"varint,4,opt,name=state,proto3,enum=tidegate.gateway.v1.EndpointStatus_State" json:"state,omitempty"`
+	// Since when it is in this state; not set where it always was.
+	SinceTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
+	// When its suspension ends; set with STATE_SUSPENDED.
+	SuspendedUntilTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=suspended_until_time,json=suspendedUntilTime,proto3" json:"suspended_until_time,omitempty"`
+	// Handshakes that are with it, and sessions.
+	Connections int64 `protobuf:"varint,7,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Why it failed last, in words that name no address; empty where it has not failed.
+	LastFailure string `protobuf:"bytes,8,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	// When that was.
+	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *EndpointStatus) Reset() {
+	*x = EndpointStatus{}
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointStatus) ProtoMessage() {}
+
+func (x *EndpointStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointStatus.ProtoReflect.Descriptor instead.
+func (*EndpointStatus) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *EndpointStatus) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetStage() v1.Stage {
+	if x != nil {
+		return x.Stage
+	}
+	return v1.Stage(0)
+}
+
+func (x *EndpointStatus) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetState() EndpointStatus_State {
+	if x != nil {
+		return x.State
+	}
+	return EndpointStatus_STATE_UNSPECIFIED
+}
+
+func (x *EndpointStatus) GetSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SinceTime
+	}
+	return nil
+}
+
+func (x *EndpointStatus) GetSuspendedUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SuspendedUntilTime
+	}
+	return nil
+}
+
+func (x *EndpointStatus) GetConnections() int64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *EndpointStatus) GetLastFailure() string {
+	if x != nil {
+		return x.LastFailure
+	}
+	return ""
+}
+
+func (x *EndpointStatus) GetLastFailureTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastFailureTime
+	}
+	return nil
+}
+
+// CheckEndpointRequest names a stage's endpoints.
 type CheckEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The version, apis/{api}/versions/{version}.
@@ -109,7 +387,7 @@ type CheckEndpointRequest struct {
 
 func (x *CheckEndpointRequest) Reset() {
 	*x = CheckEndpointRequest{}
-	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[0]
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -121,7 +399,7 @@ func (x *CheckEndpointRequest) String() string {
 func (*CheckEndpointRequest) ProtoMessage() {}
 
 func (x *CheckEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[0]
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -134,7 +412,7 @@ func (x *CheckEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckEndpointRequest.ProtoReflect.Descriptor instead.
 func (*CheckEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{0}
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CheckEndpointRequest) GetVersion() string {
@@ -161,7 +439,7 @@ func (x *CheckEndpointRequest) GetSubprotocols() []string {
 // CheckEndpointResponse says what became of the check.
 type CheckEndpointResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What each gateway found, by the gateway's name.
+	// What each gateway found, by the gateway's name, and at each endpoint, in their order.
 	Checks []*EndpointCheck `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
 	// Names of the gateways that could not be reached, or did not answer in 2 seconds.
 	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
@@ -171,7 +449,7 @@ type CheckEndpointResponse struct {
 
 func (x *CheckEndpointResponse) Reset() {
 	*x = CheckEndpointResponse{}
-	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[1]
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -183,7 +461,7 @@ func (x *CheckEndpointResponse) String() string {
 func (*CheckEndpointResponse) ProtoMessage() {}
 
 func (x *CheckEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[1]
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -196,7 +474,7 @@ func (x *CheckEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckEndpointResponse.ProtoReflect.Descriptor instead.
 func (*CheckEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CheckEndpointResponse) GetChecks() []*EndpointCheck {
@@ -213,7 +491,7 @@ func (x *CheckEndpointResponse) GetUnreachable() []string {
 	return nil
 }
 
-// EndpointCheck is what one gateway found.
+// EndpointCheck is what one gateway found at one endpoint.
 type EndpointCheck struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The gateway, gateways/{gateway}.
@@ -227,14 +505,16 @@ type EndpointCheck struct {
 	// The sub-protocol that the backend chose, or empty.
 	Subprotocol string `protobuf:"bytes,5,opt,name=subprotocol,proto3" json:"subprotocol,omitempty"`
 	// How long it took, without the close.
-	Elapsed       *durationpb.Duration `protobuf:"bytes,6,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	Elapsed *durationpb.Duration `protobuf:"bytes,6,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	// The endpoint's URL; empty if the gateway does not have the version.
+	Url           string `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndpointCheck) Reset() {
 	*x = EndpointCheck{}
-	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[2]
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +526,7 @@ func (x *EndpointCheck) String() string {
 func (*EndpointCheck) ProtoMessage() {}
 
 func (x *EndpointCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[2]
+	mi := &file_tidegate_gateway_v1_endpoint_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +539,7 @@ func (x *EndpointCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointCheck.ProtoReflect.Descriptor instead.
 func (*EndpointCheck) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EndpointCheck) GetGateway() string {
@@ -304,25 +584,54 @@ func (x *EndpointCheck) GetElapsed() *durationpb.Duration {
 	return nil
 }
 
+func (x *EndpointCheck) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
 var File_tidegate_gateway_v1_endpoint_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\n" +
-	"*tidegate/gateway/v1/endpoint_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\"tidegate/catalog/v1/endpoint.proto\"\x8b\x01\n" +
+	"*tidegate/gateway/v1/endpoint_service.proto\x12\x13tidegate.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"tidegate/catalog/v1/endpoint.proto\"9\n" +
+	"\x18DescribeEndpointsRequest\x12\x1d\n" +
+	"\aversion\x18\x01 \x01(\tB\x03\xe0A\x02R\aversion\"\x85\x01\n" +
+	"\x19DescribeEndpointsResponse\x12A\n" +
+	"\tendpoints\x18\x01 \x03(\v2#.tidegate.gateway.v1.EndpointStatusR\tendpoints\x12%\n" +
+	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xa6\x04\n" +
+	"\x0eEndpointStatus\x12\x18\n" +
+	"\agateway\x18\x01 \x01(\tR\agateway\x120\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x1a.tidegate.catalog.v1.StageR\x05stage\x12\x15\n" +
+	"\x03url\x18\x03 \x01(\tB\x03\x80\x01\x01R\x03url\x12?\n" +
+	"\x05state\x18\x04 \x01(\x0e2).tidegate.gateway.v1.EndpointStatus.StateR\x05state\x129\n" +
+	"\n" +
+	"since_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12L\n" +
+	"\x14suspended_until_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x12suspendedUntilTime\x12 \n" +
+	"\vconnections\x18\a \x01(\x03R\vconnections\x12!\n" +
+	"\flast_failure\x18\b \x01(\tR\vlastFailure\x12F\n" +
+	"\x11last_failure_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\"Z\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_HEALTHY\x10\x01\x12\x13\n" +
+	"\x0fSTATE_SUSPENDED\x10\x02\x12\x12\n" +
+	"\x0eSTATE_ON_TRIAL\x10\x03\"\x8b\x01\n" +
 	"\x14CheckEndpointRequest\x12\x1d\n" +
 	"\aversion\x18\x01 \x01(\tB\x03\xe0A\x02R\aversion\x120\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x1a.tidegate.catalog.v1.StageR\x05stage\x12\"\n" +
 	"\fsubprotocols\x18\x03 \x03(\tR\fsubprotocols\"z\n" +
 	"\x15CheckEndpointResponse\x12:\n" +
 	"\x06checks\x18\x01 \x03(\v2\".tidegate.gateway.v1.EndpointCheckR\x06checks\x12%\n" +
-	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xf9\x02\n" +
+	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\x90\x03\n" +
 	"\rEndpointCheck\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12;\n" +
 	"\x04step\x18\x02 \x01(\x0e2'.tidegate.gateway.v1.EndpointCheck.StepR\x04step\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x16\n" +
 	"\x06status\x18\x04 \x01(\x05R\x06status\x12 \n" +
 	"\vsubprotocol\x18\x05 \x01(\tR\vsubprotocol\x123\n" +
-	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\"\x8b\x01\n" +
+	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x15\n" +
+	"\x03url\x18\a \x01(\tB\x03\x80\x01\x01R\x03url\"\x8b\x01\n" +
 	"\x04Step\x12\x14\n" +
 	"\x10STEP_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14STEP_UNKNOWN_VERSION\x10\x01\x12\x10\n" +
@@ -330,9 +639,10 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\fSTEP_CONNECT\x10\x03\x12\f\n" +
 	"\bSTEP_TLS\x10\x04\x12\x12\n" +
 	"\x0eSTEP_HANDSHAKE\x10\x05\x12\r\n" +
-	"\tSTEP_DONE\x10\x062\xb4\x01\n" +
+	"\tSTEP_DONE\x10\x062\xe4\x02\n" +
 	"\x0fEndpointService\x12\xa0\x01\n" +
-	"\rCheckEndpoint\x12).tidegate.gateway.v1.CheckEndpointRequest\x1a*.tidegate.gateway.v1.CheckEndpointResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{version=apis/*/versions/*}:checkEndpointB\xe2\x01\n" +
+	"\rCheckEndpoint\x12).tidegate.gateway.v1.CheckEndpointRequest\x1a*.tidegate.gateway.v1.CheckEndpointResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{version=apis/*/versions/*}:checkEndpoint\x12\xad\x01\n" +
+	"\x11DescribeEndpoints\x12-.tidegate.gateway.v1.DescribeEndpointsRequest\x1a..tidegate.gateway.v1.DescribeEndpointsResponse\"9\x82\xd3\xe4\x93\x023\x121/v1/{version=apis/*/versions/*}:describeEndpointsB\xe2\x01\n" +
 	"\x17com.tidegate.gateway.v1B\x14EndpointServiceProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1;gatewayv1\xa2\x02\x03TGX\xaa\x02\x13Tidegate.Gateway.V1\xca\x02\x13Tidegate\\Gateway\\V1\xe2\x02\x1fTidegate\\Gateway\\V1\\GPBMetadata\xea\x02\x15Tidegate::Gateway::V1b\x06proto3"
 
 var (
@@ -347,28 +657,41 @@ func file_tidegate_gateway_v1_endpoint_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_gateway_v1_endpoint_service_proto_rawDescData
 }
 
-var file_tidegate_gateway_v1_endpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tidegate_gateway_v1_endpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_tidegate_gateway_v1_endpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tidegate_gateway_v1_endpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_tidegate_gateway_v1_endpoint_service_proto_goTypes = []any{
-	(EndpointCheck_Step)(0),       // 0: tidegate.gateway.v1.EndpointCheck.Step
-	(*CheckEndpointRequest)(nil),  // 1: tidegate.gateway.v1.CheckEndpointRequest
-	(*CheckEndpointResponse)(nil), // 2: tidegate.gateway.v1.CheckEndpointResponse
-	(*EndpointCheck)(nil),         // 3: tidegate.gateway.v1.EndpointCheck
-	(v1.Stage)(0),                 // 4: tidegate.catalog.v1.Stage
-	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
+	(EndpointStatus_State)(0),         // 0: tidegate.gateway.v1.EndpointStatus.State
+	(EndpointCheck_Step)(0),           // 1: tidegate.gateway.v1.EndpointCheck.Step
+	(*DescribeEndpointsRequest)(nil),  // 2: tidegate.gateway.v1.DescribeEndpointsRequest
+	(*DescribeEndpointsResponse)(nil), // 3: tidegate.gateway.v1.DescribeEndpointsResponse
+	(*EndpointStatus)(nil),            // 4: tidegate.gateway.v1.EndpointStatus
+	(*CheckEndpointRequest)(nil),      // 5: tidegate.gateway.v1.CheckEndpointRequest
+	(*CheckEndpointResponse)(nil),     // 6: tidegate.gateway.v1.CheckEndpointResponse
+	(*EndpointCheck)(nil),             // 7: tidegate.gateway.v1.EndpointCheck
+	(v1.Stage)(0),                     // 8: tidegate.catalog.v1.Stage
+	(*timestamppb.Timestamp)(nil),     // 9: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 10: google.protobuf.Duration
 }
 var file_tidegate_gateway_v1_endpoint_service_proto_depIdxs = []int32{
-	4, // 0: tidegate.gateway.v1.CheckEndpointRequest.stage:type_name -> tidegate.catalog.v1.Stage
-	3, // 1: tidegate.gateway.v1.CheckEndpointResponse.checks:type_name -> tidegate.gateway.v1.EndpointCheck
-	0, // 2: tidegate.gateway.v1.EndpointCheck.step:type_name -> tidegate.gateway.v1.EndpointCheck.Step
-	5, // 3: tidegate.gateway.v1.EndpointCheck.elapsed:type_name -> google.protobuf.Duration
-	1, // 4: tidegate.gateway.v1.EndpointService.CheckEndpoint:input_type -> tidegate.gateway.v1.CheckEndpointRequest
-	2, // 5: tidegate.gateway.v1.EndpointService.CheckEndpoint:output_type -> tidegate.gateway.v1.CheckEndpointResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4,  // 0: tidegate.gateway.v1.DescribeEndpointsResponse.endpoints:type_name -> tidegate.gateway.v1.EndpointStatus
+	8,  // 1: tidegate.gateway.v1.EndpointStatus.stage:type_name -> tidegate.catalog.v1.Stage
+	0,  // 2: tidegate.gateway.v1.EndpointStatus.state:type_name -> tidegate.gateway.v1.EndpointStatus.State
+	9,  // 3: tidegate.gateway.v1.EndpointStatus.since_time:type_name -> google.protobuf.Timestamp
+	9,  // 4: tidegate.gateway.v1.EndpointStatus.suspended_until_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: tidegate.gateway.v1.EndpointStatus.last_failure_time:type_name -> google.protobuf.Timestamp
+	8,  // 6: tidegate.gateway.v1.CheckEndpointRequest.stage:type_name -> tidegate.catalog.v1.Stage
+	7,  // 7: tidegate.gateway.v1.CheckEndpointResponse.checks:type_name -> tidegate.gateway.v1.EndpointCheck
+	1,  // 8: tidegate.gateway.v1.EndpointCheck.step:type_name -> tidegate.gateway.v1.EndpointCheck.Step
+	10, // 9: tidegate.gateway.v1.EndpointCheck.elapsed:type_name -> google.protobuf.Duration
+	5,  // 10: tidegate.gateway.v1.EndpointService.CheckEndpoint:input_type -> tidegate.gateway.v1.CheckEndpointRequest
+	2,  // 11: tidegate.gateway.v1.EndpointService.DescribeEndpoints:input_type -> tidegate.gateway.v1.DescribeEndpointsRequest
+	6,  // 12: tidegate.gateway.v1.EndpointService.CheckEndpoint:output_type -> tidegate.gateway.v1.CheckEndpointResponse
+	3,  // 13: tidegate.gateway.v1.EndpointService.DescribeEndpoints:output_type -> tidegate.gateway.v1.DescribeEndpointsResponse
+	12, // [12:14] is the sub-list for method output_type
+	10, // [10:12] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_endpoint_service_proto_init() }
@@ -381,8 +704,8 @@ func file_tidegate_gateway_v1_endpoint_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_gateway_v1_endpoint_service_proto_rawDesc), len(file_tidegate_gateway_v1_endpoint_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      2,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

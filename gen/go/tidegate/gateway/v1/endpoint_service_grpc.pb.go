@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EndpointService_CheckEndpoint_FullMethodName = "/tidegate.gateway.v1.EndpointService/CheckEndpoint"
+	EndpointService_CheckEndpoint_FullMethodName     = "/tidegate.gateway.v1.EndpointService/CheckEndpoint"
+	EndpointService_DescribeEndpoints_FullMethodName = "/tidegate.gateway.v1.EndpointService/DescribeEndpoints"
 )
 
 // EndpointServiceClient is the client API for EndpointService service.
@@ -31,8 +32,9 @@ const (
 // The portal answers for all gateways, as SessionService does: it asks the catalog whether
 // the caller may, which writes the check into the audit log, and then all gateways at once.
 type EndpointServiceClient interface {
-	// Has gateways connect to a version's endpoint as they would for a client, up to the
-	// answer of its handshake, and close with 1000. Of what the backend says the status and
+	// Has gateways connect to each endpoint of a stage as they would for a client, up to the
+	// answer of its handshake, and close with 1000. It changes nothing of what they know of
+	// the endpoint's health. Of what the backend says the status and
 	// the sub-protocol are shown, and nothing else. Addresses that gateways do not connect to
 	// for clients they do not connect to here. Gateways that make too many checks already are
 	// among the unreachable ones. A gateway's own listener answers for that gateway only, and
@@ -40,6 +42,10 @@ type EndpointServiceClient interface {
 	// version's owner, or an administrator. RESOURCE_EXHAUSTED after 10 checks by one user
 	// in a minute; FAILED_PRECONDITION when the version has no endpoint for the stage.
 	CheckEndpoint(ctx context.Context, in *CheckEndpointRequest, opts ...grpc.CallOption) (*CheckEndpointResponse, error)
+	// Returns what each gateway knows of a version's endpoints of both stages: whether they
+	// work, and how many connections it has to them. It connects to nothing. A gateway's own
+	// listener answers for that gateway only. Needs the version's owner, or an administrator.
+	DescribeEndpoints(ctx context.Context, in *DescribeEndpointsRequest, opts ...grpc.CallOption) (*DescribeEndpointsResponse, error)
 }
 
 type endpointServiceClient struct {
@@ -60,6 +66,16 @@ func (c *endpointServiceClient) CheckEndpoint(ctx context.Context, in *CheckEndp
 	return out, nil
 }
 
+func (c *endpointServiceClient) DescribeEndpoints(ctx context.Context, in *DescribeEndpointsRequest, opts ...grpc.CallOption) (*DescribeEndpointsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeEndpointsResponse)
+	err := c.cc.Invoke(ctx, EndpointService_DescribeEndpoints_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EndpointServiceServer is the server API for EndpointService service.
 // All implementations must embed UnimplementedEndpointServiceServer
 // for forward compatibility.
@@ -69,8 +85,9 @@ func (c *endpointServiceClient) CheckEndpoint(ctx context.Context, in *CheckEndp
 // The portal answers for all gateways, as SessionService does: it asks the catalog whether
 // the caller may, which writes the check into the audit log, and then all gateways at once.
 type EndpointServiceServer interface {
-	// Has gateways connect to a version's endpoint as they would for a client, up to the
-	// answer of its handshake, and close with 1000. Of what the backend says the status and
+	// Has gateways connect to each endpoint of a stage as they would for a client, up to the
+	// answer of its handshake, and close with 1000. It changes nothing of what they know of
+	// the endpoint's health. Of what the backend says the status and
 	// the sub-protocol are shown, and nothing else. Addresses that gateways do not connect to
 	// for clients they do not connect to here. Gateways that make too many checks already are
 	// among the unreachable ones. A gateway's own listener answers for that gateway only, and
@@ -78,6 +95,10 @@ type EndpointServiceServer interface {
 	// version's owner, or an administrator. RESOURCE_EXHAUSTED after 10 checks by one user
 	// in a minute; FAILED_PRECONDITION when the version has no endpoint for the stage.
 	CheckEndpoint(context.Context, *CheckEndpointRequest) (*CheckEndpointResponse, error)
+	// Returns what each gateway knows of a version's endpoints of both stages: whether they
+	// work, and how many connections it has to them. It connects to nothing. A gateway's own
+	// listener answers for that gateway only. Needs the version's owner, or an administrator.
+	DescribeEndpoints(context.Context, *DescribeEndpointsRequest) (*DescribeEndpointsResponse, error)
 	mustEmbedUnimplementedEndpointServiceServer()
 }
 
@@ -90,6 +111,9 @@ type UnimplementedEndpointServiceServer struct{}
 
 func (UnimplementedEndpointServiceServer) CheckEndpoint(context.Context, *CheckEndpointRequest) (*CheckEndpointResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckEndpoint not implemented")
+}
+func (UnimplementedEndpointServiceServer) DescribeEndpoints(context.Context, *DescribeEndpointsRequest) (*DescribeEndpointsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeEndpoints not implemented")
 }
 func (UnimplementedEndpointServiceServer) mustEmbedUnimplementedEndpointServiceServer() {}
 func (UnimplementedEndpointServiceServer) testEmbeddedByValue()                         {}
@@ -130,6 +154,24 @@ func _EndpointService_CheckEndpoint_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EndpointService_DescribeEndpoints_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeEndpointsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EndpointServiceServer).DescribeEndpoints(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EndpointService_DescribeEndpoints_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EndpointServiceServer).DescribeEndpoints(ctx, req.(*DescribeEndpointsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EndpointService_ServiceDesc is the grpc.ServiceDesc for EndpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -140,6 +182,10 @@ var EndpointService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckEndpoint",
 			Handler:    _EndpointService_CheckEndpoint_Handler,
+		},
+		{
+			MethodName: "DescribeEndpoints",
+			Handler:    _EndpointService_DescribeEndpoints_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

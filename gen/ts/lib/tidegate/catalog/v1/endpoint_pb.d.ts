@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Duration, DurationJson } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file tidegate/catalog/v1/endpoint.proto.
@@ -17,7 +18,9 @@ export declare const file_tidegate_catalog_v1_endpoint: GenFile;
  */
 export declare type Endpoints = Message<"tidegate.catalog.v1.Endpoints"> & {
   /**
-   * Where credentials of the stage PRODUCTION lead: at most 1 endpoint. Clients
+   * Where credentials of the stage PRODUCTION lead: at most 10 endpoints, no two
+   * the same, that take each other's place. A gateway takes the one to which it has
+   * the fewest connections, and another one where that fails. Clients
    * without a credential (security none) are also led here, or to sandbox if
    * this is empty.
    *
@@ -26,11 +29,34 @@ export declare type Endpoints = Message<"tidegate.catalog.v1.Endpoints"> & {
   production: Endpoint[];
 
   /**
-   * Where credentials of the stage SANDBOX lead: at most 1 endpoint.
+   * Where credentials of the stage SANDBOX lead: as production.
    *
    * @generated from field: repeated tidegate.catalog.v1.Endpoint sandbox = 2;
    */
   sandbox: Endpoint[];
+
+  /**
+   * How gateways find out whether an endpoint works while nobody connects; not set
+   * means that only handshakes of clients tell.
+   *
+   * @generated from field: tidegate.catalog.v1.HealthCheck health_check = 3;
+   */
+  healthCheck?: HealthCheck;
+
+  /**
+   * When an endpoint that fails is passed over, and for how long; not set means by
+   * default.
+   *
+   * @generated from field: tidegate.catalog.v1.Suspension suspension = 4;
+   */
+  suspension?: Suspension;
+
+  /**
+   * How long backends may take; not set means what gateways allow.
+   *
+   * @generated from field: tidegate.catalog.v1.Timeouts timeouts = 5;
+   */
+  timeouts?: Timeouts;
 };
 
 /**
@@ -40,7 +66,9 @@ export declare type Endpoints = Message<"tidegate.catalog.v1.Endpoints"> & {
  */
 export declare type EndpointsJson = {
   /**
-   * Where credentials of the stage PRODUCTION lead: at most 1 endpoint. Clients
+   * Where credentials of the stage PRODUCTION lead: at most 10 endpoints, no two
+   * the same, that take each other's place. A gateway takes the one to which it has
+   * the fewest connections, and another one where that fails. Clients
    * without a credential (security none) are also led here, or to sandbox if
    * this is empty.
    *
@@ -49,11 +77,34 @@ export declare type EndpointsJson = {
   production?: EndpointJson[];
 
   /**
-   * Where credentials of the stage SANDBOX lead: at most 1 endpoint.
+   * Where credentials of the stage SANDBOX lead: as production.
    *
    * @generated from field: repeated tidegate.catalog.v1.Endpoint sandbox = 2;
    */
   sandbox?: EndpointJson[];
+
+  /**
+   * How gateways find out whether an endpoint works while nobody connects; not set
+   * means that only handshakes of clients tell.
+   *
+   * @generated from field: tidegate.catalog.v1.HealthCheck health_check = 3;
+   */
+  healthCheck?: HealthCheckJson;
+
+  /**
+   * When an endpoint that fails is passed over, and for how long; not set means by
+   * default.
+   *
+   * @generated from field: tidegate.catalog.v1.Suspension suspension = 4;
+   */
+  suspension?: SuspensionJson;
+
+  /**
+   * How long backends may take; not set means what gateways allow.
+   *
+   * @generated from field: tidegate.catalog.v1.Timeouts timeouts = 5;
+   */
+  timeouts?: TimeoutsJson;
 };
 
 /**
@@ -61,6 +112,300 @@ export declare type EndpointsJson = {
  * Use `create(EndpointsSchema)` to create a new message.
  */
 export declare const EndpointsSchema: GenMessage<Endpoints, {jsonType: EndpointsJson}>;
+
+/**
+ * HealthCheck says how a gateway checks each endpoint of a published version, for itself,
+ * whether or not clients connect. While an endpoint is suspended it is checked at the end
+ * of its suspension.
+ *
+ * @generated from message tidegate.catalog.v1.HealthCheck
+ */
+export declare type HealthCheck = Message<"tidegate.catalog.v1.HealthCheck"> & {
+  /**
+   * What a check is.
+   *
+   * @generated from field: tidegate.catalog.v1.HealthCheck.Kind kind = 1;
+   */
+  kind: HealthCheck_Kind;
+
+  /**
+   * With KIND_HTTP, a path, with or without a query, such as "/healthz": ASCII without
+   * spaces, at most 1024 characters; else empty.
+   *
+   * @generated from field: string http_path = 2;
+   */
+  httpPath: string;
+
+  /**
+   * From the end of a check to the next one, 1 second to 1 hour; not set means 10 seconds.
+   *
+   * @generated from field: google.protobuf.Duration interval = 3;
+   */
+  interval?: Duration;
+
+  /**
+   * How long a check may take, 100 milliseconds to 30 seconds; not set means 3 seconds.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: Duration;
+
+  /**
+   * How many checks in a row must succeed before a suspended endpoint is taken again, 1 to
+   * 10; 0 means 1.
+   *
+   * @generated from field: int32 healthy_after = 5;
+   */
+  healthyAfter: number;
+
+  /**
+   * How many checks in a row must fail before an endpoint is suspended, 1 to 10; 0 means 3.
+   *
+   * @generated from field: int32 unhealthy_after = 6;
+   */
+  unhealthyAfter: number;
+};
+
+/**
+ * HealthCheck says how a gateway checks each endpoint of a published version, for itself,
+ * whether or not clients connect. While an endpoint is suspended it is checked at the end
+ * of its suspension.
+ *
+ * @generated from message tidegate.catalog.v1.HealthCheck
+ */
+export declare type HealthCheckJson = {
+  /**
+   * What a check is.
+   *
+   * @generated from field: tidegate.catalog.v1.HealthCheck.Kind kind = 1;
+   */
+  kind?: HealthCheck_KindJson;
+
+  /**
+   * With KIND_HTTP, a path, with or without a query, such as "/healthz": ASCII without
+   * spaces, at most 1024 characters; else empty.
+   *
+   * @generated from field: string http_path = 2;
+   */
+  httpPath?: string;
+
+  /**
+   * From the end of a check to the next one, 1 second to 1 hour; not set means 10 seconds.
+   *
+   * @generated from field: google.protobuf.Duration interval = 3;
+   */
+  interval?: DurationJson;
+
+  /**
+   * How long a check may take, 100 milliseconds to 30 seconds; not set means 3 seconds.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: DurationJson;
+
+  /**
+   * How many checks in a row must succeed before a suspended endpoint is taken again, 1 to
+   * 10; 0 means 1.
+   *
+   * @generated from field: int32 healthy_after = 5;
+   */
+  healthyAfter?: number;
+
+  /**
+   * How many checks in a row must fail before an endpoint is suspended, 1 to 10; 0 means 3.
+   *
+   * @generated from field: int32 unhealthy_after = 6;
+   */
+  unhealthyAfter?: number;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.HealthCheck.
+ * Use `create(HealthCheckSchema)` to create a new message.
+ */
+export declare const HealthCheckSchema: GenMessage<HealthCheck, {jsonType: HealthCheckJson}>;
+
+/**
+ * What a check is.
+ *
+ * @generated from enum tidegate.catalog.v1.HealthCheck.Kind
+ */
+export enum HealthCheck_Kind {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A WebSocket handshake without a path, query or credential of a client's, closed
+   * with 1000. Whatever a client would be passed on is good: 101, 401, 403, 404, 410
+   * and other answers, but not 502, 503 and 504.
+   *
+   * @generated from enum value: KIND_WEBSOCKET = 1;
+   */
+  WEBSOCKET = 1,
+
+  /**
+   * A GET of http_path at the host of the endpoint; a status from 200 to 299 is good.
+   *
+   * @generated from enum value: KIND_HTTP = 2;
+   */
+  HTTP = 2,
+}
+
+/**
+ * What a check is.
+ *
+ * @generated from enum tidegate.catalog.v1.HealthCheck.Kind
+ */
+export declare type HealthCheck_KindJson = "KIND_UNSPECIFIED" | "KIND_WEBSOCKET" | "KIND_HTTP";
+
+/**
+ * Describes the enum tidegate.catalog.v1.HealthCheck.Kind.
+ */
+export declare const HealthCheck_KindSchema: GenEnum<HealthCheck_Kind, HealthCheck_KindJson>;
+
+/**
+ * Suspension says when a gateway passes over an endpoint that fails. A suspended endpoint is
+ * tried only where every other one has failed. When its suspension is over, one handshake
+ * tries it, or a health check where there are such; if that fails, it is suspended for
+ * longer.
+ *
+ * @generated from message tidegate.catalog.v1.Suspension
+ */
+export declare type Suspension = Message<"tidegate.catalog.v1.Suspension"> & {
+  /**
+   * How many handshakes in a row must fail, 1 to 100; 0 means 1. Failures are: no
+   * connection, no answer in time, no correct answer, and the statuses 502, 503 and 504.
+   *
+   * @generated from field: int32 failures = 1;
+   */
+  failures: number;
+
+  /**
+   * The first suspension, 100 milliseconds to 1 hour; not set means 1 second.
+   *
+   * @generated from field: google.protobuf.Duration first = 2;
+   */
+  first?: Duration;
+
+  /**
+   * The longest one, 100 milliseconds to 1 hour; not set means 30 seconds, or first where
+   * that is longer.
+   *
+   * @generated from field: google.protobuf.Duration longest = 3;
+   */
+  longest?: Duration;
+
+  /**
+   * By how much each suspension is longer than the one before, 1 to 10; 0 means 2.
+   *
+   * @generated from field: double factor = 4;
+   */
+  factor: number;
+};
+
+/**
+ * Suspension says when a gateway passes over an endpoint that fails. A suspended endpoint is
+ * tried only where every other one has failed. When its suspension is over, one handshake
+ * tries it, or a health check where there are such; if that fails, it is suspended for
+ * longer.
+ *
+ * @generated from message tidegate.catalog.v1.Suspension
+ */
+export declare type SuspensionJson = {
+  /**
+   * How many handshakes in a row must fail, 1 to 100; 0 means 1. Failures are: no
+   * connection, no answer in time, no correct answer, and the statuses 502, 503 and 504.
+   *
+   * @generated from field: int32 failures = 1;
+   */
+  failures?: number;
+
+  /**
+   * The first suspension, 100 milliseconds to 1 hour; not set means 1 second.
+   *
+   * @generated from field: google.protobuf.Duration first = 2;
+   */
+  first?: DurationJson;
+
+  /**
+   * The longest one, 100 milliseconds to 1 hour; not set means 30 seconds, or first where
+   * that is longer.
+   *
+   * @generated from field: google.protobuf.Duration longest = 3;
+   */
+  longest?: DurationJson;
+
+  /**
+   * By how much each suspension is longer than the one before, 1 to 10; 0 means 2.
+   *
+   * @generated from field: double factor = 4;
+   */
+  factor?: number | "NaN" | "Infinity" | "-Infinity";
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.Suspension.
+ * Use `create(SuspensionSchema)` to create a new message.
+ */
+export declare const SuspensionSchema: GenMessage<Suspension, {jsonType: SuspensionJson}>;
+
+/**
+ * Timeouts says how long backends may take. What gateways allow is never exceeded.
+ *
+ * @generated from message tidegate.catalog.v1.Timeouts
+ */
+export declare type Timeouts = Message<"tidegate.catalog.v1.Timeouts"> & {
+  /**
+   * To connect, TLS included, 100 milliseconds to 1 minute; not set means that of the
+   * gateway.
+   *
+   * @generated from field: google.protobuf.Duration dial = 1;
+   */
+  dial?: Duration;
+
+  /**
+   * To connect and to answer the handshake, 100 milliseconds to 1 minute. Not set means, while
+   * another endpoint is left to be tried, that of the gateway, else what is left of the
+   * time for the whole handshake.
+   *
+   * @generated from field: google.protobuf.Duration handshake = 2;
+   */
+  handshake?: Duration;
+};
+
+/**
+ * Timeouts says how long backends may take. What gateways allow is never exceeded.
+ *
+ * @generated from message tidegate.catalog.v1.Timeouts
+ */
+export declare type TimeoutsJson = {
+  /**
+   * To connect, TLS included, 100 milliseconds to 1 minute; not set means that of the
+   * gateway.
+   *
+   * @generated from field: google.protobuf.Duration dial = 1;
+   */
+  dial?: DurationJson;
+
+  /**
+   * To connect and to answer the handshake, 100 milliseconds to 1 minute. Not set means, while
+   * another endpoint is left to be tried, that of the gateway, else what is left of the
+   * time for the whole handshake.
+   *
+   * @generated from field: google.protobuf.Duration handshake = 2;
+   */
+  handshake?: DurationJson;
+};
+
+/**
+ * Describes the message tidegate.catalog.v1.Timeouts.
+ * Use `create(TimeoutsSchema)` to create a new message.
+ */
+export declare const TimeoutsSchema: GenMessage<Timeouts, {jsonType: TimeoutsJson}>;
 
 /**
  * Endpoint is where a backend is reached.

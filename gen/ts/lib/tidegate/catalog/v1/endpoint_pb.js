@@ -3,12 +3,13 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file tidegate/catalog/v1/endpoint.proto.
  */
 export const file_tidegate_catalog_v1_endpoint = /*@__PURE__*/
-  fileDesc("CiJ0aWRlZ2F0ZS9jYXRhbG9nL3YxL2VuZHBvaW50LnByb3RvEhN0aWRlZ2F0ZS5jYXRhbG9nLnYxIm4KCUVuZHBvaW50cxIxCgpwcm9kdWN0aW9uGAEgAygLMh0udGlkZWdhdGUuY2F0YWxvZy52MS5FbmRwb2ludBIuCgdzYW5kYm94GAIgAygLMh0udGlkZWdhdGUuY2F0YWxvZy52MS5FbmRwb2ludCIqCghFbmRwb2ludBISCgN1cmwYASABKAlCA4ABAUgAQgoKCGVuZHBvaW50KkcKBVN0YWdlEhUKEVNUQUdFX1VOU1BFQ0lGSUVEEAASFAoQU1RBR0VfUFJPRFVDVElPThABEhEKDVNUQUdFX1NBTkRCT1gQAmIGcHJvdG8z");
+  fileDesc("CiJ0aWRlZ2F0ZS9jYXRhbG9nL3YxL2VuZHBvaW50LnByb3RvEhN0aWRlZ2F0ZS5jYXRhbG9nLnYxIowCCglFbmRwb2ludHMSMQoKcHJvZHVjdGlvbhgBIAMoCzIdLnRpZGVnYXRlLmNhdGFsb2cudjEuRW5kcG9pbnQSLgoHc2FuZGJveBgCIAMoCzIdLnRpZGVnYXRlLmNhdGFsb2cudjEuRW5kcG9pbnQSNgoMaGVhbHRoX2NoZWNrGAMgASgLMiAudGlkZWdhdGUuY2F0YWxvZy52MS5IZWFsdGhDaGVjaxIzCgpzdXNwZW5zaW9uGAQgASgLMh8udGlkZWdhdGUuY2F0YWxvZy52MS5TdXNwZW5zaW9uEi8KCHRpbWVvdXRzGAUgASgLMh0udGlkZWdhdGUuY2F0YWxvZy52MS5UaW1lb3V0cyKkAgoLSGVhbHRoQ2hlY2sSMwoEa2luZBgBIAEoDjIlLnRpZGVnYXRlLmNhdGFsb2cudjEuSGVhbHRoQ2hlY2suS2luZBIWCglodHRwX3BhdGgYAiABKAlCA4ABARIrCghpbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDWhlYWx0aHlfYWZ0ZXIYBSABKAUSFwoPdW5oZWFsdGh5X2FmdGVyGAYgASgFIj8KBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEhIKDktJTkRfV0VCU09DS0VUEAESDQoJS0lORF9IVFRQEAIihAEKClN1c3BlbnNpb24SEAoIZmFpbHVyZXMYASABKAUSKAoFZmlyc3QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbG9uZ2VzdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZmYWN0b3IYBCABKAEiYQoIVGltZW91dHMSJwoEZGlhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgloYW5kc2hha2UYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iKgoIRW5kcG9pbnQSEgoDdXJsGAEgASgJQgOAAQFIAEIKCghlbmRwb2ludCpHCgVTdGFnZRIVChFTVEFHRV9VTlNQRUNJRklFRBAAEhQKEFNUQUdFX1BST0RVQ1RJT04QARIRCg1TVEFHRV9TQU5EQk9YEAJiBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
  * Describes the message tidegate.catalog.v1.Endpoints.
@@ -18,11 +19,46 @@ export const EndpointsSchema = /*@__PURE__*/
   messageDesc(file_tidegate_catalog_v1_endpoint, 0);
 
 /**
+ * Describes the message tidegate.catalog.v1.HealthCheck.
+ * Use `create(HealthCheckSchema)` to create a new message.
+ */
+export const HealthCheckSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_endpoint, 1);
+
+/**
+ * Describes the enum tidegate.catalog.v1.HealthCheck.Kind.
+ */
+export const HealthCheck_KindSchema = /*@__PURE__*/
+  enumDesc(file_tidegate_catalog_v1_endpoint, 1, 0);
+
+/**
+ * What a check is.
+ *
+ * @generated from enum tidegate.catalog.v1.HealthCheck.Kind
+ */
+export const HealthCheck_Kind = /*@__PURE__*/
+  tsEnum(HealthCheck_KindSchema);
+
+/**
+ * Describes the message tidegate.catalog.v1.Suspension.
+ * Use `create(SuspensionSchema)` to create a new message.
+ */
+export const SuspensionSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_endpoint, 2);
+
+/**
+ * Describes the message tidegate.catalog.v1.Timeouts.
+ * Use `create(TimeoutsSchema)` to create a new message.
+ */
+export const TimeoutsSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_catalog_v1_endpoint, 3);
+
+/**
  * Describes the message tidegate.catalog.v1.Endpoint.
  * Use `create(EndpointSchema)` to create a new message.
  */
 export const EndpointSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_catalog_v1_endpoint, 1);
+  messageDesc(file_tidegate_catalog_v1_endpoint, 4);
 
 /**
  * Describes the enum tidegate.catalog.v1.Stage.

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Stage, StageJson } from "../../catalog/v1/endpoint_pb.js";
-import type { Duration, DurationJson } from "@bufbuild/protobuf/wkt";
+import type { Duration, DurationJson, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file tidegate/gateway/v1/endpoint_service.proto.
@@ -13,7 +13,284 @@ import type { Duration, DurationJson } from "@bufbuild/protobuf/wkt";
 export declare const file_tidegate_gateway_v1_endpoint_service: GenFile;
 
 /**
- * CheckEndpointRequest names an endpoint.
+ * DescribeEndpointsRequest names a version.
+ *
+ * @generated from message tidegate.gateway.v1.DescribeEndpointsRequest
+ */
+export declare type DescribeEndpointsRequest = Message<"tidegate.gateway.v1.DescribeEndpointsRequest"> & {
+  /**
+   * The version, apis/{api}/versions/{version}.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+};
+
+/**
+ * DescribeEndpointsRequest names a version.
+ *
+ * @generated from message tidegate.gateway.v1.DescribeEndpointsRequest
+ */
+export declare type DescribeEndpointsRequestJson = {
+  /**
+   * The version, apis/{api}/versions/{version}.
+   *
+   * @generated from field: string version = 1;
+   */
+  version?: string;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.DescribeEndpointsRequest.
+ * Use `create(DescribeEndpointsRequestSchema)` to create a new message.
+ */
+export declare const DescribeEndpointsRequestSchema: GenMessage<DescribeEndpointsRequest, {jsonType: DescribeEndpointsRequestJson}>;
+
+/**
+ * DescribeEndpointsResponse says what is known of a version's endpoints.
+ *
+ * @generated from message tidegate.gateway.v1.DescribeEndpointsResponse
+ */
+export declare type DescribeEndpointsResponse = Message<"tidegate.gateway.v1.DescribeEndpointsResponse"> & {
+  /**
+   * By the gateway's name, the stage, and the order of the endpoints in it. A gateway that
+   * does not have the version yet says nothing.
+   *
+   * @generated from field: repeated tidegate.gateway.v1.EndpointStatus endpoints = 1;
+   */
+  endpoints: EndpointStatus[];
+
+  /**
+   * Names of the gateways that could not be reached, or did not answer in 2 seconds.
+   *
+   * @generated from field: repeated string unreachable = 2;
+   */
+  unreachable: string[];
+};
+
+/**
+ * DescribeEndpointsResponse says what is known of a version's endpoints.
+ *
+ * @generated from message tidegate.gateway.v1.DescribeEndpointsResponse
+ */
+export declare type DescribeEndpointsResponseJson = {
+  /**
+   * By the gateway's name, the stage, and the order of the endpoints in it. A gateway that
+   * does not have the version yet says nothing.
+   *
+   * @generated from field: repeated tidegate.gateway.v1.EndpointStatus endpoints = 1;
+   */
+  endpoints?: EndpointStatusJson[];
+
+  /**
+   * Names of the gateways that could not be reached, or did not answer in 2 seconds.
+   *
+   * @generated from field: repeated string unreachable = 2;
+   */
+  unreachable?: string[];
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.DescribeEndpointsResponse.
+ * Use `create(DescribeEndpointsResponseSchema)` to create a new message.
+ */
+export declare const DescribeEndpointsResponseSchema: GenMessage<DescribeEndpointsResponse, {jsonType: DescribeEndpointsResponseJson}>;
+
+/**
+ * EndpointStatus is what one gateway knows of one endpoint.
+ *
+ * @generated from message tidegate.gateway.v1.EndpointStatus
+ */
+export declare type EndpointStatus = Message<"tidegate.gateway.v1.EndpointStatus"> & {
+  /**
+   * The gateway, gateways/{gateway}.
+   *
+   * @generated from field: string gateway = 1;
+   */
+  gateway: string;
+
+  /**
+   * The stage.
+   *
+   * @generated from field: tidegate.catalog.v1.Stage stage = 2;
+   */
+  stage: Stage;
+
+  /**
+   * The endpoint's URL.
+   *
+   * @generated from field: string url = 3;
+   */
+  url: string;
+
+  /**
+   * Whether it is taken.
+   *
+   * @generated from field: tidegate.gateway.v1.EndpointStatus.State state = 4;
+   */
+  state: EndpointStatus_State;
+
+  /**
+   * Since when it is in this state; not set where it always was.
+   *
+   * @generated from field: google.protobuf.Timestamp since_time = 5;
+   */
+  sinceTime?: Timestamp;
+
+  /**
+   * When its suspension ends; set with STATE_SUSPENDED.
+   *
+   * @generated from field: google.protobuf.Timestamp suspended_until_time = 6;
+   */
+  suspendedUntilTime?: Timestamp;
+
+  /**
+   * Handshakes that are with it, and sessions.
+   *
+   * @generated from field: int64 connections = 7;
+   */
+  connections: bigint;
+
+  /**
+   * Why it failed last, in words that name no address; empty where it has not failed.
+   *
+   * @generated from field: string last_failure = 8;
+   */
+  lastFailure: string;
+
+  /**
+   * When that was.
+   *
+   * @generated from field: google.protobuf.Timestamp last_failure_time = 9;
+   */
+  lastFailureTime?: Timestamp;
+};
+
+/**
+ * EndpointStatus is what one gateway knows of one endpoint.
+ *
+ * @generated from message tidegate.gateway.v1.EndpointStatus
+ */
+export declare type EndpointStatusJson = {
+  /**
+   * The gateway, gateways/{gateway}.
+   *
+   * @generated from field: string gateway = 1;
+   */
+  gateway?: string;
+
+  /**
+   * The stage.
+   *
+   * @generated from field: tidegate.catalog.v1.Stage stage = 2;
+   */
+  stage?: StageJson;
+
+  /**
+   * The endpoint's URL.
+   *
+   * @generated from field: string url = 3;
+   */
+  url?: string;
+
+  /**
+   * Whether it is taken.
+   *
+   * @generated from field: tidegate.gateway.v1.EndpointStatus.State state = 4;
+   */
+  state?: EndpointStatus_StateJson;
+
+  /**
+   * Since when it is in this state; not set where it always was.
+   *
+   * @generated from field: google.protobuf.Timestamp since_time = 5;
+   */
+  sinceTime?: TimestampJson;
+
+  /**
+   * When its suspension ends; set with STATE_SUSPENDED.
+   *
+   * @generated from field: google.protobuf.Timestamp suspended_until_time = 6;
+   */
+  suspendedUntilTime?: TimestampJson;
+
+  /**
+   * Handshakes that are with it, and sessions.
+   *
+   * @generated from field: int64 connections = 7;
+   */
+  connections?: string;
+
+  /**
+   * Why it failed last, in words that name no address; empty where it has not failed.
+   *
+   * @generated from field: string last_failure = 8;
+   */
+  lastFailure?: string;
+
+  /**
+   * When that was.
+   *
+   * @generated from field: google.protobuf.Timestamp last_failure_time = 9;
+   */
+  lastFailureTime?: TimestampJson;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.EndpointStatus.
+ * Use `create(EndpointStatusSchema)` to create a new message.
+ */
+export declare const EndpointStatusSchema: GenMessage<EndpointStatus, {jsonType: EndpointStatusJson}>;
+
+/**
+ * State says whether an endpoint is taken.
+ *
+ * @generated from enum tidegate.gateway.v1.EndpointStatus.State
+ */
+export enum EndpointStatus_State {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It works, as far as is known.
+   *
+   * @generated from enum value: STATE_HEALTHY = 1;
+   */
+  HEALTHY = 1,
+
+  /**
+   * It has failed, and is passed over until suspended_until_time.
+   *
+   * @generated from enum value: STATE_SUSPENDED = 2;
+   */
+  SUSPENDED = 2,
+
+  /**
+   * Its suspension is over; the next handshake or health check tries it.
+   *
+   * @generated from enum value: STATE_ON_TRIAL = 3;
+   */
+  ON_TRIAL = 3,
+}
+
+/**
+ * State says whether an endpoint is taken.
+ *
+ * @generated from enum tidegate.gateway.v1.EndpointStatus.State
+ */
+export declare type EndpointStatus_StateJson = "STATE_UNSPECIFIED" | "STATE_HEALTHY" | "STATE_SUSPENDED" | "STATE_ON_TRIAL";
+
+/**
+ * Describes the enum tidegate.gateway.v1.EndpointStatus.State.
+ */
+export declare const EndpointStatus_StateSchema: GenEnum<EndpointStatus_State, EndpointStatus_StateJson>;
+
+/**
+ * CheckEndpointRequest names a stage's endpoints.
  *
  * @generated from message tidegate.gateway.v1.CheckEndpointRequest
  */
@@ -42,7 +319,7 @@ export declare type CheckEndpointRequest = Message<"tidegate.gateway.v1.CheckEnd
 };
 
 /**
- * CheckEndpointRequest names an endpoint.
+ * CheckEndpointRequest names a stage's endpoints.
  *
  * @generated from message tidegate.gateway.v1.CheckEndpointRequest
  */
@@ -83,7 +360,7 @@ export declare const CheckEndpointRequestSchema: GenMessage<CheckEndpointRequest
  */
 export declare type CheckEndpointResponse = Message<"tidegate.gateway.v1.CheckEndpointResponse"> & {
   /**
-   * What each gateway found, by the gateway's name.
+   * What each gateway found, by the gateway's name, and at each endpoint, in their order.
    *
    * @generated from field: repeated tidegate.gateway.v1.EndpointCheck checks = 1;
    */
@@ -104,7 +381,7 @@ export declare type CheckEndpointResponse = Message<"tidegate.gateway.v1.CheckEn
  */
 export declare type CheckEndpointResponseJson = {
   /**
-   * What each gateway found, by the gateway's name.
+   * What each gateway found, by the gateway's name, and at each endpoint, in their order.
    *
    * @generated from field: repeated tidegate.gateway.v1.EndpointCheck checks = 1;
    */
@@ -125,7 +402,7 @@ export declare type CheckEndpointResponseJson = {
 export declare const CheckEndpointResponseSchema: GenMessage<CheckEndpointResponse, {jsonType: CheckEndpointResponseJson}>;
 
 /**
- * EndpointCheck is what one gateway found.
+ * EndpointCheck is what one gateway found at one endpoint.
  *
  * @generated from message tidegate.gateway.v1.EndpointCheck
  */
@@ -171,10 +448,17 @@ export declare type EndpointCheck = Message<"tidegate.gateway.v1.EndpointCheck">
    * @generated from field: google.protobuf.Duration elapsed = 6;
    */
   elapsed?: Duration;
+
+  /**
+   * The endpoint's URL; empty if the gateway does not have the version.
+   *
+   * @generated from field: string url = 7;
+   */
+  url: string;
 };
 
 /**
- * EndpointCheck is what one gateway found.
+ * EndpointCheck is what one gateway found at one endpoint.
  *
  * @generated from message tidegate.gateway.v1.EndpointCheck
  */
@@ -220,6 +504,13 @@ export declare type EndpointCheckJson = {
    * @generated from field: google.protobuf.Duration elapsed = 6;
    */
   elapsed?: DurationJson;
+
+  /**
+   * The endpoint's URL; empty if the gateway does not have the version.
+   *
+   * @generated from field: string url = 7;
+   */
+  url?: string;
 };
 
 /**
@@ -306,8 +597,9 @@ export declare const EndpointCheck_StepSchema: GenEnum<EndpointCheck_Step, Endpo
  */
 export declare const EndpointService: GenService<{
   /**
-   * Has gateways connect to a version's endpoint as they would for a client, up to the
-   * answer of its handshake, and close with 1000. Of what the backend says the status and
+   * Has gateways connect to each endpoint of a stage as they would for a client, up to the
+   * answer of its handshake, and close with 1000. It changes nothing of what they know of
+   * the endpoint's health. Of what the backend says the status and
    * the sub-protocol are shown, and nothing else. Addresses that gateways do not connect to
    * for clients they do not connect to here. Gateways that make too many checks already are
    * among the unreachable ones. A gateway's own listener answers for that gateway only, and
@@ -321,6 +613,18 @@ export declare const EndpointService: GenService<{
     methodKind: "unary";
     input: typeof CheckEndpointRequestSchema;
     output: typeof CheckEndpointResponseSchema;
+  },
+  /**
+   * Returns what each gateway knows of a version's endpoints of both stages: whether they
+   * work, and how many connections it has to them. It connects to nothing. A gateway's own
+   * listener answers for that gateway only. Needs the version's owner, or an administrator.
+   *
+   * @generated from rpc tidegate.gateway.v1.EndpointService.DescribeEndpoints
+   */
+  describeEndpoints: {
+    methodKind: "unary";
+    input: typeof DescribeEndpointsRequestSchema;
+    output: typeof DescribeEndpointsResponseSchema;
   },
 }>;
 

@@ -3,41 +3,76 @@
 /* eslint-disable */
 
 import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_tidegate_catalog_v1_endpoint } from "../../catalog/v1/endpoint_pb.js";
 
 /**
  * Describes the file tidegate/gateway/v1/endpoint_service.proto.
  */
 export const file_tidegate_gateway_v1_endpoint_service = /*@__PURE__*/
-  fileDesc("Cip0aWRlZ2F0ZS9nYXRld2F5L3YxL2VuZHBvaW50X3NlcnZpY2UucHJvdG8SE3RpZGVnYXRlLmdhdGV3YXkudjEiaAoUQ2hlY2tFbmRwb2ludFJlcXVlc3QSDwoHdmVyc2lvbhgBIAEoCRIpCgVzdGFnZRgCIAEoDjIaLnRpZGVnYXRlLmNhdGFsb2cudjEuU3RhZ2USFAoMc3VicHJvdG9jb2xzGAMgAygJImAKFUNoZWNrRW5kcG9pbnRSZXNwb25zZRIyCgZjaGVja3MYASADKAsyIi50aWRlZ2F0ZS5nYXRld2F5LnYxLkVuZHBvaW50Q2hlY2sSEwoLdW5yZWFjaGFibGUYAiADKAkixQIKDUVuZHBvaW50Q2hlY2sSDwoHZ2F0ZXdheRgBIAEoCRI1CgRzdGVwGAIgASgOMicudGlkZWdhdGUuZ2F0ZXdheS52MS5FbmRwb2ludENoZWNrLlN0ZXASDQoFZXJyb3IYAyABKAkSDgoGc3RhdHVzGAQgASgFEhMKC3N1YnByb3RvY29sGAUgASgJEioKB2VsYXBzZWQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iiwEKBFN0ZXASFAoQU1RFUF9VTlNQRUNJRklFRBAAEhgKFFNURVBfVU5LTk9XTl9WRVJTSU9OEAESEAoMU1RFUF9SRVNPTFZFEAISEAoMU1RFUF9DT05ORUNUEAMSDAoIU1RFUF9UTFMQBBISCg5TVEVQX0hBTkRTSEFLRRAFEg0KCVNURVBfRE9ORRAGMnkKD0VuZHBvaW50U2VydmljZRJmCg1DaGVja0VuZHBvaW50EikudGlkZWdhdGUuZ2F0ZXdheS52MS5DaGVja0VuZHBvaW50UmVxdWVzdBoqLnRpZGVnYXRlLmdhdGV3YXkudjEuQ2hlY2tFbmRwb2ludFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_tidegate_catalog_v1_endpoint]);
+  fileDesc("Cip0aWRlZ2F0ZS9nYXRld2F5L3YxL2VuZHBvaW50X3NlcnZpY2UucHJvdG8SE3RpZGVnYXRlLmdhdGV3YXkudjEiKwoYRGVzY3JpYmVFbmRwb2ludHNSZXF1ZXN0Eg8KB3ZlcnNpb24YASABKAkiaAoZRGVzY3JpYmVFbmRwb2ludHNSZXNwb25zZRI2CgllbmRwb2ludHMYASADKAsyIy50aWRlZ2F0ZS5nYXRld2F5LnYxLkVuZHBvaW50U3RhdHVzEhMKC3VucmVhY2hhYmxlGAIgAygJIsADCg5FbmRwb2ludFN0YXR1cxIPCgdnYXRld2F5GAEgASgJEikKBXN0YWdlGAIgASgOMhoudGlkZWdhdGUuY2F0YWxvZy52MS5TdGFnZRIQCgN1cmwYAyABKAlCA4ABARI4CgVzdGF0ZRgEIAEoDjIpLnRpZGVnYXRlLmdhdGV3YXkudjEuRW5kcG9pbnRTdGF0dXMuU3RhdGUSLgoKc2luY2VfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoUc3VzcGVuZGVkX3VudGlsX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2Nvbm5lY3Rpb25zGAcgASgDEhQKDGxhc3RfZmFpbHVyZRgIIAEoCRI1ChFsYXN0X2ZhaWx1cmVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWgoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9IRUFMVEhZEAESEwoPU1RBVEVfU1VTUEVOREVEEAISEgoOU1RBVEVfT05fVFJJQUwQAyJoChRDaGVja0VuZHBvaW50UmVxdWVzdBIPCgd2ZXJzaW9uGAEgASgJEikKBXN0YWdlGAIgASgOMhoudGlkZWdhdGUuY2F0YWxvZy52MS5TdGFnZRIUCgxzdWJwcm90b2NvbHMYAyADKAkiYAoVQ2hlY2tFbmRwb2ludFJlc3BvbnNlEjIKBmNoZWNrcxgBIAMoCzIiLnRpZGVnYXRlLmdhdGV3YXkudjEuRW5kcG9pbnRDaGVjaxITCgt1bnJlYWNoYWJsZRgCIAMoCSLXAgoNRW5kcG9pbnRDaGVjaxIPCgdnYXRld2F5GAEgASgJEjUKBHN0ZXAYAiABKA4yJy50aWRlZ2F0ZS5nYXRld2F5LnYxLkVuZHBvaW50Q2hlY2suU3RlcBINCgVlcnJvchgDIAEoCRIOCgZzdGF0dXMYBCABKAUSEwoLc3VicHJvdG9jb2wYBSABKAkSKgoHZWxhcHNlZBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCgN1cmwYByABKAlCA4ABASKLAQoEU3RlcBIUChBTVEVQX1VOU1BFQ0lGSUVEEAASGAoUU1RFUF9VTktOT1dOX1ZFUlNJT04QARIQCgxTVEVQX1JFU09MVkUQAhIQCgxTVEVQX0NPTk5FQ1QQAxIMCghTVEVQX1RMUxAEEhIKDlNURVBfSEFORFNIQUtFEAUSDQoJU1RFUF9ET05FEAYy7QEKD0VuZHBvaW50U2VydmljZRJmCg1DaGVja0VuZHBvaW50EikudGlkZWdhdGUuZ2F0ZXdheS52MS5DaGVja0VuZHBvaW50UmVxdWVzdBoqLnRpZGVnYXRlLmdhdGV3YXkudjEuQ2hlY2tFbmRwb2ludFJlc3BvbnNlEnIKEURlc2NyaWJlRW5kcG9pbnRzEi0udGlkZWdhdGUuZ2F0ZXdheS52MS5EZXNjcmliZUVuZHBvaW50c1JlcXVlc3QaLi50aWRlZ2F0ZS5nYXRld2F5LnYxLkRlc2NyaWJlRW5kcG9pbnRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_tidegate_catalog_v1_endpoint]);
+
+/**
+ * Describes the message tidegate.gateway.v1.DescribeEndpointsRequest.
+ * Use `create(DescribeEndpointsRequestSchema)` to create a new message.
+ */
+export const DescribeEndpointsRequestSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_gateway_v1_endpoint_service, 0);
+
+/**
+ * Describes the message tidegate.gateway.v1.DescribeEndpointsResponse.
+ * Use `create(DescribeEndpointsResponseSchema)` to create a new message.
+ */
+export const DescribeEndpointsResponseSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_gateway_v1_endpoint_service, 1);
+
+/**
+ * Describes the message tidegate.gateway.v1.EndpointStatus.
+ * Use `create(EndpointStatusSchema)` to create a new message.
+ */
+export const EndpointStatusSchema = /*@__PURE__*/
+  messageDesc(file_tidegate_gateway_v1_endpoint_service, 2);
+
+/**
+ * Describes the enum tidegate.gateway.v1.EndpointStatus.State.
+ */
+export const EndpointStatus_StateSchema = /*@__PURE__*/
+  enumDesc(file_tidegate_gateway_v1_endpoint_service, 2, 0);
+
+/**
+ * State says whether an endpoint is taken.
+ *
+ * @generated from enum tidegate.gateway.v1.EndpointStatus.State
+ */
+export const EndpointStatus_State = /*@__PURE__*/
+  tsEnum(EndpointStatus_StateSchema);
 
 /**
  * Describes the message tidegate.gateway.v1.CheckEndpointRequest.
  * Use `create(CheckEndpointRequestSchema)` to create a new message.
  */
 export const CheckEndpointRequestSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_gateway_v1_endpoint_service, 0);
+  messageDesc(file_tidegate_gateway_v1_endpoint_service, 3);
 
 /**
  * Describes the message tidegate.gateway.v1.CheckEndpointResponse.
  * Use `create(CheckEndpointResponseSchema)` to create a new message.
  */
 export const CheckEndpointResponseSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_gateway_v1_endpoint_service, 1);
+  messageDesc(file_tidegate_gateway_v1_endpoint_service, 4);
 
 /**
  * Describes the message tidegate.gateway.v1.EndpointCheck.
  * Use `create(EndpointCheckSchema)` to create a new message.
  */
 export const EndpointCheckSchema = /*@__PURE__*/
-  messageDesc(file_tidegate_gateway_v1_endpoint_service, 2);
+  messageDesc(file_tidegate_gateway_v1_endpoint_service, 5);
 
 /**
  * Describes the enum tidegate.gateway.v1.EndpointCheck.Step.
  */
 export const EndpointCheck_StepSchema = /*@__PURE__*/
-  enumDesc(file_tidegate_gateway_v1_endpoint_service, 2, 0);
+  enumDesc(file_tidegate_gateway_v1_endpoint_service, 5, 0);
 
 /**
  * Step is how far a connection came.
