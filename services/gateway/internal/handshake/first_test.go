@@ -18,6 +18,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 )
 
 // firstMessage has a version take its credential in the first message.
@@ -434,13 +435,14 @@ func TestFirstMessageOfAGatewayThatStops(t *testing.T) {
 	<-stopped
 }
 
-// An API key can be in the first message, too, in a form that no token has.
+// An API key can be in the first message, too.
 func TestFirstMessageOfAnAPIKey(t *testing.T) {
 	w := newWorld(t, nil)
 	w.serve(newEcho(t, nil).url, firstMessage(method()), func(r *routes.Route) { r.Schemes[0].Type = credential.APIKey })
-	w.grants.byToken["1:0:key"] = w.grants.byToken["good"]
+	key := apikey.Declared()[0].Make()
+	w.grants.byToken[key] = w.grants.byToken["good"]
 	conn, a := w.opened(t, "")
-	w.send(conn, textFrame(`{"method":"TOKEN_AUTH","token":"1:0:key"}`)+textFrame("x"))
+	w.send(conn, textFrame(`{"method":"TOKEN_AUTH","token":"`+key+`"}`)+textFrame("x"))
 	if _, got := comesFrame(t, a.br); got != "x" {
 		t.Errorf("the message back is %q", got)
 	}
