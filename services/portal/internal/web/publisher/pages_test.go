@@ -322,6 +322,15 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("the file of usage is %q, %v", p.Body, p.Header)
 	}
 	want(t, other.Open(b.base+"/usage"), http.StatusOK, "Nothing was used in this time.")
+
+	// All sessions of the version are closed at once.
+	last := connect(t, s.WS+"/lena/1.0.0")
+	want(t, b.Open(b.base+"/close-sessions"), http.StatusOK, "Close all sessions?", "1 live session ends with it.")
+	want(t, other.Do(http.MethodPost, b.base+"/close-sessions", url.Values{}), http.StatusOK, "No session was open.") // none that another publisher sees
+	want(t, b.Submit("Close them"), http.StatusOK, "All are closed. 1 session on 1 gateway closed in")
+	if _, _, err := last.Read(ctx); websocket.CloseStatus(err) != 4010 {
+		t.Errorf("the client gets %v, want 4010", err)
+	}
 }
 
 // observedHits shows whom a limit on observe would have hit.
