@@ -27,6 +27,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/handshake"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/health"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metering"
@@ -122,7 +123,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
 	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run, g.throttle.Run, g.quotas.Run,
-		g.report, refused.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
+		(&health.Checker{Routes: g.routes, Dialer: dialer, Metrics: g.metrics, Log: log}).Run, g.report, refused.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.

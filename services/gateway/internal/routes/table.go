@@ -135,6 +135,15 @@ func preferred(a, b *Route) bool {
 	return cmp.Or(cmp.Compare(a.ChangeNumber, b.ChangeNumber), cmp.Compare(a.Name, b.Name)) > 0
 }
 
+// Checked calls fn for each published route whose endpoints have health checks.
+func (t *Table) Checked(fn func(*Route)) {
+	for _, r := range t.routes {
+		if r.Check != nil && r.Published {
+			fn(r)
+		}
+	}
+}
+
 // Get returns the route of this name, nil if there is none.
 func (t *Table) Get(name string) *Route { return t.routes[name] }
 
