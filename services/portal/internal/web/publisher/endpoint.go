@@ -34,7 +34,7 @@ func (p *pages) endpoint() ui.Route {
 				Version: &catalogv1.Version{Name: v.Version.GetName(), Etag: form.Get("etag"), Endpoints: &catalogv1.Endpoints{
 					Production: endpoints(form.Get("production")), Sandbox: endpoints(form.Get("sandbox")),
 				}},
-				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints"}},
+				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "endpoints.sandbox"}},
 			})
 			if err == nil {
 				return ui.Done(v.Base+"/endpoint", "The endpoint of %s is saved. New sessions go there; live ones go on.", v.name()), nil
@@ -56,32 +56,33 @@ func (p *pages) endpoint() ui.Route {
 // first.
 func endpointForm(r *ui.Request, v *version) *ui.Form {
 	return ui.NewForm(r,
-		ui.Field{Name: "sandbox", Label: "Sandbox", Code: true, Max: 2048, Value: v.stored("sandbox"),
-			Hint: "Where tokens for the sandbox lead. May be empty.", Paths: []string{"version.endpoints.sandbox"}},
-		ui.Field{Name: "production", Label: "Production", Code: true, Max: 2048, Value: v.stored("production"), Placeholder: "wss://backend.example.com/stream",
-			Hint: "Where tokens for production lead, and clients without a token.", Paths: []string{"version.endpoints"}},
+		ui.Field{Name: "sandbox", Label: "Sandbox", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("sandbox"),
+			Hint: "Where tokens for the sandbox lead: one on a line, at most 10. May be empty.", Paths: []string{"version.endpoints.sandbox"}},
+		ui.Field{Name: "production", Label: "Production", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("production"), Placeholder: "wss://backend.example.com/stream",
+			Hint: "Where tokens for production lead, and clients without a token: one on a line, at most 10, which take each other's place.", Paths: []string{"version.endpoints"}},
 		ui.Field{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()},
 	)
 }
 
-// stored is the endpoint of a stage as it is stored, or empty.
+// stored are the endpoints of a stage as they are stored, one on a line, or empty.
 func (v *version) stored(stage string) string {
 	list := v.Version.GetEndpoints().GetProduction()
 	if stage == "sandbox" {
 		list = v.Version.GetEndpoints().GetSandbox()
 	}
+	var urls []string
 	for _, e := range list {
-		return e.GetUrl()
+		urls = append(urls, e.GetUrl())
 	}
-	return ""
+	return strings.Join(urls, "\n")
 }
 
-// endpoints is the list of one endpoint, or of none.
-func endpoints(address string) []*catalogv1.Endpoint {
-	if address == "" {
-		return nil
+// endpoints are those of a stage, one on a line.
+func endpoints(text string) (all []*catalogv1.Endpoint) {
+	for _, line := range strings.Fields(text) {
+		all = append(all, &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: line}})
 	}
-	return []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: address}}}
+	return all
 }
 
 // checkView is what gateways found at an endpoint.
