@@ -184,7 +184,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 	switch {
 	case cfg.calls():
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 5)
-		return r.underCalls(ctx, services, out)
+		return r.underCalls(ctx, builtBy(self, services), out)
 	case cfg.Limits:
 		r.cfg.Rounds = cmp.Or(cfg.Rounds, 30)
 		r.starters = []starter{

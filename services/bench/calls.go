@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
@@ -16,16 +15,16 @@ const (
 	postgres = "Postgres"
 )
 
-// underCalls measures what Revoke and Tickets ask for. What needs Postgres is left out where
+// underCalls measures what Revoke and Tickets ask for, with services that are built into a
+// folder, unless they are there. What needs Postgres is left out where
 // there is none.
-func (r *runner) underCalls(ctx context.Context, services string, out io.Writer) error {
+func (r *runner) underCalls(ctx context.Context, built string, out io.Writer) error {
 	server, err := testdb.Start()
 	if err != nil {
 		r.log.Warn("left out", "database", postgres, "reason", err)
 	} else {
 		defer server.Stop()
 	}
-	built := filepath.Join(services, "calls-services")
 	if err := os.MkdirAll(built, 0o700); err != nil {
 		return fmt.Errorf("make a folder for the services: %w", err)
 	}

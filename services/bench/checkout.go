@@ -24,6 +24,9 @@ func buildBench(ctx context.Context, checkout, dir string) (bin string, err erro
 	return bin, nil
 }
 
+// builtBy is the folder in dir for the services that a benchmark builds.
+func builtBy(bench, dir string) string { return filepath.Join(dir, filepath.Base(bench)+"-services") }
+
 // stackStarter starts the Tidegate of a checkout (the working folder if it is
 // empty) with the benchmark of that checkout; see ServeStack. Only the gateway's
 // process counts; authentication and metering are on. p says what its plans promise.
@@ -35,7 +38,7 @@ func stackStarter(bench, checkout, dir string, p promise) func(context.Context, 
 func gatewaysStarter(bench, checkout, dir string, p promise, gateways int) func(context.Context, shape, string, string) (*target, func(), error) {
 	return func(ctx context.Context, s shape, _, backend string) (*target, func(), error) {
 		nothing := func() {}
-		built := filepath.Join(dir, filepath.Base(bench)+"-services")
+		built := builtBy(bench, dir)
 		if err := os.MkdirAll(built, 0o700); err != nil {
 			return nil, nothing, fmt.Errorf("make a folder for the services: %w", err)
 		}
