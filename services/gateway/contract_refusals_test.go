@@ -121,6 +121,7 @@ func TestEveryRefusalIsExplained(t *testing.T) {
 		"not ready": refusedBeforeRoutes, "draining": refusedWhileDraining, "address": refusedAddress, "busy": refusedAsBusy,
 		"full": refusedAsFull, "busy backend": refusedForBusyBackend,
 		"limits": refusedByLimits, "rate of an address": refusedForRateOfAddress, "unknown plan": refusedForUnknownPlan, "rules": refusedByRules,
+		"elsewhere": refusedElsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -131,8 +132,8 @@ func TestEveryRefusalIsExplained(t *testing.T) {
 			}
 		})
 	}
-	// The tests of package handshake want the same of these.
-	for _, c := range []problem.Code{problem.OutOfDescriptors, problem.OperatorClose, problem.Unavailable} {
+	// The tests of package handshake want the same of these, and who buys tickets has no record.
+	for _, c := range []problem.Code{problem.OutOfDescriptors, problem.OperatorClose, problem.Unavailable, problem.TicketsFull} {
 		seen[c.String()] = true
 	}
 	for c := problem.Code(1); int(c) < problem.Codes; c++ {
@@ -188,6 +189,27 @@ func refusedRoutes(w *world) []refusedAnswer {
 	return []refusedAnswer{
 		hidden, none, other, origin, w.refuses(headOf("/x//open", "")), w.refuses(headOf("/x/needs", "")),
 		w.refuses(headOf("/x/open", "Via: 1.1 tidegate-test\r\n")),
+	}
+}
+
+// refusedElsewhere shows an API key from where it is not good.
+func refusedElsewhere(w *world) []refusedAnswer {
+	w.judge(func(req *backplanev1.VerifyCredentialRequest, resp *backplanev1.VerifyCredentialResponse) {
+		g := resp.GetGrant()
+		g.ApiKey = g.GetApplication() + "/apiKeys/k"
+		if req.GetCredential() == "far" {
+			g.PermittedAddresses = []string{"192.0.2.1"}
+		} else {
+			g.PermittedReferers = []string{"shop.example.com"}
+		}
+	})
+	w.plane.put(w.route("1"))
+	w.start()
+	w.plane.issue("far", "subscriptions/1", time.Hour)
+	w.plane.issue("other", "subscriptions/1", time.Hour)
+	return []refusedAnswer{
+		w.refuses(headOf("/x/1", "Authorization: Bearer far\r\n")),
+		w.refuses(headOf("/x/1", "Authorization: Bearer other\r\nReferer: https://other.example.com/\r\n")),
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/securitylog"
 )
@@ -91,16 +92,9 @@ func networkOf(text string) (netip.Prefix, error) {
 	if text == "" {
 		return netip.Prefix{}, nil
 	}
-	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-		address = address.Unmap()
-		return netip.PrefixFrom(address, address.BitLen()), nil
-	}
-	network, err := netip.ParsePrefix(text)
-	switch {
-	case err != nil:
-		return netip.Prefix{}, fault.Invalid("client_address", "must be an address, as 192.0.2.7 or 2001:db8::7, or a network, as 192.0.2.0/24")
-	case network.Masked() != network:
-		return netip.Prefix{}, fault.Invalid("client_address", "must have no bits set after the network's: %s", network.Masked())
+	network, err := netaddr.ParseNetwork(text)
+	if err != nil {
+		return netip.Prefix{}, fault.Invalid("client_address", "must be an address, as 192.0.2.7 or 2001:db8::7, or a network without bits behind its prefix, as 192.0.2.0/24")
 	}
 	return network, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
@@ -137,8 +137,8 @@ func (p *purchase) read() error {
 			}
 			p.order.Origin = value
 		case name == "client":
-			if p.order.Clients, err = network(value); err != nil {
-				return bad("client: must be an address or a network, such as 203.0.113.7 or 2001:db8::/64")
+			if p.order.Clients, err = netaddr.ParseNetwork(value); err != nil {
+				return bad("client: must be an address or a network without bits behind its prefix, such as 203.0.113.7 or 2001:db8::/64")
 			}
 		default:
 			return bad("there is no parameter %.100q: there are path, lifetime, origin and client", name)
@@ -150,21 +150,9 @@ func (p *purchase) read() error {
 	return nil
 }
 
-// network reads an address or a network.
-func network(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	n, err := netip.ParsePrefix(text)
-	if err == nil && n.Addr().Is4In6() {
-		err = errors.New("an IPv4 network is written as one")
-	}
-	return n.Masked(), err
-}
 
-// offered finds the version of the purchase, which must take tickets. From then on the pages that it takes may read the
-// answer; others get none.
+// offered finds the version of the purchase, which must take tickets. From then on the pages
+// that it takes may read the answer; others get none.
 func (h *Handler) offered(p *purchase) error {
 	if !h.Routes.Loaded() {
 		return unavailable(problem.NotReady, "the gateway has no routes yet", time.Second, nil)

@@ -12,6 +12,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/madesecret"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -90,15 +91,11 @@ func clientNetwork(text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()).String(), nil
+	network, err := netaddr.ParseNetwork(text)
+	if err != nil {
+		return "", fault.Invalid("client_network", "must be an address or a network without bits behind its prefix, such as 203.0.113.7 or 2001:db8::/64")
 	}
-	network, err := netip.ParsePrefix(text)
-	if err != nil || network.Addr().Is4In6() {
-		return "", fault.Invalid("client_network", "must be an address or a network, such as 203.0.113.7 or 2001:db8::/64")
-	}
-	return network.Masked().String(), nil
+	return network.String(), nil
 }
 
 // spendTicket judges a ticket, and spends it where it is good. All is judged before: a
