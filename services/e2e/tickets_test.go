@@ -72,6 +72,9 @@ func TestTickets(t *testing.T) {
 				ticket, ref, err = s.buy(t, x, with...)
 				return err
 			})
+			if status, _, body := s.own(t, http.MethodGet, "/-/sessions?path="+x.path+"&ticket="+ticket, ""); status != http.StatusUnauthorized {
+				t.Errorf("a list of sessions with a ticket = %d %s, want 401, and the ticket not spent", status, body)
+			}
 			conn, status := s.open(t, s.WS+x.path+"?ticket="+ticket)
 			if conn == nil {
 				t.Fatalf("a ticket bought with %s = %d", with[0], status)

@@ -65,8 +65,8 @@ func TestCloseSessionsRefused(t *testing.T) {
 		{&gatewayv1.CloseSessionsRequest{Parent: "gateways/-", Version: v1}, codes.InvalidArgument, "parent: must be gateways/gateway-1: only the portal answers for all gateways"},
 		{&gatewayv1.CloseSessionsRequest{Parent: "gateways/other", Version: v1}, codes.NotFound, "gateways/other not found"},
 		{&gatewayv1.CloseSessionsRequest{Parent: parent, Version: "1.0.0"}, codes.InvalidArgument, "version: must be apis/{api}/versions/{version}"},
-		{&gatewayv1.CloseSessionsRequest{Parent: parent, ClientAddress: "example.com"}, codes.InvalidArgument, "client_address: must be an address, as 192.0.2.7 or 2001:db8::7, or a network, as 192.0.2.0/24"},
-		{&gatewayv1.CloseSessionsRequest{Parent: parent, ClientAddress: "192.0.2.7/24"}, codes.InvalidArgument, "client_address: must have no bits set after the network's: 192.0.2.0/24"},
+		{&gatewayv1.CloseSessionsRequest{Parent: parent, ClientAddress: "example.com"}, codes.InvalidArgument, "client_address: must be an address, as 192.0.2.7 or 2001:db8::7, or a network without bits behind its prefix, as 192.0.2.0/24"},
+		{&gatewayv1.CloseSessionsRequest{Parent: parent, ClientAddress: "192.0.2.7/24"}, codes.InvalidArgument, "client_address: must be an address, as 192.0.2.7 or 2001:db8::7, or a network without bits behind its prefix, as 192.0.2.0/24"},
 		{&gatewayv1.CloseSessionsRequest{Parent: parent, Filter: "x"}, codes.InvalidArgument, `filter: must be field = "value", joined by AND`},
 	} {
 		_, err := f.CloseSessions(t.Context(), tt.req, f.root)

@@ -18,7 +18,7 @@ import (
 func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) (*grant.Grant, error) {
 	as := *r
 	as.Path = path
-	a := &attempt{Request: &as, ref: ref.New(time.Now()), shown: credential.Handshake{Header: r.Header, Query: r.Query}}
+	a := &attempt{Request: &as, plain: true, ref: ref.New(time.Now()), shown: credential.Handshake{Header: r.Header, Query: r.Query}}
 	if err := denied(h.Deny.Load().ByAddress(a.Remote.Addr())); err != nil {
 		return nil, err
 	}

@@ -108,6 +108,7 @@ type attempt struct {
 	match    routes.Match
 	near     *session.Route // what the path leads to, also where that is refused
 	tryOut   bool           // its credential says that it is a try-out token of the version
+	plain    bool           // it opens no session: the request is no handshake
 	// shown is what the client's request has for the backend, without credentials once they
 	// are taken out.
 	shown credential.Handshake

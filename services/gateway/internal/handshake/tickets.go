@@ -150,7 +150,6 @@ func (p *purchase) read() error {
 	return nil
 }
 
-
 // offered finds the version of the purchase, which must take tickets. From then on the pages
 // that it takes may read the answer; others get none.
 func (h *Handler) offered(p *purchase) error {
