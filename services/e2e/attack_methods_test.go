@@ -501,6 +501,9 @@ func exceptions(role string, owner bool) map[string]exception {
 	if role == "" || role == identity.RoleAdmin {
 		return all
 	}
+	if !owner && role == identity.RolePublisher {
+		all["DenyRuleService.CreateDenyRule"] = exception{denied, "whoever publishes sees the APIs of others"}
+	}
 	if owner && role == identity.RolePublisher {
 		all["SubscriptionService.UpdateSubscription"] = exception{admitted, "a version's publisher moves its subscribers to other plans"}
 	}

@@ -75,6 +75,9 @@ func Rules() identity.Rules {
 	for _, m := range catalogv1.DenyRuleService_ServiceDesc.Methods {
 		rules["/"+catalogv1.DenyRuleService_ServiceDesc.ServiceName+"/"+m.MethodName] = identity.Rule{OwnerRole: identity.RolePublisher}
 	}
+	for _, method := range []string{catalogv1.DenyRuleService_GetDenyRule_FullMethodName, catalogv1.DenyRuleService_ListDenyRules_FullMethodName} {
+		rules[method] = identity.Rule{}
+	}
 	rules[catalogv1.CatalogService_CreateApi_FullMethodName] = identity.Rule{Roles: []string{identity.RoleCreator}}
 	for _, method := range []string{
 		catalogv1.CatalogService_UpdateApi_FullMethodName, catalogv1.CatalogService_DeleteApi_FullMethodName,

@@ -212,7 +212,6 @@ func TestDenyRuleRefusals(t *testing.T) {
 		"deny_rule.expire_time: must be a time before the year 10000":                                                                                         {ClientAddress: "10.0.0.1", ExpireTime: &timestamppb.Timestamp{Seconds: 1 << 40}},
 		"deny_rule.versions[0]: must be a version of the rule's api":                                                                                          {ClientAddress: "10.0.0.1", Versions: []string{v.GetName()}},
 		"deny_rule.versions[1]: must be a version of the API":                                                                                                 {Api: a.GetName(), Versions: []string{v.GetName(), a.GetName() + "/versions/other"}},
-		"deny_rule.api: there is no apis/other":                                                                                                               {Api: "apis/other"},
 		"deny_rule.api: must be apis/{api}":                                                                                                                   {Api: "echo"},
 		"deny_rule.application: must be applications/{application}":                                                                                           {Application: "app"},
 		"deny_rule.subscription: must be subscriptions/{subscription}":                                                                                        {Subscription: "sub"},
@@ -220,6 +219,8 @@ func TestDenyRuleRefusals(t *testing.T) {
 		_, err := f.CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{DenyRule: r}, f.root)
 		wantError(t, fmt.Sprintf("CreateDenyRule(%v)", r), err, codes.InvalidArgument, want)
 	}
+	_, err := f.CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Api: "apis/other"}}, f.root)
+	wantError(t, "CreateDenyRule for an API that there is not", err, codes.NotFound, "apis/other not found")
 	for want, filter := range map[string]string{
 		`filter: no field "reason": there are api, application, subscription, creator, client_address`: `reason = "x"`,
 		`filter: api must be apis/{api}`: `api = "echo"`,
@@ -236,7 +237,7 @@ func TestDenyRuleRefusals(t *testing.T) {
 	if _, err := f.db.ExecContext(ctx, `UPDATE deny_rule SET expires_at = 1`); err != nil {
 		t.Fatal(err)
 	}
-	r, err := f.UpdateDenyRule(ctx, &catalogv1.UpdateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Name: r.GetName(), Reason: "x"}}, f.root)
+	r, err = f.UpdateDenyRule(ctx, &catalogv1.UpdateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Name: r.GetName(), Reason: "x"}}, f.root)
 	if err != nil || r.GetExpireTime().AsTime().UnixMicro() != 1 {
 		t.Errorf("UpdateDenyRule of an expired one = %v, %v", r, err)
 	}

@@ -242,9 +242,6 @@ func completeDenyRule(ctx context.Context, tx *change.Tx, v identity.Viewer, r D
 	r.APIName, r.Owner = "", ""
 	if r.API != "" {
 		a, err := readAPI(ctx, tx, v, r.API)
-		if fault.Is(err, codes.NotFound) {
-			return r, fault.Invalid("deny_rule.api", "there is no %s", resourcename.API{API: r.API})
-		}
 		if err != nil {
 			return r, err
 		}
