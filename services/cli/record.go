@@ -154,7 +154,7 @@ func (c *recordGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Code from client", code(r.GetCloseCodeFromClient())}, {"Code to client", code(r.GetCloseCodeToClient())},
 		{"Code from backend", code(r.GetCloseCodeFromBackend())}, {"Code to backend", code(r.GetCloseCodeToBackend())},
 		{"In", amount(r.GetInbound())}, {"Out", amount(r.GetOutbound())},
-		{"Left out", leftOut(r)},
+		{"Left out", leftOut(r)}, {"Renewed", renewals(r)},
 	}
 	return s.printFields(append(append(fields, keyOf(r)...), recordLimits(ctx, label, r)...)...)
 }

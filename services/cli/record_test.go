@@ -4,11 +4,13 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -38,6 +40,7 @@ var fullOne = &usagev1.SessionRecord{
 var throttledOne = &usagev1.SessionRecord{
 	Name: "sessionRecords/throttled", EndReason: usagev1.EndReason_END_REASON_THROTTLED, Detail: "a limit of the subscription",
 	DecidingLimit: &usagev1.DecidingLimit{Place: catalogv1.PlanPlace_PLAN_PLACE_SUBSCRIPTION, Plan: "plans/gold", Limit: "messages-rate"},
+	Renewals:      2, RenewTime: timestamppb.New(time.Date(2026, 11, 2, 10, 15, 0, 0, time.UTC)),
 }
 
 const leftOutText = "of the hour from 2026-11-21T09:00:00Z, these records were left out, as there were more than are kept: 4021 CREDENTIAL_INVALID"
@@ -78,7 +81,7 @@ func TestRefusalsAreExplained(t *testing.T) {
 		"kept":      {"CREDENTIAL_INVALID\nDetail the credential is not valid: it has expired\nLeft out 4 later refusals of this API with this code", "", 0},
 		"full":      {"CONNECTIONS_FULL\nDetail the API's own limit is reached\nLeft out -\nDecided by version, plans/all connections: 5 of 5 used", "", 0},
 		"left":      {"", leftOutText, 1},
-		"throttled": {"Left out -\nDecided by subscription, plans/gold messages-rate\n", "", 0},
+		"throttled": {"Left out -\nRenewed 2 times, last at " + when(throttledOne.GetRenewTime()) + "\nDecided by subscription, plans/gold messages-rate\n", "", 0},
 		"other":     {"", "there is no record \"other\" that you may see", 1},
 	} {
 		stdout, stderr, code := c.run(t, "record", "get", ref)

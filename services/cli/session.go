@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
@@ -151,15 +153,21 @@ func (c *sessionGetCmd) Run(ctx context.Context, s *shell) error {
 	return s.printFields(append(fields, heldFields(ctx, label, live.GetLimits())...)...)
 }
 
+// renewable is a live session or a record.
+type renewable interface {
+	GetRenewals() int32
+	GetRenewTime() *timestamppb.Timestamp
+}
+
 // renewals says how often a session's credential was renewed; empty for never.
-func renewals(live *gatewayv1.Session) string {
-	switch n := live.GetRenewals(); n {
+func renewals(of renewable) string {
+	switch n := of.GetRenewals(); n {
 	case 0:
 		return ""
 	case 1:
-		return "once, at " + when(live.GetRenewTime())
+		return "once, at " + when(of.GetRenewTime())
 	default:
-		return fmt.Sprintf("%d times, last at %s", n, when(live.GetRenewTime()))
+		return fmt.Sprintf("%d times, last at %s", n, when(of.GetRenewTime()))
 	}
 }
 

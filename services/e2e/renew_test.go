@@ -119,6 +119,10 @@ func TestRenewal(t *testing.T) {
 		if code, reason := closed(t, conn); code != 4001 || reason != "REVOKED ref="+ref {
 			t.Errorf("closed with %d %q, want 4001 REVOKED ref=%s", code, reason, ref)
 		}
+		record := p.record(t, ref)
+		if record.GetRenewals() != 1 || !record.GetRenewTime().AsTime().Equal(live.GetRenewTime().AsTime()) {
+			t.Errorf("the record is %v, want that it says when the session was renewed, as the session did: %v", record, live.GetRenewTime())
+		}
 	})
 }
 

@@ -178,6 +178,26 @@ func (s *Tidegate) Dial(t testing.TB, to string, headers ...string) (conn *webso
 	return conn, resp.StatusCode
 }
 
+// Renew gives the live session with a ref a token.
+func (s *Tidegate) Renew(t testing.TB, ref, token string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http"+strings.TrimPrefix(s.WSS, "ws")+"/-/sessions/"+ref+"/credential", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := s.HTTP(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("renewal of %s = %s", ref, resp.Status)
+	}
+}
+
 // HTTP returns a client that trusts the server, for a test.
 func (s *Tidegate) HTTP(t testing.TB) *http.Client {
 	t.Helper()

@@ -50,6 +50,8 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 		Truncated:            r.Client.CutMidFrame || r.Backend.CutMidFrame,
 		RouteChangeNumber:    r.Route.ChangeNumber,
 		Plan:                 r.AllPlans().Plan,
+		Renewals:             int32(r.Renewals),
+		RenewTime:            stamp(r.RenewedAt()),
 	}
 	if r.Grant != nil {
 		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name

@@ -57,6 +57,10 @@ type SessionRecord struct {
 	// Deciding is the limit that ended the session or refused the handshake, nil for none;
 	// it is read by whoever reads what such a limit did.
 	Deciding *DecidingLimit
+	// Renewals is how often the credential was renewed, and RenewedAt when last; the zero time
+	// if it never was.
+	Renewals  int64
+	RenewedAt time.Time
 	// LeftOut is how many later records of the same kind and hour were not kept.
 	LeftOut int64
 	// Labels are read, not written.
@@ -220,16 +224,16 @@ func addRecord(ctx context.Context, tx *sqldb.Tx, owners *owners, r SessionRecor
 			close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 			in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 			last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-			status, code, api, host, path, user_agent, plan, limits, deciding_limit, api_key)
+			status, code, api, host, path, user_agent, plan, limits, deciding_limit, api_key, renewals, renewed_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)
+			$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, 0, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)
 		ON CONFLICT (ref) DO NOTHING`,
 		r.Ref, r.Session, r.Version, r.Application, r.Subscription, r.Grant,
 		owner, r.ClientAddress, micros(r.StartedAt), micros(r.EndedAt), r.EndedBy, r.EndReason,
 		r.CloseCodeFromClient, r.CloseCodeToClient, r.CloseCodeFromBackend, r.CloseCodeToBackend,
 		r.In.Messages, r.In.Frames, r.In.Payload, r.In.Wire, r.Out.Messages, r.Out.Frames, r.Out.Payload, r.Out.Wire,
 		micros(r.LastInAt), micros(r.LastOutAt), r.Truncated, r.RouteChangeNumber, r.Detail,
-		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits, deciding, r.APIKey)
+		r.Status, r.Code, r.API, r.Host, r.Path, r.UserAgent, r.Plan, limits, deciding, r.APIKey, r.Renewals, micros(r.RenewedAt))
 	return err
 }
 
@@ -255,13 +259,13 @@ func selectRecord(v identity.Viewer, owner string) string {
 		close_code_from_client, close_code_to_client, close_code_from_backend, close_code_to_backend,
 		in_messages, in_frames, in_payload, in_wire, out_messages, out_frames, out_payload, out_wire,
 		last_in_at, last_out_at, truncated, route_change_number, detail, left_out,
-		status, code, api, host, path, user_agent, plan, limits, deciding_limit, api_key, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
+		status, code, api, host, path, user_agent, plan, limits, deciding_limit, api_key, renewals, renewed_at, (` + ofApplication + `), (` + ofVersion + `), ` + recordLabels + `
 	FROM session_record r `
 }
 
 func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	var r SessionRecord
-	var started, ended, lastIn, lastOut int64
+	var started, ended, lastIn, lastOut, renewed int64
 	var limits, deciding string
 	var ofApplication, ofVersion bool
 	err := sqldb.With(row, r.Labels.dests()...).Scan(&r.Ref, &r.Session, &r.Version, &r.Application, &r.Subscription, &r.Grant,
@@ -269,7 +273,7 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 		&r.CloseCodeFromClient, &r.CloseCodeToClient, &r.CloseCodeFromBackend, &r.CloseCodeToBackend,
 		&r.In.Messages, &r.In.Frames, &r.In.Payload, &r.In.Wire, &r.Out.Messages, &r.Out.Frames, &r.Out.Payload, &r.Out.Wire,
 		&lastIn, &lastOut, &r.Truncated, &r.RouteChangeNumber, &r.Detail, &r.LeftOut,
-		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &deciding, &r.APIKey, &ofApplication, &ofVersion)
+		&r.Status, &r.Code, &r.API, &r.Host, &r.Path, &r.UserAgent, &r.Plan, &limits, &deciding, &r.APIKey, &r.Renewals, &renewed, &ofApplication, &ofVersion)
 	if err == nil && limits != "" {
 		err = json.Unmarshal([]byte(limits), &r.Limits)
 	}
@@ -283,7 +287,7 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	if r.Deciding != nil && hidden(r.Deciding.LimitName) {
 		r.Deciding = nil
 	}
-	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut)
+	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt, r.RenewedAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut), maybe(renewed)
 	return r, err
 }
 

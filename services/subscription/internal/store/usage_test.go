@@ -198,6 +198,7 @@ func record(ref, version, app string, ended time.Time) store.SessionRecord {
 		CloseCodeFromClient: 1, CloseCodeToClient: 4001, CloseCodeFromBackend: 2, CloseCodeToBackend: 1001,
 		In: store.Traffic{Messages: 1, Frames: 2, Payload: 3, Wire: 4}, Out: store.Traffic{Messages: 5, Frames: 6, Payload: 7, Wire: 8},
 		LastInAt: ended.Add(-time.Second), Truncated: true, RouteChangeNumber: 9, Detail: "d",
+		Renewals: 2, RenewedAt: ended.Add(-2 * time.Second),
 	}
 }
 

@@ -313,7 +313,11 @@ type SessionRecord struct {
 	DecidingLimit *DecidingLimit `protobuf:"bytes,36,opt,name=deciding_limit,json=decidingLimit,proto3" json:"deciding_limit,omitempty"`
 	// The API key, applications/{application}/apiKeys/{api_key}, with which the session
 	// began; empty for another credential.
-	ApiKey        string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ApiKey string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// How often the session's credential was renewed, at most 65535, and when last; 0 and not
+	// set where it never was.
+	Renewals      int32                  `protobuf:"varint,41,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -607,6 +611,20 @@ func (x *SessionRecord) GetApiKey() string {
 	return ""
 }
 
+func (x *SessionRecord) GetRenewals() int32 {
+	if x != nil {
+		return x.Renewals
+	}
+	return 0
+}
+
+func (x *SessionRecord) GetRenewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewTime
+	}
+	return nil
+}
+
 // DecidingLimit is the limit of a plan that ended a session or refused a handshake.
 type DecidingLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -686,7 +704,7 @@ var File_tidegate_usage_v1_session_record_proto protoreflect.FileDescriptor
 
 const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\n" +
-	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x9d\x10\n" +
+	"&tidegate/usage/v1/session_record.proto\x12\x11tidegate.usage.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftidegate/catalog/v1/limit.proto\x1a\x1dtidegate/rules/v1/rules.proto\x1a\x1dtidegate/usage/v1/usage.proto\"\x8d\x11\n" +
 	"\rSessionRecord\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\xc8\xea0\x01R\x04name\x12\"\n" +
 	"\asession\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\asession\x12&\n" +
@@ -732,7 +750,11 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x04plan\x18\" \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\x98\xea0\x01R\x04plan\x12?\n" +
 	"\x06limits\x18# \x03(\v2\x1d.tidegate.usage.v1.LimitUsageB\b\xbaH\x05\x92\x01\x02\x10@R\x06limits\x12G\n" +
 	"\x0edeciding_limit\x18$ \x01(\v2 .tidegate.usage.v1.DecidingLimitR\rdecidingLimit\x12%\n" +
-	"\aapi_key\x18( \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\"j\n" +
+	"\aapi_key\x18( \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\x12'\n" +
+	"\brenewals\x18) \x01(\x05B\v\xbaH\b\x1a\x06\x18\xff\xff\x03(\x00R\brenewals\x12E\n" +
+	"\n" +
+	"renew_time\x18* \x01(\v2\x1a.google.protobuf.TimestampB\n" +
+	"\xbaH\a\xb2\x01\x042\x02\b\x01R\trenewTime\"j\n" +
 	"\x05Party\x12\x15\n" +
 	"\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPARTY_CLIENT\x10\x01\x12\x11\n" +
@@ -804,12 +826,13 @@ var file_tidegate_usage_v1_session_record_proto_depIdxs = []int32{
 	4,  // 7: tidegate.usage.v1.SessionRecord.last_outbound_time:type_name -> google.protobuf.Timestamp
 	6,  // 8: tidegate.usage.v1.SessionRecord.limits:type_name -> tidegate.usage.v1.LimitUsage
 	3,  // 9: tidegate.usage.v1.SessionRecord.deciding_limit:type_name -> tidegate.usage.v1.DecidingLimit
-	7,  // 10: tidegate.usage.v1.DecidingLimit.place:type_name -> tidegate.catalog.v1.PlanPlace
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 10: tidegate.usage.v1.SessionRecord.renew_time:type_name -> google.protobuf.Timestamp
+	7,  // 11: tidegate.usage.v1.DecidingLimit.place:type_name -> tidegate.catalog.v1.PlanPlace
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_usage_v1_session_record_proto_init() }

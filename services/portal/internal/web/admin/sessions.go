@@ -39,6 +39,8 @@ type sessionRow struct {
 	// OfVersion and OfApplication list the sessions of the same; Close asks before it
 	// is closed.
 	OfVersion, OfApplication, Close string
+	// Renewed says how often its credential was renewed; empty for never.
+	Renewed string
 	// Deny leads to the form that keeps its client out.
 	Deny string
 }
@@ -131,7 +133,7 @@ func (p *pages) sessionRows(r *ui.Request, list []*gatewayv1.Session) ([]session
 	for _, s := range list {
 		row := sessionRow{
 			Session: s, VersionName: s.GetVersion(), ApplicationName: s.GetApplication(), Close: sessionPath(s.GetName()) + "/close",
-			Deny:      ui.NewDenyRule(newDenyPath, s.GetClientAddress(), ""),
+			Deny: ui.NewDenyRule(newDenyPath, s.GetClientAddress(), ""), Renewed: ui.Renewals(s),
 			OfVersion: ui.Filtered(sessionsPath, "version", s.GetVersion()), OfApplication: ui.Filtered(sessionsPath, "application", s.GetApplication()),
 		}
 		row.Gateway, _ = sessionParts(s.GetName())

@@ -107,6 +107,11 @@ func applicationPages(t *testing.T, w *world) {
 	if !p.Has("Heights 1.0.0") || closing == "" {
 		t.Fatalf("live sessions:\n%s", p.Text())
 	}
+	set := generated.Copied("the line that sets TOKEN")
+	w.Renew(t, strings.TrimSuffix(strings.TrimPrefix(closing, app+"/sessions/"), "/close"), shell(ctx, t, set, `printf %s "$TOKEN"`))
+	if p := b.Open(app + "/sessions"); !p.Has("Renewed once, at ") {
+		t.Errorf("a live session that was renewed:\n%s", p.Text())
+	}
 	if p := others.Open(closing); p.Status != http.StatusNotFound {
 		t.Errorf("another user's session = %d", p.Status)
 	}
@@ -145,7 +150,7 @@ func applicationPages(t *testing.T, w *world) {
 			t.Fatalf("records without %s:\n%s", ref, b.Page.Text())
 		}
 	}
-	if p := b.Click(ref); p.URL.Path != app+"/records/"+ref || !p.Has("4010") || !p.Has("somebody closed it") {
+	if p := b.Click(ref); p.URL.Path != app+"/records/"+ref || !p.Has("4010") || !p.Has("somebody closed it") || !p.Has("Credential renewed once, at ") {
 		t.Errorf("the ref leads to %s\n%s", p.URL, p.Text())
 	}
 	for _, path := range []string{app + "/records/none", app + "/records/A B"} {

@@ -28,6 +28,8 @@ type sessionRow struct {
 	Of string
 	// Since is how long it has been.
 	Since string
+	// Renewed says how often its credential was renewed; empty for never.
+	Renewed string
 	// Close leads to the page that asks first.
 	Close string
 }
@@ -56,7 +58,7 @@ func (p *pages) liveSessions() ui.Route {
 		}
 		for _, s := range list.GetSessions() {
 			v.Rows = append(v.Rows, sessionRow{
-				Session: s, Of: titles[s.GetVersion()], Since: ui.Age(time.Since(s.GetStartTime().AsTime())), Close: a.Base + "/sessions/" + ui.ID(s.GetName()) + "/close",
+				Session: s, Of: titles[s.GetVersion()], Since: ui.Age(time.Since(s.GetStartTime().AsTime())), Renewed: ui.Renewals(s), Close: a.Base + "/sessions/" + ui.ID(s.GetName()) + "/close",
 			})
 		}
 		return t.Page(a.head("Sessions"), v), nil

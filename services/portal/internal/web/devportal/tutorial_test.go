@@ -102,18 +102,24 @@ func wscat(t *testing.T, set, line string) {
 	_ = conn.Close(websocket.StatusNormalClosure, "")
 }
 
+// shell runs lines, and returns what they print.
+func shell(ctx context.Context, t *testing.T, lines ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(ctx, "sh", "-c", strings.Join(lines, "\n")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", lines[len(lines)-1], err, out)
+	}
+	return string(out)
+}
+
 // connect does what the program wscat does with a line that was copied, after the line
 // that sets the variable: a shell reads both, so that what is quoted is proven too.
 func connect(ctx context.Context, t *testing.T, set, line string) *websocket.Conn {
 	t.Helper()
-	script := "wscat() { printf '%s\\n' \"$@\"; }\n" + set + "\n" + line + "\n"
-	out, err := exec.CommandContext(ctx, "sh", "-c", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", line, err, out)
-	}
+	out := shell(ctx, t, "wscat() { printf '%s\\n' \"$@\"; }", set, line)
 	var address string
 	opts, roots := &websocket.DialOptions{HTTPHeader: http.Header{}}, x509.NewCertPool()
-	words := strings.Split(strings.TrimSpace(string(out)), "\n")
+	words := strings.Split(strings.TrimSpace(out), "\n")
 	for i := 0; i+1 < len(words); i += 2 {
 		switch option, value := words[i], words[i+1]; option {
 		case "--ca":

@@ -35,6 +35,8 @@ type sessionRow struct {
 	// Application and User are what users call them, empty where there is none.
 	Application, User string
 	Age               string
+	// Renewed says how often its credential was renewed; empty for never.
+	Renewed string
 	// Sent and Received are messages.
 	Sent, Received int64
 	Gateway        string
@@ -84,7 +86,7 @@ func (p *pages) sessionRows(r *ui.Request, v *version, list []*gatewayv1.Session
 	for _, s := range list {
 		of := subscriptions[s.GetSubscription()]
 		row := sessionRow{
-			Session: s, Application: of.GetApplicationDisplayName(), User: of.GetApplicationOwnerUsername(), Age: "connecting",
+			Session: s, Application: of.GetApplicationDisplayName(), User: of.GetApplicationOwnerUsername(), Age: "connecting", Renewed: ui.Renewals(s),
 			Sent: int64(s.GetInbound().GetMessages()), Received: int64(s.GetOutbound().GetMessages()),
 			Gateway: gatewayOf(s.GetName()), Close: v.Base + "/sessions/" + ui.ID(s.GetName()) + "/close",
 		}

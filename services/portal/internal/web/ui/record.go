@@ -1,9 +1,12 @@
 package ui
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
@@ -150,6 +153,22 @@ func (s *Services) PlanNames(r *Request, names ...string) (map[string]string, er
 	return called, nil
 }
 
+// Renewals says how often the credential of a live session, or of one that has a record, was
+// renewed, and when last; empty for never.
+func Renewals(of interface {
+	GetRenewals() int32
+	GetRenewTime() *timestamppb.Timestamp
+}) string {
+	switch n := of.GetRenewals(); n {
+	case 0:
+		return ""
+	case 1:
+		return "once, at " + Date(of.GetRenewTime())
+	default:
+		return fmt.Sprintf("%d times, last at %s", n, Date(of.GetRenewTime()))
+	}
+}
+
 // facts are what is set in a record besides what it is of.
 func facts(r *usagev1.SessionRecord, plans map[string]string) []Fact {
 	number := func(n uint32) string {
@@ -168,7 +187,7 @@ func facts(r *usagev1.SessionRecord, plans map[string]string) []Fact {
 		{"Close code from the client", number(r.GetCloseCodeFromClient())}, {"Close code to the client", number(r.GetCloseCodeToClient())},
 		{"Close code from the backend", number(r.GetCloseCodeFromBackend())}, {"Close code to the backend", number(r.GetCloseCodeToBackend())},
 		{"Client", r.GetClientAddress()}, {"Owner of the application", r.GetUsername()}, {"Plan", plans[r.GetPlan()]},
-		{"Session", r.GetSession()}, {"Subscription", r.GetSubscription()}, {"API key", r.GetApiKey()},
+		{"Session", r.GetSession()}, {"Subscription", r.GetSubscription()}, {"API key", r.GetApiKey()}, {"Credential renewed", Renewals(r)},
 	}
 	if r.GetTruncated() {
 		all = append(all, Fact{"Truncated", "in the middle of a frame"})

@@ -63,6 +63,7 @@ func recordProto(r store.SessionRecord) *usagev1.SessionRecord {
 		Inbound: trafficProto(r.In), Outbound: trafficProto(r.Out),
 		LastInboundTime: timeProto(r.LastInAt), LastOutboundTime: timeProto(r.LastOutAt),
 		Truncated: r.Truncated, RouteChangeNumber: uint64(r.RouteChangeNumber), LeftOut: r.LeftOut,
+		Renewals: int32(r.Renewals), RenewTime: timeProto(r.RenewedAt),
 		Status: uint32(r.Status), Code: r.Code, Api: r.API, Host: r.Host, Path: r.Path, UserAgent: r.UserAgent,
 		Plan: r.Plan, Limits: limitProtos(r.Limits), DecidingLimit: decidingProto(r.Deciding),
 		ApiDisplayName: r.Labels.API, VersionString: r.Labels.Version,

@@ -151,6 +151,7 @@ func (r *report) record(s *usagev1.SessionRecord) store.SessionRecord {
 		Truncated: s.GetTruncated(), RouteChangeNumber: int64(s.GetRouteChangeNumber()), Detail: s.GetDetail(),
 		Status: int64(s.GetStatus()), Code: s.GetCode(), API: s.GetApi(), Host: s.GetHost(), Path: s.GetPath(), UserAgent: s.GetUserAgent(),
 		Plan: s.GetPlan(), Limits: limitRows(s.GetLimits()), Deciding: decidingRow(s.GetDecidingLimit()),
+		Renewals: int64(s.GetRenewals()), RenewedAt: r.time("renew_time", s.GetRenewTime()),
 	}
 }
 

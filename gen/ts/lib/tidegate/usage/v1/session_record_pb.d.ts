@@ -301,6 +301,19 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
    * @generated from field: string api_key = 40;
    */
   apiKey: string;
+
+  /**
+   * How often the session's credential was renewed, at most 65535, and when last; 0 and not
+   * set where it never was.
+   *
+   * @generated from field: int32 renewals = 41;
+   */
+  renewals: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp renew_time = 42;
+   */
+  renewTime?: Timestamp;
 };
 
 /**
@@ -591,6 +604,19 @@ export declare type SessionRecordJson = {
    * @generated from field: string api_key = 40;
    */
   apiKey?: string;
+
+  /**
+   * How often the session's credential was renewed, at most 65535, and when last; 0 and not
+   * set where it never was.
+   *
+   * @generated from field: int32 renewals = 41;
+   */
+  renewals?: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp renew_time = 42;
+   */
+  renewTime?: TimestampJson;
 };
 
 /**
