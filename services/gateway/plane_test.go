@@ -64,6 +64,7 @@ type token struct {
 	own          string // plan of the application
 	expires      time.Time
 	ended        backplanev1.GrantEvent_Cause // 0 while it is good
+	key          string                       // name of the API key that it is, empty for an access token
 }
 
 // newPlane starts a control plane that ends with the test.
@@ -267,6 +268,14 @@ func (p *plane) issue(name, subscription string, life time.Duration) string {
 	return name
 }
 
+// issueKey makes an API key with this value, good for a time.
+func (p *plane) issueKey(value string, life time.Duration) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tokens[value] = &token{subscription: "subscriptions/1", application: "applications/a", expires: time.Now().Add(life), key: "applications/a/apiKeys/k"}
+	return value
+}
+
 // issueWith makes a token of the first subscription, with these plans.
 func (p *plane) issueWith(name, plan, own string) {
 	p.mu.Lock()
@@ -306,6 +315,10 @@ func grantOf(name string, t *token, version string) *backplanev1.Grant {
 		g.OauthClient, g.SignIn = "", signIn
 		g.RestsOn = []string{g.Name, g.User, g.Version, g.SignIn}
 	}
+	if t.key != "" {
+		g.OauthClient, g.ApiKey = "", t.key
+		g.RestsOn = []string{g.Name, g.User, g.Application, g.ApiKey, g.Subscription, g.Version}
+	}
 	return g
 }
 
@@ -320,7 +333,8 @@ func (p *plane) VerifyCredential(_ context.Context, req *backplanev1.VerifyCrede
 	p.verified++
 	resp := &backplanev1.VerifyCredentialResponse{AsOfChangeNumber: asOf, ServerTime: timestamppb.Now()}
 	t := p.tokens[req.GetCredential()]
-	if t == nil || t.ended != 0 || !time.Now().Before(t.expires) {
+	isKey := req.GetScheme() == backplanev1.CredentialScheme_CREDENTIAL_SCHEME_API_KEY
+	if t == nil || t.ended != 0 || !time.Now().Before(t.expires) || isKey != (t.key != "") {
 		resp.Verdict = &backplanev1.VerifyCredentialResponse_Denial{Denial: &backplanev1.Denial{
 			Reason: backplanev1.Denial_REASON_INVALID, RestsOn: []string{"grants/" + req.GetCredential()},
 		}}
