@@ -214,6 +214,7 @@ func (l *leakRun) messages() {
 		searcher := &l.secrets
 		if passOn {
 			searcher = &l.passed
+			l.meant["the backend"]["the token of "+name] = true
 		}
 		searcher.Add("the token of "+name, good)
 		searcher.Add("a bad token of "+name, changed(good))
@@ -243,6 +244,54 @@ func (l *leakRun) messages() {
 			_ = conn.Close(websocket.StatusNormalClosure, "")
 		}
 	}
+}
+
+// passes shows credentials to a version that passes them on, with secrets in its headers:
+// its backend gets them, and nobody else.
+func (l *leakRun) passes() {
+	l.t.Helper()
+	of := l.admin.application(l.t, "Passes client")
+	l.secrets.Add("a client secret", of.secret.GetSecret())
+	const secret = "Zq8-secret-of-the-backend-Yw5xV3"
+	v := l.versionAt(l.trusted, "Passes", func(v *catalogv1.Version) {
+		v.PassCredential = true
+		v.BackendOptions = &catalogv1.BackendOptions{Headers: []*catalogv1.HeaderRule{
+			{Name: "X-Backend-Key", Action: &catalogv1.HeaderRule_Secret{Secret: &catalogv1.Secret{Value: secret}}},
+		}}
+	}, tokens(), apiKeys())
+	l.admin.subscribe(l.t, of.app.GetName(), v.version.GetName())
+	key, err := l.admin.keys.CreateAPIKey(l.admin.ctx(l.t), &subscriptionv1.CreateAPIKeyRequest{
+		Parent: of.app.GetName(), ApiKey: &subscriptionv1.APIKey{DisplayName: "passes", Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	token := l.admin.accessToken(l.t, of)
+	for what, credential := range map[string]string{"a token that is passed on": token, "an API key that is passed on": key.GetKey(), "a header's secret": secret} {
+		l.given.Add(what, credential)
+		l.meant["the trusted backend"][what] = true
+	}
+	// What is bad begins as the good one does, which is searched for.
+	for what, bad := range map[string]string{"a bad token": changed(token), "a bad API key": changed(key.GetKey())} {
+		l.given.Add(what, bad)
+	}
+	for _, tt := range []struct {
+		name, token, key string
+		want             int
+	}{{"a token", token, "", 101}, {"an API key", "", key.GetKey(), 101}, {"a bad token", changed(token), "", 401}, {"a bad API key", "", changed(key.GetKey()), 401}} {
+		got := l.shakes(v.path, func(h *shake) {
+			if tt.token != "" {
+				h.header.Set("Authorization", "Bearer "+tt.token)
+			} else {
+				h.query = append(h.query, "apikey="+url.QueryEscape(tt.key))
+			}
+		})
+		if got != tt.want {
+			l.t.Errorf("%s at a version that passes credentials on: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	// Another version's backend gets nothing of them.
+	l.shakes("/open/1.0.0", func(h *shake) { h.header.Set("X-Elsewhere", token) })
 }
 
 // tickets buys tickets and spends them, well and badly.
@@ -293,14 +342,22 @@ func (l *leakRun) tickets() {
 // version publishes a version with a scheme.
 func (l *leakRun) version(name string, scheme *catalogv1.SecurityScheme) *product {
 	l.t.Helper()
+	return l.versionAt(l.backend, name, func(*catalogv1.Version) {}, scheme)
+}
+
+// versionAt publishes a version of a backend with schemes, changed by edit.
+func (l *leakRun) versionAt(backend, name string, edit func(*catalogv1.Version), schemes ...*catalogv1.SecurityScheme) *product {
+	l.t.Helper()
 	ctx, x := l.admin.ctx(l.t), &product{path: "/" + strings.ToLower(name) + "/1.0.0"}
 	var err error
 	x.api, err = l.admin.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
 	if err == nil {
-		x.version, err = l.admin.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: x.api.GetName(), Version: &catalogv1.Version{
-			Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(l.backend)}, Plans: []string{l.admin.plan(l.t, "Unlimited"), l.admin.plan(l.t, "Gold")},
-			Security: []*catalogv1.SecurityScheme{scheme}, AllowedOrigins: []string{"https://app.example"},
-		}})
+		v := &catalogv1.Version{
+			Version: "1.0.0", Endpoints: &catalogv1.Endpoints{Production: endpoint(backend)}, Plans: []string{l.admin.plan(l.t, "Unlimited"), l.admin.plan(l.t, "Gold")},
+			Security: schemes, AllowedOrigins: []string{"https://app.example"},
+		}
+		edit(v)
+		x.version, err = l.admin.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: x.api.GetName(), Version: v})
 	}
 	if err != nil {
 		l.t.Fatalf("version %s: %v", name, err)

@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,19 +22,29 @@ import (
 	identityv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/identity/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/leaks"
+	"github.com/tidegatehq/tidegate/services/kit/sqldb"
+	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/standalone"
 )
 
 // leakRun is a server that is used with credentials, and all that came out of it.
 type leakRun struct {
 	*server
-	t       *testing.T
-	admin   *user
-	ops     string
-	backend string
-	// secrets are the credentials. Those of passed may be with the backend, and nowhere else.
-	// planted is a text that is none, and must be found wherever the search reads.
-	secrets, passed, planted leaks.Searcher
+	t     *testing.T
+	admin *user
+	ops   string
+	// backend gets no credential but first messages that are passed on, trusted also those of
+	// a version that passes them on, and the secrets in its headers.
+	backend, trusted string
+	// databases are the URLs of the databases on Postgres, none where they are files.
+	databases []string
+	// secrets are the credentials. Those of passed may be with the backend, those of given with
+	// the trusted one, and nowhere else. planted is a text that is none, and must be found
+	// wherever the search reads.
+	secrets, passed, given, planted leaks.Searcher
+
+	// meant is what a backend must have got, by the backend.
+	meant map[string]map[string]bool
 
 	mu    sync.Mutex
 	wrote map[string]*strings.Builder // by who wrote or got it
@@ -52,18 +63,20 @@ func (l *leakRun) notes(who, text string) {
 	l.wrote[who].WriteString(text + "\n")
 }
 
-// newLeakRun starts a server that logs at all levels, and a backend that keeps all it gets.
-func newLeakRun(t *testing.T) *leakRun {
+// newLeakRun starts a server that logs at all levels, and backends that keep all they get.
+func newLeakRun(t *testing.T, databases ...string) *leakRun {
 	t.Helper()
-	l := &leakRun{t: t, wrote: map[string]*strings.Builder{}}
+	l := &leakRun{t: t, databases: databases, wrote: map[string]*strings.Builder{}, meant: map[string]map[string]bool{"the backend": {}, "the trusted backend": {}}}
 	l.planted.Add("what is planted", marker)
-	backend := httptest.NewServer(http.HandlerFunc(l.serve))
-	t.Cleanup(backend.Close)
-	l.backend = "ws" + strings.TrimPrefix(backend.URL, "http")
+	l.backend, l.trusted = l.listen("the backend"), l.listen("the trusted backend")
+	var stores []string
+	if len(databases) == 2 {
+		stores = []string{"-catalog.db", databases[0], "-subscription.db", databases[1]}
+	}
 	ready := make(chan standalone.Addresses, 1)
 	data := newData(t)
-	l.server = launch(t, data, func(a standalone.Addresses) { ready <- a }, append(quick(), "-no-sample", "-ops", "0",
-		"-log-level", "debug", "-log-format", "json", "-security-log", filepath.Join(t.TempDir(), "security.log"), "-subscription.sign-up", "open")...)
+	l.server = launch(t, data, func(a standalone.Addresses) { ready <- a }, slices.Concat(quick(), stores, []string{"-no-sample", "-ops", "0",
+		"-log-level", "debug", "-log-format", "json", "-security-log", filepath.Join(t.TempDir(), "security.log"), "-subscription.sign-up", "open"})...)
 	t.Cleanup(func() {
 		l.stop()
 		l.wait(t)
@@ -77,13 +90,20 @@ func newLeakRun(t *testing.T) *leakRun {
 	return l
 }
 
-// serve is the backend: it echoes, and keeps heads and messages.
-func (l *leakRun) serve(w http.ResponseWriter, r *http.Request) {
+// listen starts a backend, and returns its address.
+func (l *leakRun) listen(who string) string {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.serve(who, w, r) }))
+	l.t.Cleanup(backend.Close)
+	return "ws" + strings.TrimPrefix(backend.URL, "http")
+}
+
+// serve is a backend: it echoes, and keeps heads and messages.
+func (l *leakRun) serve(who string, w http.ResponseWriter, r *http.Request) {
 	head, err := httputil.DumpRequest(r, false)
 	if err != nil {
-		l.t.Errorf("the backend's request: %v", err)
+		l.t.Errorf("the request of %s: %v", who, err)
 	}
-	l.notes("the backend", string(head))
+	l.notes(who, string(head))
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: []string{"chat"}})
 	if err != nil {
 		return
@@ -93,7 +113,7 @@ func (l *leakRun) serve(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		l.notes("the backend", string(message))
+		l.notes(who, string(message))
 		if conn.Write(l.t.Context(), kind, message) != nil {
 			return
 		}
@@ -145,6 +165,7 @@ func (l *leakRun) gather() {
 	_, log := l.output()
 	l.notes("the log", log)
 	l.files()
+	l.rows()
 }
 
 // files notes what is in the files of the server, but for those with its secrets.
@@ -163,15 +184,69 @@ func (l *leakRun) files() {
 	}
 }
 
+// rows notes what is in the tables of the server's databases on Postgres. Bytes are shown as
+// text, as far as they are any.
+func (l *leakRun) rows() {
+	l.t.Helper()
+	ctx := within(l.t)
+	texts := func(tx *sqldb.Tx, query string) []string {
+		l.t.Helper()
+		rows, err := tx.QueryContext(ctx, query)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		defer func() { _ = rows.Close() }()
+		var all []string
+		for rows.Next() {
+			var text string
+			if err := rows.Scan(&text); err != nil {
+				l.t.Fatal(err)
+			}
+			all = append(all, text)
+		}
+		if err := rows.Err(); err != nil {
+			l.t.Fatal(err)
+		}
+		return all
+	}
+	for _, url := range l.databases {
+		err := testdb.Open(l.t, url).InTx(ctx, func(tx *sqldb.Tx) error {
+			if _, err := tx.ExecContext(ctx, "SET LOCAL bytea_output = 'escape'"); err != nil {
+				return err
+			}
+			for _, table := range texts(tx, "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = current_schema()") {
+				l.notes("the databases", table+"\n"+strings.Join(texts(tx, "SELECT CAST(t AS TEXT) FROM "+table+" t"), "\n"))
+			}
+			return nil
+		})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+	}
+}
+
 // TestNoCredentialLeaks uses credentials of every kind in every place, well and badly, and
 // then searches all that came out of the server: its log at every level, metrics, security
 // log, session records, usage, audit log, answers and files, and what the backend got. A
 // text that is planted where such things end up is found there, so the search reads them.
 func TestNoCredentialLeaks(t *testing.T) {
 	t.Parallel()
-	l := newLeakRun(t)
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		noCredentialLeaks(t, newLeakRun(t), "the data folder")
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		noCredentialLeaks(t, newLeakRun(t, testdb.PostgresURL(t), testdb.PostgresURL(t)), "the databases")
+	})
+}
+
+// noCredentialLeaks is TestNoCredentialLeaks with one kind of database; stored is who keeps
+// what is planted.
+func noCredentialLeaks(t *testing.T, l *leakRun, stored string) {
 	l.places()
 	l.messages()
+	l.passes()
 	l.tickets()
 	l.issues()
 	l.gather()
@@ -180,15 +255,23 @@ func TestNoCredentialLeaks(t *testing.T) {
 		for _, leak := range l.secrets.Find(wrote.String()) {
 			t.Errorf("%s has %s", who, leak)
 		}
-		switch found := l.passed.Find(wrote.String()); {
-		case who == "the backend" && found == nil:
-			t.Error("the backend did not get the first message that its version passes on: the search does not read it")
-		case who != "the backend" && found != nil:
-			t.Errorf("%s has %s", who, found)
+		for to, given := range map[string]*leaks.Searcher{"the backend": &l.passed, "the trusted backend": &l.given} {
+			found := given.Find(wrote.String())
+			if who != to {
+				for _, leak := range found {
+					t.Errorf("%s has %s, which only %s may have", who, leak, to)
+				}
+				continue
+			}
+			for what := range l.meant[to] {
+				if !slices.ContainsFunc(found, func(leak leaks.Leak) bool { return leak.What == what }) {
+					t.Errorf("%s did not get %s: the search does not read it", who, what)
+				}
+			}
 		}
 	}
 	t.Logf("searched in %s", time.Since(began))
-	for _, who := range []string{"the backend", "records", "usage", "the audit log", "security events", "the data folder"} {
+	for _, who := range []string{"the backend", "records", "usage", "the audit log", "security events", stored} {
 		if l.wrote[who] == nil || len(l.planted.Find(l.wrote[who].String())) == 0 {
 			t.Errorf("%s does not have what was planted: the search does not read it", who)
 		}
