@@ -108,27 +108,55 @@ func (a *apiKeyArgs) find(ctx context.Context, cl *client) (*subscriptionv1.APIK
 	if err != nil {
 		return nil, err
 	}
-	all, err := cl.allAPIKeys(ctx, app.GetName())
+	return cl.apiKey(ctx, "KEY", app.GetName(), a.Key)
+}
+
+// keyFilter returns a filter by --key of sessions or records, empty without it. A key that
+// was deleted is found by its name alone: the server knows whether there is anything of it.
+func (c *client) keyFilter(ctx context.Context, app, key string) (string, error) {
+	switch {
+	case key == "":
+		return "", nil
+	case strings.HasPrefix(key, "applications/") && strings.Count(key, "/") == 3:
+		return filter("api_key", key), nil
+	case app == "":
+		return "", usagef("--key: %q is no name of an API key, which is applications/…/apiKeys/…; what it is called needs --app beside it", key)
+	}
+	of, err := c.application(ctx, "--app", app)
+	if err != nil {
+		return "", err
+	}
+	found, err := c.apiKey(ctx, "--key", of.GetName(), key)
+	if err != nil {
+		return "", err
+	}
+	return filter("api_key", found.GetName()), nil
+}
+
+// apiKey returns an API key of an application by its name or what it is called; arg is the
+// argument that says it.
+func (c *client) apiKey(ctx context.Context, arg, app, key string) (*subscriptionv1.APIKey, error) {
+	all, err := c.allAPIKeys(ctx, app)
 	if err != nil {
 		return nil, err
 	}
 	var found []*subscriptionv1.APIKey
 	var names []string
 	for _, k := range all {
-		if k.GetName() == a.Key {
+		if k.GetName() == key {
 			return k, nil
 		}
-		if strings.EqualFold(k.GetDisplayName(), a.Key) {
+		if strings.EqualFold(k.GetDisplayName(), key) {
 			found, names = append(found, k), append(names, k.GetName())
 		}
 	}
 	switch len(found) {
 	case 0:
-		return nil, unknown("KEY", "API key", a.Key, "apikey list")
+		return nil, unknown(arg, "API key", key, "apikey list")
 	case 1:
 		return found[0], nil
 	}
-	return nil, failed(codes.InvalidArgument, "KEY: %d API keys are called %q: give one of %s", len(found), a.Key, strings.Join(names, ", "))
+	return nil, failed(codes.InvalidArgument, "%s: %d API keys are called %q: give one of %s", arg, len(found), key, strings.Join(names, ", "))
 }
 
 // apiKeyListCmd lists API keys.

@@ -22,6 +22,7 @@ type recordCmds struct {
 type recordListCmd struct {
 	App     string `placeholder:"APP" help:"Show only those of this application."`
 	API     string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
+	Key     string `placeholder:"KEY" help:"Show only those of this API key: its name, applications/…/apiKeys/…, or with --app what it is called."`
 	Reason  string `name:"end-reason" placeholder:"WORD" help:"Show only those with this end reason, such as REVOKED."`
 	Refused bool   `help:"Show only refused handshakes."`
 	Limit   int32  `default:"50" help:"How many to show, 1 to 1000."`
@@ -49,6 +50,11 @@ func (c *recordListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	byKey, err := cl.keyFilter(ctx, c.App, c.Key)
+	if err != nil {
+		return err
+	}
+	only = join(only, byKey)
 	if c.Reason != "" {
 		only = join(only, filter("end_reason", c.Reason))
 	}

@@ -30,6 +30,7 @@ const allGateways = "gateways/-"
 type sessionListCmd struct {
 	App string `placeholder:"APP" help:"Show only those of this application."`
 	API string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
+	Key string `placeholder:"KEY" help:"Show only those of this API key: its name, applications/…/apiKeys/…, or with --app what it is called."`
 }
 
 // Run lists the sessions.
@@ -42,8 +43,12 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	byKey, err := cl.keyFilter(ctx, c.App, c.Key)
+	if err != nil {
+		return err
+	}
 	all := &gatewayv1.ListSessionsResponse{}
-	if all.Sessions, all.Unreachable, err = cl.listSessions(ctx, only); err != nil {
+	if all.Sessions, all.Unreachable, err = cl.listSessions(ctx, join(only, byKey)); err != nil {
 		return err
 	}
 	all.TotalSize = int32(len(all.GetSessions()))
@@ -266,7 +271,7 @@ type sessionCloseCmd struct {
 	App     string `placeholder:"APP" help:"Instead of one session, close all of this application."`
 	API     string `name:"api" placeholder:"VERSION" help:"Instead of one session, close all of this version, such as EchoWebSocket/1.0.0."`
 	Address string `placeholder:"ADDRESS" help:"Instead of one session, close all of clients at this address, or in this network, such as 192.0.2.0/24."`
-	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on version, application, subscription, user and plan."`
+	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on version, application, subscription, user, api_key and plan."`
 
 	yesFlag `embed:""`
 }

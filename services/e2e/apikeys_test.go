@@ -233,6 +233,10 @@ func TestAPIKeySessions(t *testing.T) {
 		if r := p.record(t, ref); r.GetApiKey() != deleted.GetName() || r.GetEndReason() != usagev1.EndReason_END_REASON_REVOKED {
 			t.Errorf("the record says %v of the key %s", r, deleted.GetName())
 		}
+		records, err := p.usage.ListSessionRecords(p.ctx(t), &usagev1.ListSessionRecordsRequest{Filter: `api_key = "` + deleted.GetName() + `"`})
+		if all := records.GetSessionRecords(); err != nil || len(all) != 1 || !strings.HasSuffix(all[0].GetName(), ref) {
+			t.Errorf("the records of the key that was deleted are %v, %v, want that of %s alone", all, err, ref)
+		}
 		for what, key := range map[string]string{"replaced": rotated.GetKey(), "deleted": deleted.GetKey()} {
 			if conn, status := s.open(t, address, "apikey", key); conn != nil || status != 401 {
 				t.Errorf("a key that was %s: %d, want 401", what, status)

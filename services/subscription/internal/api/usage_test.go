@@ -82,8 +82,10 @@ func TestUsage(t *testing.T) {
 			}
 		}
 		end := w.now()
+		key := app + "/apiKeys/k"
 		mine, open2 := sessionRecord("R-1", app, sub, v1, end), sessionRecord("R-2", "", "", v2, end.Add(time.Second))
 		open2.Grant, open2.LastInboundTime, open2.EndReason = "", nil, usagev1.EndReason_END_REASON_IDLE
+		mine.ApiKey = key
 		for _, duplicate := range []bool{false, true} {
 			resp, err := w.gateway.metering.ReportSessionRecords(t.Context(), &backplanev1.ReportSessionRecordsRequest{
 				Batch: batch(1), SessionRecords: []*usagev1.SessionRecord{mine, open2},
@@ -116,6 +118,26 @@ func TestUsage(t *testing.T) {
 			records, err := w.usage.ListSessionRecords(tt.as, &usagev1.ListSessionRecordsRequest{Filter: tt.filter})
 			if diff := cmp.Diff(tt.records, records.GetSessionRecords(), protocmp.Transform(), unlabelled); err != nil || diff != "" {
 				t.Errorf("%s: ListSessionRecords() = %v (-want +got):\n%s", tt.name, err, diff)
+			}
+		}
+		for _, tt := range []struct {
+			name, filter string
+			as           context.Context
+			records      int
+			code         codes.Code
+		}{
+			{"application's owner", `api_key = "` + key + `"`, w.ann, 1, codes.OK},
+			{"version's owner", `api_key = "` + key + `"`, w.bob, 1, codes.OK},
+			{"administrator", `api_key = "` + key + `"`, w.root, 1, codes.OK},
+			{"stranger", `api_key = "` + key + `"`, w.guest, 0, codes.NotFound},
+			{"and its application", `api_key = "` + key + `" AND application = "` + app + `"`, w.ann, 1, codes.OK},
+			{"and something else", `api_key = "` + key + `" AND end_reason = "SLOW"`, w.ann, 0, codes.OK},
+			{"a key that never was", `api_key = "` + app + `/apiKeys/none"`, w.ann, 0, codes.NotFound},
+			{"no name", `api_key = "k"`, w.ann, 0, codes.InvalidArgument},
+		} {
+			list, err := w.usage.ListSessionRecords(tt.as, &usagev1.ListSessionRecordsRequest{Filter: tt.filter})
+			if got := list.GetSessionRecords(); status.Code(err) != tt.code || len(got) != tt.records {
+				t.Errorf("records by the API key, %s: %v, %v, want %d and %s", tt.name, got, err, tt.records, tt.code)
 			}
 		}
 		for as, rows := range map[context.Context]int{w.bob: 1, w.root: 2, w.guest: 0} { // v2 is not Bob's

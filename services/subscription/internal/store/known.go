@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -13,8 +14,8 @@ import (
 type Named struct {
 	// Application and Subscription are ids.
 	Application, Subscription *string
-	// Version, API and Plan are resource names.
-	Version, API, Plan *string
+	// Version, API, Plan and APIKey are resource names.
+	Version, API, Plan, APIKey *string
 }
 
 // CheckNamed returns a NotFound fault when there is nothing that v may see of one of the
@@ -51,7 +52,34 @@ func (s *Store) CheckNamed(ctx context.Context, v identity.Viewer, n Named) erro
 			return fault.NotFound("%s", look.name(*look.value))
 		}
 	}
-	return nil
+	if n.APIKey == nil {
+		return nil
+	}
+	known, err := s.knownAPIKey(ctx, v, *n.APIKey)
+	if err == nil && !known {
+		err = fault.NotFound("%s", *n.APIKey)
+	}
+	return err
+}
+
+// knownAPIKey reports whether there is an API key that v may see, or a session record of it.
+func (s *Store) knownAPIKey(ctx context.Context, v identity.Viewer, name string) (bool, error) {
+	n, err := resourcename.ParseAPIKey("api_key", name)
+	if err != nil {
+		return false, err
+	}
+	known, err := sqldb.Exists(ctx, s.db, `
+		SELECT EXISTS (SELECT 1 FROM api_key k JOIN application a ON a.id = k.application
+			WHERE k.id = $1 AND a.id = $2 AND (CAST($3 AS TEXT) IS NULL OR a.owner = $3))`, n.APIKey, n.Application, v.Owner())
+	if err == nil && !known {
+		known, err = sqldb.Exists(ctx, s.db, `
+			SELECT EXISTS (SELECT 1 FROM session_record WHERE application = $1 AND api_key = $3 AND `+ofViewer(v, "session_record", "ref", "$2")+`)`,
+			n.Application, v.Owner(), name)
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s: %w", name, err)
+	}
+	return known, nil
 }
 
 func itself(name string) string { return name }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/requestid"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
@@ -143,6 +145,16 @@ func TestCheckNamed(t *testing.T) {
 		sub, lost := b.subscribe(b.ann, app.ID, v1), b.subscribe(b.ann, gone.ID, v1)
 		_, err := b.AddUsage(ctx, batch("b", 1), []store.Usage{usage(hour, v1, gone.ID, lost.ID, 1)})
 		ok(t, err)
+		key, _, err := b.CreateAPIKey(ctx, requestid.Request{}, b.ann, store.APIKey{
+			Name: resourcename.APIKey{Application: app.ID}, DisplayName: "web", Stage: store.Production, Format: "tidegate",
+		}, []byte("hash"), allow[store.Application])
+		ok(t, err)
+		keyName, recorded := key.Name.String(), store.ApplicationName(app.ID)+"/apiKeys/gone"
+		astray := store.ApplicationName(gone.ID) + "/apiKeys/" + key.Name.APIKey
+		of := record("R1", v1, app.ID, b.now())
+		of.APIKey = recorded
+		_, err = b.AddRecords(ctx, batch("r", 1), []store.SessionRecord{of})
+		ok(t, err)
 		for _, a := range []store.Application{gone, unused} {
 			ok(t, b.DeleteApplication(ctx, b.ann, a.ID, allow[store.Application]))
 		}
@@ -160,6 +172,14 @@ func TestCheckNamed(t *testing.T) {
 			{"that application for a stranger", carol, store.Named{Application: &gone.ID}, false},
 			{"a deleted application without usage", b.ann, store.Named{Application: &unused.ID}, false},
 			{"an application that never was", b.admin, store.Named{Application: new("x")}, false},
+			{"own API key", b.ann, store.Named{APIKey: &keyName}, true},
+			{"another's API key", carol, store.Named{APIKey: &keyName}, false},
+			{"an application's API key for the version's owner", b.bob, store.Named{APIKey: &keyName}, false},
+			{"a deleted API key with a record", b.ann, store.Named{APIKey: &recorded}, true},
+			{"that API key for the version's owner", b.bob, store.Named{APIKey: &recorded}, true},
+			{"that API key for a stranger", carol, store.Named{APIKey: &recorded}, false},
+			{"an API key of another application", b.ann, store.Named{APIKey: &astray}, false},
+			{"an API key that never was", b.admin, store.Named{APIKey: new(store.ApplicationName(app.ID) + "/apiKeys/none")}, false},
 			{"own subscription", b.ann, store.Named{Subscription: &sub.ID}, true},
 			{"a subscription to one's version", b.bob, store.Named{Subscription: &sub.ID}, true},
 			{"another's subscription", carol, store.Named{Subscription: &sub.ID}, false},

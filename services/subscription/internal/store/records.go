@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/page"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -316,6 +317,8 @@ type RecordFilter struct {
 	Version *string
 	// Application and Subscription are ids.
 	Application, Subscription *string
+	// APIKey is a resource name.
+	APIKey *string
 	// EndReason is the API's number of an end reason.
 	EndReason *int64
 	// Code is that of refused handshakes.
@@ -332,6 +335,9 @@ type RecordFilter struct {
 func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordFilter, before sqldb.TimeKey) iter.Seq2[SessionRecord, error] {
 	if before == (sqldb.TimeKey{}) {
 		before.Time = math.MaxInt64
+	}
+	if f.APIKey != nil && f.Application == nil { // whose records an index has
+		f.Application = applicationOf(*f.APIKey)
 	}
 	all, err := s.seesAllRecords(ctx, v, f)
 	if err != nil {
@@ -352,8 +358,18 @@ func (s *Store) SessionRecords(ctx context.Context, v identity.Viewer, f RecordF
 			AND (CAST($10 AS BOOLEAN) IS NULL OR (code <> '') = $10)
 			AND (CAST($11 AS BIGINT) IS NULL OR ended_at >= $11)
 			AND (CAST($12 AS BIGINT) IS NULL OR ended_at < $12)
+			AND (CAST($13 AS TEXT) IS NULL OR api_key = $13)
 		ORDER BY ended_at DESC, ref DESC LIMIT $3`,
-		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason, f.Code, f.Refused, f.Ended.Start, f.Ended.End)
+		v.Owner(), f.Version, f.Application, f.Subscription, f.EndReason, f.Code, f.Refused, f.Ended.Start, f.Ended.End, f.APIKey)
+}
+
+// applicationOf returns the id of the application of an API key, nil where the name is none.
+func applicationOf(key string) *string {
+	n, err := resourcename.ParseAPIKey("", key)
+	if err != nil {
+		return nil
+	}
+	return &n.Application
 }
 
 // seesAllRecords reports whether v, who does not see everything, may see each record that a

@@ -280,7 +280,7 @@ type ListSessionRecordsRequest struct {
 	// must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
+	// application, subscription, api_key, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
 	// and refused ("true" for refused handshakes, "false" for sessions). NOT_FOUND when
 	// there is no such thing, and was none that has records; INVALID_ARGUMENT when there is
 	// no such end reason. At most 1024 characters.

@@ -221,7 +221,7 @@ func (a *API) leftOut(ctx context.Context, viewer identity.Viewer, name string, 
 
 // ListSessionRecords returns a page of records.
 func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRecordsRequest) (*usagev1.ListSessionRecordsResponse, error) {
-	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "end_reason", "code", "refused")
+	terms, err := page.Filter(req.GetFilter(), "version", "application", "subscription", "api_key", "end_reason", "code", "refused")
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +239,9 @@ func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRe
 	if filter.Subscription, filter.Application, filter.Version, err = nameTerms(terms); err != nil {
 		return nil, err
 	}
+	if filter.APIKey, err = page.Name(terms, "api_key", resourcename.ParseAPIKey, resourcename.APIKey.String); err != nil {
+		return nil, err
+	}
 	p, err := page.New[sqldb.TimeKey](req)
 	if err != nil {
 		return nil, err
@@ -247,7 +250,7 @@ func (a *API) ListSessionRecords(ctx context.Context, req *usagev1.ListSessionRe
 	records, next, err := page.Collect(p, rows, store.SessionRecord.ListKey, recordProto)
 	if err == nil && len(records) == 0 {
 		err = a.catalog.CheckNamed(ctx, identity.From(ctx).Viewer(), store.Named{
-			Application: filter.Application, Subscription: filter.Subscription, Version: filter.Version,
+			Application: filter.Application, Subscription: filter.Subscription, Version: filter.Version, APIKey: filter.APIKey,
 		})
 	}
 	if err != nil {

@@ -311,7 +311,7 @@ export declare type ListSessionRecordsRequest = Message<"tidegate.usage.v1.ListS
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
+   * application, subscription, api_key, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
    * and refused ("true" for refused handshakes, "false" for sessions). NOT_FOUND when
    * there is no such thing, and was none that has records; INVALID_ARGUMENT when there is
    * no such end reason. At most 1024 characters.
@@ -360,7 +360,7 @@ export declare type ListSessionRecordsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
+   * application, subscription, api_key, end_reason (as "REVOKED"), code (as "NOT_SUBSCRIBED")
    * and refused ("true" for refused handshakes, "false" for sessions). NOT_FOUND when
    * there is no such thing, and was none that has records; INVALID_ARGUMENT when there is
    * no such end reason. At most 1024 characters.
