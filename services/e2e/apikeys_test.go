@@ -89,6 +89,17 @@ func (s *Stack) echoesWith(t *testing.T, url string, headers ...string) *websock
 	return conn
 }
 
+// withKey opens a session with an API key, and returns the ref that the 101 has.
+func (s *Stack) withKey(t *testing.T, url, key string) (*websocket.Conn, string) {
+	t.Helper()
+	conn, res, err := websocket.Dial(within(t), url, &websocket.DialOptions{HTTPClient: s.http(t), HTTPHeader: http.Header{"Apikey": {key}}}) //nolint:bodyclose // Dial has read the body
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return conn, res.Header.Get("X-Tidegate-Ref")
+}
+
 // endsWith wants a connection to be closed with a code.
 func endsWith(t *testing.T, what string, conn *websocket.Conn, want int) {
 	t.Helper()
@@ -194,9 +205,13 @@ func TestAPIKeySessions(t *testing.T) {
 			return err
 		})
 
+		renewed, kept := s.withKey(t, address, key.GetKey())
 		next, err := p.keys.RotateAPIKey(p.ctx(t), &subscriptionv1.RotateAPIKeyRequest{Name: key.GetName(), Overlap: durationpb.New(2 * time.Second)})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if status, _, body := s.own(t, http.MethodPost, "/-/sessions/"+kept+"/credential", "", "apikey", next.GetKey()); status != http.StatusOK {
+			t.Errorf("renewal with the new value = %d %s", status, body)
 		}
 		second := s.echoesWith(t, address, "apikey", next.GetKey())
 		echo(t, first, websocket.MessageText, "within the overlap")
@@ -204,6 +219,7 @@ func TestAPIKeySessions(t *testing.T) {
 		endsWith(t, "a session of the value that was replaced, after the overlap", first, 4001)
 		endsWith(t, "one that began within the overlap", overlap, 4001)
 		echo(t, second, websocket.MessageText, "the new value")
+		echo(t, renewed, websocket.MessageText, "renewed with the new value")
 
 		update, err := p.keys.UpdateAPIKey(p.ctx(t), &subscriptionv1.UpdateAPIKeyRequest{ApiKey: &subscriptionv1.APIKey{Name: key.GetName(), PermittedAddresses: []string{"127.0.0.1"}}})
 		if err != nil {
@@ -215,6 +231,7 @@ func TestAPIKeySessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		endsWith(t, "a session from where the key is not good any more", second, 4006)
+		endsWith(t, "one that was renewed, from there", renewed, 4006)
 
 		rotated, deleted := p.apiKey(t, x, nil), p.apiKey(t, x, nil)
 		third, fourth := s.echoesWith(t, address, "apikey", rotated.GetKey()), s.echoesWith(t, address, "apikey", deleted.GetKey())
