@@ -16,6 +16,7 @@ import (
 // connectForRef opens a session, and returns the ref that the 101 has.
 func (s *Stack) connectForRef(t *testing.T, url, token string) (*websocket.Conn, string) {
 	t.Helper()
+	//nolint:bodyclose // the 101 has none
 	conn, res, err := websocket.Dial(within(t), url, &websocket.DialOptions{
 		HTTPClient: s.http(t), HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})

@@ -148,7 +148,7 @@ func TestWhoDenies(t *testing.T) {
 		"ann an application":     {create(f.ann, &catalogv1.DenyRule{Application: "applications/x"}), everywhere, codes.PermissionDenied},
 		"pete at ann's":          {create(f.pete, &catalogv1.DenyRule{Api: echo.GetName()}), "only its owner and administrators may do this", codes.PermissionDenied},
 		"bob without the role":   {create(f.bob, &catalogv1.DenyRule{Api: bobs.GetName()}), "this needs the role publisher", codes.PermissionDenied},
-		"sue at what she cannot": {create(f.sue, &catalogv1.DenyRule{Api: bobs.GetName()}), "deny_rule.api: there is no " + bobs.GetName(), codes.InvalidArgument},
+		"sue at what she cannot": {create(f.sue, &catalogv1.DenyRule{Api: bobs.GetName()}), bobs.GetName() + " not found", codes.NotFound},
 	} {
 		wantError(t, "CreateDenyRule: "+what, tt.err, tt.code, tt.message)
 	}
@@ -184,7 +184,7 @@ func TestWhoDenies(t *testing.T) {
 	}, f.ann)
 	wantError(t, "UpdateDenyRule to everywhere", err, codes.PermissionDenied, everywhere)
 	wantError(t, "UpdateDenyRule to another's API", update(f.ann, &catalogv1.DenyRule{Name: own.GetName(), Api: bobs.GetName()}),
-		codes.InvalidArgument, "deny_rule.api: there is no "+bobs.GetName())
+		codes.NotFound, bobs.GetName()+" not found")
 	if err := update(f.root, &catalogv1.DenyRule{Name: own.GetName(), Reason: "x"}); err != nil {
 		t.Errorf("UpdateDenyRule by root: %v", err)
 	}

@@ -117,7 +117,7 @@ func TestTicketIsDenied(t *testing.T) {
 		"any origin":          {nil, func(r *backplanev1.VerifyCredentialRequest) { r.Origin = "https://app.example" }, 0},
 		"its address":         {network("203.0.113.7"), func(r *backplanev1.VerifyCredentialRequest) { r.ClientAddress = "203.0.113.7" }, 0},
 		"the address in IPv6": {network("203.0.113.7"), func(r *backplanev1.VerifyCredentialRequest) { r.ClientAddress = "::ffff:203.0.113.7" }, 0},
-		"its network":         {network("2001:db8::1/64"), func(r *backplanev1.VerifyCredentialRequest) { r.ClientAddress = "2001:db8::2" }, 0},
+		"its network":         {network("2001:db8::/64"), func(r *backplanev1.VerifyCredentialRequest) { r.ClientAddress = "2001:db8::2" }, 0},
 		"another network":     {network("2001:db8::/64"), func(r *backplanev1.VerifyCredentialRequest) { r.ClientAddress = "2001:db8:0:1::2" }, backplanev1.Denial_REASON_TICKET_ELSEWHERE},
 		"no address":          {network("203.0.113.0/24"), nil, backplanev1.Denial_REASON_TICKET_ELSEWHERE},
 	} {

@@ -79,7 +79,7 @@ func (v *version) stored(stage string) string {
 
 // endpoints are those of a stage, one on a line.
 func endpoints(text string) (all []*catalogv1.Endpoint) {
-	for _, line := range strings.Fields(text) {
+	for line := range strings.FieldsSeq(text) {
 		all = append(all, &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: line}})
 	}
 	return all
