@@ -47,6 +47,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"api version list", "versions"},
 		{"api version get Json/1.0.0", "endpoints"},
 		{"api version check Json/1.0.0", "checks"},
+		{"api endpoints Json/1.0.0", "endpoints"},
 		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
 		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
 		{"api version update Renamed --backend-header set:X-Tenant=acme --backend-header secret:X-Key=@" + password, "backendOptions"},

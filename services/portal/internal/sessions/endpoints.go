@@ -6,31 +6,36 @@ import (
 	"google.golang.org/grpc"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/portal/internal/gateways"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
 
 // Endpoints serves EndpointService for all gateways. The catalog decides who may have
-// endpoints checked, and writes it down.
+// endpoints checked, and writes it down, and for whom a version is there.
 type Endpoints struct {
 	gatewayv1.UnsafeEndpointServiceServer
 	directory Directory
-	catalog   backplanev1.EndpointCheckServiceClient
+	checks    backplanev1.EndpointCheckServiceClient
+	versions  catalogv1.CatalogServiceClient
 }
 
 var _ gatewayv1.EndpointServiceServer = (*Endpoints)(nil)
 
 // NewEndpoints returns a server that asks the catalog, and then the gateways of a directory.
 func NewEndpoints(directory Directory, catalog grpc.ClientConnInterface) *Endpoints {
-	return &Endpoints{directory: directory, catalog: backplanev1.NewEndpointCheckServiceClient(catalog)}
+	return &Endpoints{
+		directory: directory, checks: backplanev1.NewEndpointCheckServiceClient(catalog), versions: catalogv1.NewCatalogServiceClient(catalog),
+	}
 }
 
 // CheckEndpoint has all gateways check an endpoint.
 func (e *Endpoints) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
 	ctx = upstream.Forwarded(ctx)
-	_, err := e.catalog.AllowEndpointCheck(ctx, &backplanev1.AllowEndpointCheckRequest{Version: req.GetVersion(), Stage: req.GetStage()})
+	_, err := e.checks.AllowEndpointCheck(ctx, &backplanev1.AllowEndpointCheckRequest{Version: req.GetVersion(), Stage: req.GetStage()})
 	if err != nil {
 		return nil, fault.Forward(err)
 	}
@@ -53,9 +58,15 @@ func (e *Endpoints) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpo
 }
 
 // DescribeEndpoints returns what all gateways know of a version's endpoints. They decide who
-// may ask.
+// may ask; that a version which the caller may not see is there, nobody says.
 func (e *Endpoints) DescribeEndpoints(ctx context.Context, req *gatewayv1.DescribeEndpointsRequest) (*gatewayv1.DescribeEndpointsResponse, error) {
+	if _, err := resourcename.ParseVersion("version", req.GetVersion()); err != nil {
+		return nil, err
+	}
 	ctx = upstream.Forwarded(ctx)
+	if _, err := e.versions.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: req.GetVersion()}); err != nil {
+		return nil, fault.Forward(err)
+	}
 	all, err := e.directory.All(ctx)
 	if err != nil {
 		return nil, err
