@@ -2,7 +2,7 @@ package publisher
 
 import (
 	"fmt"
-	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +13,27 @@ import (
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
-// endpointView is the form of where a version's backends are, and what tries them.
+// endpointView is the form of where a version's backends are and how gateways choose among
+// them, what tries them, and what gateways know of them.
 type endpointView struct {
 	*version
-	Form  *ui.Form
-	Check *ui.Form
+	Form   *ui.Form
+	Check  *ui.Form
+	Health health
+}
+
+// Advanced are the entries that say how gateways choose among endpoints.
+func (v endpointView) Advanced() []*ui.Field {
+	var all []*ui.Field
+	for _, field := range balanceFields(nil) {
+		all = append(all, v.Form.Field(field.Name))
+	}
+	return all
+}
+
+// AdvancedOpen reports whether one of them has a value, or something to say.
+func (v endpointView) AdvancedOpen() bool {
+	return slices.ContainsFunc(v.Advanced(), func(f *ui.Field) bool { return f.Value != "" || f.Error != "" || f.Stored != nil })
 }
 
 // endpoint shows and changes where a version's backends are reached.
@@ -28,40 +44,49 @@ func (p *pages) endpoint() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		form := endpointForm(r, v)
+		fields := endpointFields(v)
+		form := ui.NewForm(r, fields...)
 		if r.Submitted() {
-			_, err := p.Catalog.UpdateVersion(r.Context(), &catalogv1.UpdateVersionRequest{
-				Version: &catalogv1.Version{Name: v.Version.GetName(), Etag: form.Get("etag"), Endpoints: &catalogv1.Endpoints{
-					Production: endpoints(form.Get("production")), Sandbox: endpoints(form.Get("sandbox")),
-				}},
-				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "endpoints.sandbox"}},
-			})
-			if err == nil {
-				return ui.Done(v.Base+"/endpoint", "The endpoint of %s is saved. New sessions go there; live ones go on.", v.name()), nil
-			}
-			if err := form.Explain(err); err != nil {
-				return nil, err
+			next := &catalogv1.Endpoints{Production: endpoints(form.Get("production")), Sandbox: endpoints(form.Get("sandbox"))}
+			setBalance(form, v.Version.GetEndpoints(), next)
+			if form.Good() {
+				_, err := p.Catalog.UpdateVersion(r.Context(), &catalogv1.UpdateVersionRequest{
+					Version: &catalogv1.Version{Name: v.Version.GetName(), Etag: form.Get("etag"), Endpoints: next},
+					UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{
+						"endpoints.production", "endpoints.sandbox", "endpoints.health_check", "endpoints.suspension", "endpoints.timeouts",
+					}},
+				})
+				if err == nil {
+					return ui.Done(v.Base+"/endpoint", "The endpoint of %s is saved. New sessions go there; live ones go on.", v.name()), nil
+				}
+				if err := form.Explain(err); err != nil {
+					return nil, err
+				}
 			}
 			if form.Conflict {
-				form.Compare(v.Version.GetEtag(), url.Values{"production": {v.stored("production")}, "sandbox": {v.stored("sandbox")}})
+				form.Compare(v.Version.GetEtag(), ui.Stored(fields))
 			}
 		}
 		h := v.head("Endpoint")
 		h.Status = form.Status()
-		return t.Page(h, endpointView{version: v, Form: form, Check: checkForm(nil, v)}), nil
+		view := endpointView{version: v, Form: form, Check: checkForm(nil, v)}
+		if view.Health, err = p.health(r, v); err != nil {
+			return nil, err
+		}
+		return t.Page(h, view), nil
 	})
 }
 
-// endpointForm has the endpoints of both stages. What is said of both is said at the
-// first.
-func endpointForm(r *ui.Request, v *version) *ui.Form {
-	return ui.NewForm(r,
-		ui.Field{Name: "sandbox", Label: "Sandbox", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("sandbox"),
+// endpointFields are the endpoints of both stages, and how gateways choose among them. What
+// is said of both stages is said at the first.
+func endpointFields(v *version) []ui.Field {
+	return append([]ui.Field{
+		{Name: "sandbox", Label: "Sandbox", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("sandbox"),
 			Hint: "Where tokens for the sandbox lead: one on a line, at most 10. May be empty.", Paths: []string{"version.endpoints.sandbox"}},
-		ui.Field{Name: "production", Label: "Production", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("production"), Placeholder: "wss://backend.example.com/stream",
+		{Name: "production", Label: "Production", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("production"), Placeholder: "wss://backend.example.com/stream",
 			Hint: "Where tokens for production lead, and clients without a token: one on a line, at most 10, which take each other's place.", Paths: []string{"version.endpoints"}},
-		ui.Field{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()},
-	)
+		{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()},
+	}, balanceFields(v.Version.GetEndpoints())...)
 }
 
 // stored are the endpoints of a stage as they are stored, one on a line, or empty.
@@ -96,11 +121,12 @@ type checkView struct {
 	Checked bool
 }
 
-// checkRow is what one gateway found.
+// checkRow is what one gateway found at one endpoint, which is empty where it does not have it.
 type checkRow struct {
-	Gateway string
-	Badge   ui.Badge
-	Error   string
+	Gateway  string
+	Endpoint string
+	Badge    ui.Badge
+	Error    string
 	// Status is that of the backend's answer, 0 for none.
 	Status      int32
 	Subprotocol string
@@ -153,7 +179,7 @@ func checkRows(checks []*gatewayv1.EndpointCheck) []checkRow {
 	var rows []checkRow
 	for _, c := range checks {
 		rows = append(rows, checkRow{
-			Gateway: ui.ID(c.GetGateway()), Badge: stepBadge(c.GetStep()), Error: c.GetError(), Status: c.GetStatus(),
+			Gateway: ui.ID(c.GetGateway()), Endpoint: c.GetUrl(), Badge: stepBadge(c.GetStep()), Error: c.GetError(), Status: c.GetStatus(),
 			Subprotocol: c.GetSubprotocol(), Elapsed: fmt.Sprintf("%d ms", c.GetElapsed().AsDuration()/time.Millisecond),
 		})
 	}

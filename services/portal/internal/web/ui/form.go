@@ -146,6 +146,9 @@ func (f *Form) Bytes(name string) int64 { return entry(f, name, ParseBytes) }
 // entry.
 func (f *Form) Number(name string) int64 { return entry(f, name, ParseNumber) }
 
+// Decimal returns an entry that is a number, 0 for none. What is none is said at the entry.
+func (f *Form) Decimal(name string) float64 { return entry(f, name, ParseDecimal) }
+
 // Span returns an entry that is a length of time, nil for none. What is none is said at
 // the entry.
 func (f *Form) Span(name string) *durationpb.Duration {

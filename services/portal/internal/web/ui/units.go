@@ -70,6 +70,15 @@ func ParseNumber(text string) (int64, error) {
 	return n, nil
 }
 
+// ParseDecimal reads a number such as 2 or 1.5.
+func ParseDecimal(text string) (float64, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return 0, fmt.Errorf("must be a number such as 2 or 1.5")
+	}
+	return n, nil
+}
+
 // Span writes a length of time exactly, in the greatest unit that it is whole in.
 func Span(d time.Duration) string {
 	for _, u := range []unit[time.Duration]{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}} {
