@@ -22,6 +22,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
@@ -310,6 +311,7 @@ func (g *gateway) measure(dialer *upstream.Dialer) {
 	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials,
 		func() int { return g.deny.Load().Len() })
 	g.metrics.Plans(g.throttle.SeatsTaken)
+	g.metrics.Endpoints(func(state balance.State) int { return g.routes.Load().EndpointsIn(state, time.Now()) })
 	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
 	g.metrics.Watch(metrics.Grants, g.watchGrants.Health, g.watchGrants.Applied)
 	g.metrics.Watch(metrics.Users, g.watchUsers.Health, g.watchUsers.Applied)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
@@ -119,6 +120,16 @@ func (m *Metrics) Gauges(sessions, most, handshakes, dials, rules func() int) {
 	gauge("tidegate_handshakes_in_progress", "Handshakes that are not answered yet.", handshakes)
 	gauge("tidegate_backend_dials", "Connections to backends that are being opened.", dials)
 	gauge("tidegate_deny_rules", "Deny rules that are held, those that have expired and are not deleted yet too.", rules)
+}
+
+// Endpoints registers the gauges of endpoints by state, whose values count returns at each
+// scrape.
+func (m *Metrics) Endpoints(count func(balance.State) int) {
+	for state, label := range map[balance.State]string{balance.Healthy: "healthy", balance.Suspended: "suspended", balance.OnTrial: "on_trial"} {
+		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tidegate_endpoints", Help: "Endpoints of published versions, by whether they work.", ConstLabels: prometheus.Labels{"state": label},
+		}, func() float64 { return float64(count(state)) }))
+	}
 }
 
 // Handshake counts a handshake by the status it was answered with.

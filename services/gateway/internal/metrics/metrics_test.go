@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 )
@@ -25,6 +26,7 @@ func TestMetrics(t *testing.T) {
 	m.Attempt(Failed)
 	m.Suspended()
 	m.EndpointChecked(true)
+	m.Endpoints(func(s balance.State) int { return 5 + int(s) })
 	m.SessionEnded(ending.Revoked)
 	m.SessionEnded(255)
 	m.Relayed(Inbound, 2, 30)
@@ -58,6 +60,11 @@ tidegate_endpoint_checks_total{result="good"} 1
 # HELP tidegate_endpoint_suspensions_total Suspensions of endpoints that failed.
 # TYPE tidegate_endpoint_suspensions_total counter
 tidegate_endpoint_suspensions_total 1
+# HELP tidegate_endpoints Endpoints of published versions, by whether they work.
+# TYPE tidegate_endpoints gauge
+tidegate_endpoints{state="healthy"} 5
+tidegate_endpoints{state="on_trial"} 7
+tidegate_endpoints{state="suspended"} 6
 # HELP tidegate_grant_lookups_total Look-ups of grants, by result.
 # TYPE tidegate_grant_lookups_total counter
 tidegate_grant_lookups_total{result="hit"} 1

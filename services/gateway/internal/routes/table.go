@@ -6,7 +6,9 @@ import (
 	"maps"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -142,6 +144,23 @@ func (t *Table) Checked(fn func(*Route)) {
 			fn(r)
 		}
 	}
+}
+
+// EndpointsIn counts the endpoints of published versions that are in a state.
+func (t *Table) EndpointsIn(state balance.State, now time.Time) (n int) {
+	for _, r := range t.routes {
+		for _, stage := range []*Stage{r.Production, r.Sandbox} {
+			if stage == nil || !r.Published {
+				continue
+			}
+			for _, m := range stage.members {
+				if m.Status(now).State == state {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }
 
 // Get returns the route of this name, nil if there is none.
