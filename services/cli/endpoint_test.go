@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
@@ -17,8 +18,10 @@ import (
 type checker struct {
 	catalogv1.UnimplementedCatalogServiceServer
 	gatewayv1.UnimplementedEndpointServiceServer
-	asked  *gatewayv1.CheckEndpointRequest
-	answer *gatewayv1.CheckEndpointResponse
+	asked     *gatewayv1.CheckEndpointRequest
+	answer    *gatewayv1.CheckEndpointResponse
+	described string // the version
+	known     *gatewayv1.DescribeEndpointsResponse
 }
 
 func (c *checker) GetVersion(_ context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
@@ -28,6 +31,45 @@ func (c *checker) GetVersion(_ context.Context, req *catalogv1.GetVersionRequest
 func (c *checker) CheckEndpoint(_ context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
 	c.asked = req
 	return c.answer, nil
+}
+
+func (c *checker) DescribeEndpoints(_ context.Context, req *gatewayv1.DescribeEndpointsRequest) (*gatewayv1.DescribeEndpointsResponse, error) {
+	c.described = req.GetVersion()
+	return c.known, nil
+}
+
+// TestEndpoints prints what each gateway knows, and names those that do not answer.
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	at := timestamppb.New(time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC))
+	s := &checker{known: &gatewayv1.DescribeEndpointsResponse{
+		Endpoints: []*gatewayv1.EndpointStatus{
+			{Gateway: "gateways/g1", Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "ws://a.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY, Connections: 7},
+			{Gateway: "gateways/g1", Stage: catalogv1.Stage_STAGE_SANDBOX, Url: "ws://b.example", State: gatewayv1.EndpointStatus_STATE_ON_TRIAL, SinceTime: at},
+			{Gateway: "gateways/g2", Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "ws://a.example", State: gatewayv1.EndpointStatus_STATE_SUSPENDED,
+				SinceTime: at, SuspendedUntilTime: at, LastFailure: "nothing listens", LastFailureTime: at},
+		},
+		Unreachable: []string{"gateways/g9"},
+	}}
+	c := newFakeServer(t, func(srv *grpc.Server) {
+		catalogv1.RegisterCatalogServiceServer(srv, s)
+		gatewayv1.RegisterEndpointServiceServer(srv, s)
+	}).signIn(t)
+	stdout, stderr, code := c.run(t, "api", "endpoints", "apis/a/versions/1")
+	want := "GATEWAY STAGE ENDPOINT STATE SINCE UNTIL CONNECTIONS LAST FAILURE " +
+		"g1 production ws://a.example healthy - - 7 - " +
+		"g1 sandbox ws://b.example on trial " + when(at) + " - 0 - " +
+		"g2 production ws://a.example suspended " + when(at) + " " + when(at) + " 0 " + when(at) + ": nothing listens"
+	if got := strings.Join(strings.Fields(stdout), " "); got != want || code != 0 || s.described != "apis/a/versions/1" {
+		t.Errorf("api endpoints = %q, %d, want %q of %s", got, code, want, s.described)
+	}
+	if !strings.Contains(stderr, "gateways/g9 cannot be reached, what it knows of the endpoints is not shown") {
+		t.Errorf("stderr = %q, want the gateway that is away", stderr)
+	}
+	stdout, _, code = c.run(t, "api", "endpoints", "apis/a/versions/1", "-o", "json")
+	if code != 0 || !strings.Contains(stdout, `"lastFailure": "nothing listens"`) || !strings.Contains(stdout, `"gateways/g9"`) {
+		t.Errorf("as JSON: %d\n%s", code, stdout)
+	}
 }
 
 // TestCheckEndpoint prints what each gateway found, and fails unless all of them reach the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -24,6 +23,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
@@ -46,6 +46,7 @@ type fixture struct {
 	gatewayv1.SessionServiceClient
 	t        *testing.T
 	registry *session.Registry
+	routes   *routes.Current
 	ready    error
 
 	live      backplanev1.LiveSessionServiceClient // as the portal
@@ -89,6 +90,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	current.Swap(table)
+	f.routes = current
 	signer := identitytest.New(t)
 	l := memnet.Listen("gateway")
 	cfg := grpcserver.Default("", "")

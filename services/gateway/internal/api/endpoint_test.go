@@ -11,9 +11,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
@@ -97,6 +99,57 @@ func TestCheckEndpoint(t *testing.T) {
 	}
 	_, err := f.endpoints.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: v1})
 	wantStatus(t, "CheckEndpoint by nobody", err, codes.Unauthenticated, "sign in first: the call carries no token")
+}
+
+// TestDescribeEndpoints: the version's owner and administrators see what the gateway knows of
+// the endpoints of both stages, and nobody else does.
+func TestDescribeEndpoints(t *testing.T) {
+	f := newFixture(t)
+	describe := func(version string, opts ...grpc.CallOption) ([]*gatewayv1.EndpointStatus, error) {
+		resp, err := f.endpoints.DescribeEndpoints(t.Context(), &gatewayv1.DescribeEndpointsRequest{Version: version}, opts...)
+		return resp.GetEndpoints(), err
+	}
+	production := &gatewayv1.EndpointStatus{
+		Gateway: parent, Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "ws://production.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY,
+	}
+	sandbox := &gatewayv1.EndpointStatus{
+		Gateway: parent, Stage: catalogv1.Stage_STAGE_SANDBOX, Url: "ws://sandbox.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY, Connections: 1,
+	}
+	route := f.routes.Load().Get(v1)
+	lasting := balance.Default()
+	lasting.First, lasting.Longest = time.Hour, time.Hour
+	route.Production.Member(0).SetConfig(lasting)
+	now := time.Now()
+	busy := route.Sandbox.Turn()
+	busy.Next(now)
+	sees := func(who string, version string, as grpc.CallOption, want ...*gatewayv1.EndpointStatus) {
+		t.Helper()
+		got, err := describe(version, as)
+		if diff := cmp.Diff(want, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("%s: %v (- want, + got):\n%s", who, err, diff)
+		}
+	}
+	sees("ann", v1, f.ann, production, sandbox)
+	sees("root", v1, f.root, production, sandbox)
+	sees("bob, without an endpoint", v2, f.bob)
+	sees("root, a version that is not there", "apis/none/versions/1", f.root)
+
+	bad := route.Production.Turn()
+	bad.Next(now)
+	length := bad.Failed(now, "nothing listens")
+	production.State, production.SinceTime = gatewayv1.EndpointStatus_STATE_SUSPENDED, timestamppb.New(now)
+	production.SuspendedUntilTime = timestamppb.New(now.Add(length))
+	production.LastFailure, production.LastFailureTime = "nothing listens", timestamppb.New(now)
+	sees("ann, after a failure", v1, f.ann, production, sandbox)
+
+	for who, as := range map[string]grpc.CallOption{"bob": f.bob, "sue": f.sue} {
+		_, err := describe(v1, as)
+		wantStatus(t, "DescribeEndpoints by "+who, err, codes.PermissionDenied, v1+": only its owner, or an administrator, may see its endpoints")
+	}
+	_, err := describe("apis/a", f.ann)
+	wantStatus(t, "DescribeEndpoints", err, codes.InvalidArgument, "version: must be apis/{api}/versions/{version}")
+	_, err = describe(v1)
+	wantStatus(t, "DescribeEndpoints by nobody", err, codes.Unauthenticated, "sign in first: the call carries no token")
 }
 
 // TestChecksAreBounded: four are made at once, the fifth waits for one of them, and each
