@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,13 +33,13 @@ func (d *Dialer) CheckHealth(ctx context.Context, r *Request, path string) strin
 	b = head.AppendField(append(b, " HTTP/1.1\r\n"...), "Host", r.host())
 	b = append(r.appendVia(b), "User-Agent: tidegate\r\nConnection: close\r\n\r\n"...)
 	if _, err := conn.Write(b); err != nil {
-		return r.words(Handshake, failed(ctx, err, Broken))
+		return unanswered(failed(ctx, err, Broken))
 	}
 	reader := d.heads.Get()
 	defer d.heads.Put(reader)
 	raw, _, err := reader.ReadResponse(conn)
 	if err != nil {
-		return r.words(Handshake, failed(ctx, d.readError(err), Broken))
+		return unanswered(failed(ctx, d.readError(err), Broken))
 	}
 	resp, err := reader.Response(raw)
 	switch {
@@ -48,4 +49,12 @@ func (d *Dialer) CheckHealth(ctx context.Context, r *Request, path string) strin
 		return fmt.Sprintf("the backend answered %d, not 2xx", resp.Status)
 	}
 	return ""
+}
+
+// unanswered says why there was no answer to a GET.
+func unanswered(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Detail()
+	}
+	return ErrTooSlow.Detail()
 }
