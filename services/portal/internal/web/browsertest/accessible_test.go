@@ -90,6 +90,10 @@ func examine(t *testing.T, tab *browser.Tab, theme, path string) {
 	if got := browser.Read[string](tab, "document.documentElement.dataset.theme"); got != theme {
 		t.Errorf("%s has the theme %q, want %s", path, got, theme)
 	}
+	absent := path == "/nothing" || path == "/publisher/apis/none" || path == "/signup" // which is off
+	if status := browser.Read[int](tab, `performance.getEntriesByType("navigation")[0].responseStatus`); (status == http.StatusNotFound) != absent || status >= 500 {
+		t.Errorf("%s is answered %d: what is looked at is not the page", path, status)
+	}
 	found := browser.Read[struct{ Looked, Found []string }](tab, `axe.run(document, { resultTypes: ["violations"], preload: false }).then((r) => ({
 		looked: r.passes.map((p) => p.id),
 		found: r.violations.flatMap((v) => v.nodes.map((n) => v.id + ": " + v.help + "\n" + n.html + "\n" + n.failureSummary)) }))`)
