@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"go/format"
@@ -30,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/cli"
 	"github.com/tidegatehq/tidegate/services/e2e/browser"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
+	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 )
 
 // patience is how long a program may take. Only failures use it up.
@@ -113,6 +115,17 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = bearer
 	}
+	var offered []string
+	if pair, ok := strings.CutPrefix(r.Header.Get("Sec-WebSocket-Protocol"), "bearer, "); ok {
+		token, offered = pair, []string{"bearer"}
+	}
+	if encoded := r.URL.Query().Get("auth"); encoded != "" {
+		text, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			s.t.Errorf("%s: %q is no base64: %v", name, encoded, err)
+		}
+		token = string(text)
+	}
 	s.mu.Lock()
 	v := s.versions[name]
 	if v == nil || len(v.ends) == 0 {
@@ -123,17 +136,31 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	end := v.ends[0]
 	v.ends, v.tokens = v.ends[1:], append(v.tokens, token)
+	at := len(v.tokens) - 1
 	s.mu.Unlock()
 	if end == refuse {
 		http.Error(w, "no", http.StatusServiceUnavailable)
 		return
 	}
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: offered})
 	if err != nil {
 		s.t.Errorf("%s: %v", name, err)
 		return
 	}
 	defer func() { _ = conn.CloseNow() }()
+	if strings.HasPrefix(name, "first") {
+		_, message, err := conn.Read(r.Context())
+		var first struct{ Method, Token string }
+		if err == nil {
+			err = json.Unmarshal(message, &first)
+		}
+		if err != nil || first.Method != "AUTH" {
+			s.t.Errorf("%s sends first %q, %v", name, message, err)
+		}
+		s.mu.Lock()
+		v.tokens[at] = first.Token
+		s.mu.Unlock()
+	}
 	if name != "wscat" && name != "tidegate" { // a person would type there
 		if _, message, err := conn.Read(r.Context()); err != nil || string(message) != "hello" {
 			s.t.Errorf("%s sends %q, %v, want hello", name, message, err)
@@ -211,18 +238,24 @@ func TestPrograms(t *testing.T) {
 	}{
 		{"browser", "browser.js", "the program for a web page", inPage},
 		{"ticket", "browser.js", "the program for a web page", inPage}, // of a version that takes tickets
+		{"pair", "browser.js", "the program for a web page", inPage},   // … a token as a sub-protocol alone
+		{"first", "browser.js", "the program for a web page", inPage},  // … in the first message alone
 		{"node", "node.mjs", "the program for Node", inNode},
+		{"first-node", "node.mjs", "the program for Node", inNode},
+		{"base64-node", "node.mjs", "the program for Node", inNode}, // … in base64 alone
 		{"python", "client.py", "the program in Python", inPython},
+		{"first-python", "client.py", "the program in Python", inPython},
+		{"base64-python", "client.py", "the program in Python", inPython},
 		{"go", "main.go", "the program in Go", inGo},
+		{"first-go", "main.go", "the program in Go", inGo},
+		{"base64-go", "main.go", "the program in Go", inGo},
 		{"wscat", "wscat.bash", "the script with wscat", inShell},
 		{"tidegate", "tidegate.bash", "the script with tidegate", inShell},
 	} {
 		p := newPlace(t, gateway, c.name, c.file)
 		path := "/devportal/" + s.Publish(t, s.As(t, "admin", s.Password), c.name, "ws://backend.test", func(v *catalogv1.Version) {
-			if c.name == "ticket" {
-				v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
-					{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}}, {Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
-				}}}}}
+			if places := placesOf(c.name); places != nil {
+				v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: places}}}}
 			}
 		}).GetName()
 		page := b.Open(path)
@@ -251,6 +284,23 @@ func TestPrograms(t *testing.T) {
 			staysAway(t, run)
 		})
 	}
+}
+
+// placesOf are where the version of a program takes tokens; nil for the usual places.
+func placesOf(name string) []*catalogv1.CredentialPlace {
+	texts := map[string][]string{
+		"ticket": {"query:access_token", "ticket"}, "pair": {"subprotocol"}, "first": {"first-message,at=/token,if=/method=AUTH"}, "base64": {"query:auth:base64"},
+	}
+	kind, _, _ := strings.Cut(name, "-")
+	var places []*catalogv1.CredentialPlace
+	for _, text := range texts[kind] {
+		place, err := credentialplace.Parse(text)
+		if err != nil {
+			panic(err)
+		}
+		places = append(places, place)
+	}
+	return places
 }
 
 // attempts runs a program while its connections end in some ways, until it makes no
@@ -377,6 +427,7 @@ func comesBack(t *testing.T, gateway *standIn, name string, run attempts) {
 	tokens, _ := gateway.had(name)
 	for i, token := range tokens {
 		switch {
+		case token == "" && ends[i] == refuse && strings.HasPrefix(name, "first"): // it comes after the handshake
 		case token == "":
 			t.Errorf("connection %d shows no token", i)
 		case name == "ticket":

@@ -35,6 +35,8 @@ type View struct {
 	Programs []Program
 	// Pages says that a web page can connect.
 	Pages bool
+	// Why says why there are no programs of a version that has an address.
+	Why string
 }
 
 // Program is a program that uses a version.
@@ -49,9 +51,13 @@ type data struct {
 	// Address is the version's, Tokens the token endpoint.
 	Address, Tokens string
 	// Needs says that clients show a token: in the Header, after Word, or the parameter
-	// Query. One of them may be empty, or both: then it is a sub-protocol.
+	// Query, in Base64 or as it is. One of them may be empty, or both: then it is a
+	// sub-protocol or, where First is a place, in the first message between Before and After.
 	Needs               bool
 	Header, Word, Query string
+	Base64              bool
+	First               string
+	Before, After       string
 	// Ticket says that the version takes tickets, which pages are to show.
 	Ticket bool
 }
@@ -65,8 +71,8 @@ func Parse() Templates {
 	return Templates{template.Must(t.ParseFS(files, "programs/*"))}
 }
 
-// Of returns the programs for a version, or none where it has no address, or takes tokens not at all, or only where these programs do not put them. tokens is the URL
-// of the token endpoint; authority is the file with the certificate of the gateways'
+// Of returns the programs for a version, and none where it has no address. Where it takes
+// no tokens, or only in a cookie, there are none either, but the reason. tokens is the URL of the token endpoint; authority is the file with the certificate of the gateways'
 // authority, empty where programs trust it already.
 func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	d := data{Address: Best(v.GetAddresses()), Tokens: tokens}
@@ -74,6 +80,7 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 		return View{}
 	}
 	pair := false // "bearer" and a token can be sub-protocols
+	var first *catalogv1.CredentialPlace
 	d.Needs = TakesKeys(v)
 	for _, place := range tokenPlaces(v) {
 		d.Needs = true
@@ -82,8 +89,13 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 				d.Word = "Bearer "
 			}
 		}
-		if q := place.GetQuery(); q != nil && d.Query == "" && q.GetEncoding() != catalogv1.QueryPlace_ENCODING_BASE64 {
-			d.Query = q.GetName()
+		if q := place.GetQuery(); q != nil && (d.Query == "" || d.Base64) {
+			if encoded := q.GetEncoding() == catalogv1.QueryPlace_ENCODING_BASE64; d.Query == "" || !encoded {
+				d.Query, d.Base64 = q.GetName(), encoded
+			}
+		}
+		if m := place.GetFirstMessage(); m != nil && first == nil {
+			first = place
 		}
 		pair = pair || place.GetSubprotocol() != nil
 		d.Ticket = d.Ticket || place.GetTicket() != nil
@@ -91,10 +103,14 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	for _, s := range v.GetSecurity() {
 		d.Needs = d.Needs && s.GetNone() == nil
 	}
-	programs := !d.Needs || d.Header != "" || d.Query != "" || pair
-	view := View{Pages: !d.Needs || d.Query != "" || d.Ticket || pair}
+	if first != nil && d.Query == "" && !pair { // nothing else that pages can send, either
+		d.First = credentialplace.Text(first)
+		d.Before, d.After = around(first.GetFirstMessage())
+	}
+	programs := !d.Needs || d.Header != "" || d.Query != "" || pair || d.First != ""
+	view := View{Pages: !d.Needs || d.Query != "" || d.Ticket || pair || d.First != ""}
 	if !programs && !view.Pages {
-		return View{}
+		return View{Why: why(v)}
 	}
 	for _, p := range []struct{ file, id, title, what string }{
 		{"browser.js", "in-browser", "A web page", "the program for a web page"},
@@ -104,6 +120,9 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 		{"wscat.bash", "in-wscat", "A shell, with wscat", "the script with wscat"},
 		{"tidegate.bash", "in-tidegate", "A shell, with tidegate connect", "the script with tidegate"},
 	} {
+		if p.id == "in-wscat" && d.First != "" && d.Header == "" {
+			continue // a person would have to type the token
+		}
 		if p.id == "in-browser" && view.Pages || p.id != "in-browser" && programs {
 			view.Programs = append(view.Programs, Program{p.title, ui.Copy{ID: p.id, What: p.what, Value: t.render(p.file, d), Wrap: true}})
 		}
@@ -118,6 +137,33 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	}
 	view.Settings = ui.Copy{ID: "settings", What: "the settings", Value: strings.Join(settings, "\n"), Wrap: true}
 	return view
+}
+
+// around returns what a first message has before and after the token.
+func around(m *catalogv1.FirstMessagePlace) (before, after string) {
+	mark := "TOKEN"
+	for strings.Contains(credentialplace.Message(m, ""), mark) { // as TOKEN_AUTH does
+		mark += "."
+	}
+	before, after, _ = strings.Cut(credentialplace.Message(m, mark), mark)
+	return before, after
+}
+
+// why says why there are no programs for a version.
+func why(v *catalogv1.Version) string {
+	if !TakesTokens(v) {
+		return "There are no programs here, as they fetch access tokens, and this version takes API keys alone. " + shows("an API key", Places(v))
+	}
+	return "There are no programs here: a browser sends the cookie by itself, and only from pages of the version's origins. " + shows("its access token", tokenPlaces(v))
+}
+
+// shows says where a client shows a credential.
+func shows(what string, places []*catalogv1.CredentialPlace) string {
+	var words []string
+	for _, p := range places {
+		words = append(words, credentialplace.Words(p))
+	}
+	return "A client shows " + what + " in " + strings.Join(words, ", or in ") + ". tidegate connect --place does, and so does the console."
 }
 
 // render makes the text of a program. It panics on a file that is no template of data:

@@ -17,6 +17,7 @@ func TestPlaces(t *testing.T) {
 	}
 	query := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "key"}}}
 	pair := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Subprotocol{Subprotocol: &catalogv1.SubprotocolPlace{}}}
+	base64 := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "auth", Encoding: catalogv1.QueryPlace_ENCODING_BASE64}}}
 	programs := snippet.Parse()
 	none := &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}
 	oauth2 := func(places ...*catalogv1.CredentialPlace) *catalogv1.SecurityScheme {
@@ -31,6 +32,7 @@ func TestPlaces(t *testing.T) {
 		"header":          {[]*catalogv1.SecurityScheme{oauth2(header("X-Token"))}, "X-Token", "Authorization", false},
 		"query":           {[]*catalogv1.SecurityScheme{oauth2(query)}, "key", "Authorization", true},
 		"sub-protocol":    {[]*catalogv1.SecurityScheme{oauth2(pair)}, "", "=$TOKEN\"", true},
+		"base64":          {[]*catalogv1.SecurityScheme{oauth2(base64)}, "auth", "Authorization", true},
 		"none":            {[]*catalogv1.SecurityScheme{none}, "gateway.test", "oauth2/token", true},
 		"a token or none": {[]*catalogv1.SecurityScheme{oauth2(query), none}, "gateway.test", "?key=", true},
 	} {
@@ -67,6 +69,31 @@ func TestPlaces(t *testing.T) {
 		view := programs.Of(&catalogv1.Version{Addresses: []string{"wss://gateway.test/a/1"}, Security: []*catalogv1.SecurityScheme{oauth2(places...)}}, "https://portal.test/oauth2/token", "")
 		if !view.Pages || len(view.Programs) != want || !strings.Contains(view.Programs[0].Value, `"?ticket=" + `) || strings.Contains(view.Programs[0].Value, "newToken") {
 			t.Errorf("with tickets there are %d programs, want %d:\n%+v", len(view.Programs), want, view.Programs)
+		}
+	}
+	// A first message is in all but wscat, where a person would have to type it.
+	first := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: &catalogv1.FirstMessagePlace{
+		Pointer: "/token", Condition: &catalogv1.FirstMessagePlace_Condition{Pointer: "/method", Value: "TOKEN_AUTH"},
+	}}}
+	view := programs.Of(&catalogv1.Version{Addresses: []string{"wss://gateway.test/a/1"}, Security: []*catalogv1.SecurityScheme{oauth2(first)}}, "https://portal.test/oauth2/token", "")
+	if len(view.Programs) != 5 || !view.Pages {
+		t.Errorf("with a first message there are %d programs, want 5", len(view.Programs))
+	}
+	for _, p := range view.Programs {
+		if !strings.Contains(p.Value, `{\"method\":\"TOKEN_AUTH\",\"token\":\"" + token + "\"}`) && p.ID != "in-tidegate" || !strings.Contains(p.Value, "TOKEN_AUTH") {
+			t.Errorf("%s sends no first message:\n%s", p.Title, p.Value)
+		}
+		if formatted, err := format.Source([]byte(p.Value + "\n")); p.ID == "in-go" && (err != nil || string(formatted) != p.Value+"\n") {
+			t.Errorf("not as gofmt writes it, %v:\n%s", err, p.Value)
+		}
+	}
+	// Of what has no programs the reason is told.
+	cookie := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_Cookie{Cookie: &catalogv1.CookiePlace{Name: "sid"}}}
+	keys := &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: []*catalogv1.CredentialPlace{header("X-Key")}}}}
+	for word, scheme := range map[string]*catalogv1.SecurityScheme{"the cookie sid": oauth2(cookie), "the header X-Key": keys} {
+		view := programs.Of(&catalogv1.Version{Addresses: []string{"wss://gateway.test/a/1"}, Security: []*catalogv1.SecurityScheme{scheme}}, "https://portal.test/oauth2/token", "")
+		if len(view.Programs) > 0 || !strings.Contains(view.Why, word) {
+			t.Errorf("of %s there are %d programs, and the reason %q", word, len(view.Programs), view.Why)
 		}
 	}
 	local := programs.Of(&catalogv1.Version{Addresses: []string{"ws://localhost:1/a"}, Security: []*catalogv1.SecurityScheme{none}}, "", "/ca.pem")

@@ -58,7 +58,9 @@ function waitAfter(code, reason) {
     return again(1006, error.message);
   }
   {{- if .Query}}
-  const socket = new WebSocket(ADDRESS + "?{{.Query}}=" + encodeURIComponent(token));
+  const socket = new WebSocket(ADDRESS + "?{{.Query}}=" + encodeURIComponent({{if .Base64}}btoa(token){{else}}token{{end}}));
+  {{- else if .First}}
+  const socket = new WebSocket(ADDRESS);
   {{- else}}
   const socket = new WebSocket(ADDRESS, ["bearer", token]);
   {{- end}}
@@ -67,6 +69,9 @@ function waitAfter(code, reason) {
   {{- end}}
   socket.onopen = () => {
     opened = Date.now();
+    {{- if and .First (not .Ticket)}}
+    socket.send({{with .Before}}{{quoted .}} + {{end}}token{{with .After}} + {{quoted .}}{{end}});
+    {{- end}}
     socket.send("hello");
   };
   socket.onmessage = (event) => console.log(event.data);

@@ -1,4 +1,7 @@
 import asyncio
+{{- if and .Base64 (not .Header)}}
+import base64
+{{- end}}
 {{- if .Needs}}
 import json
 import os
@@ -53,12 +56,17 @@ async def main():
             {{- else if .Header}}
             async with websockets.connect(ADDRESS, **{HEADERS: { {{- quoted .Header}}: f"{{.Word}}{token}"}}) as socket:
             {{- else if .Query}}
-            async with websockets.connect(f"{ADDRESS}?{{.Query}}={token}") as socket:
+            async with websockets.connect(f"{ADDRESS}?{{.Query}}={ {{- if .Base64}}urllib.parse.quote(base64.b64encode(token.encode())){{else}}token{{end -}} }") as socket:
+            {{- else if .First}}
+            async with websockets.connect(ADDRESS) as socket:
             {{- else}}
             async with websockets.connect(ADDRESS, subprotocols=["bearer", token]) as socket:
             {{- end}}
                 opened = time.monotonic()
                 try:
+                    {{- if and .First (not .Header)}}
+                    await socket.send({{with .Before}}{{quoted .}} + {{end}}token{{with .After}} + {{quoted .}}{{end}})
+                    {{- end}}
                     await talk(socket)
                 except websockets.ConnectionClosed:
                     pass

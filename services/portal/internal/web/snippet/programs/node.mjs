@@ -52,13 +52,18 @@ function waitAfter(code, reason) {
   const socket = new WebSocket(ADDRESS);
   {{- else if .Header}}
   const socket = new WebSocket(ADDRESS, { headers: { {{quoted .Header}}: `{{.Word}}${token}` } });
+  {{- else if .First}}
+  const socket = new WebSocket(ADDRESS);
   {{- else if not .Query}}
   const socket = new WebSocket(ADDRESS, ["bearer", token]);
   {{- else}}
-  const socket = new WebSocket(`${ADDRESS}?{{.Query}}=${encodeURIComponent(token)}`);
+  const socket = new WebSocket(`${ADDRESS}?{{.Query}}=${encodeURIComponent({{if .Base64}}Buffer.from(token).toString("base64"){{else}}token{{end}})}`);
   {{- end}}
   socket.on("open", () => {
     opened = Date.now();
+    {{- if and .First (not .Header)}}
+    socket.send({{with .Before}}{{quoted .}} + {{end}}token{{with .After}} + {{quoted .}}{{end}});
+    {{- end}}
     socket.send("hello");
   });
   socket.on("message", (data) => console.log(String(data)));

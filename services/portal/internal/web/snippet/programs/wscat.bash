@@ -4,7 +4,7 @@
 {{- else if .Header}}
   TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -H \"" .Header ": " .Word "$TOKEN\"")}} "$last"
 {{- else if .Query}}
-  TOKEN=$TOKEN script -qec {{word (print "wscat -c \"" .Address "?" .Query "=$TOKEN\"")}} "$last"
+  TOKEN={{if .Base64}}$(printf %s "$TOKEN" | base64 | tr -d '\n'){{else}}$TOKEN{{end}} script -qec {{word (print "wscat -c \"" .Address "?" .Query "=$TOKEN\"")}} "$last"
 {{- else}}
   TOKEN=$TOKEN script -qec {{word (print "wscat -c " (word .Address) " -s bearer -s \"$TOKEN\"")}} "$last"
 {{- end}}
