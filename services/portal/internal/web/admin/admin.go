@@ -24,7 +24,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.plans(), p.newPlan(), p.plan(), p.editPlan(), p.deletePlan(), p.newLimit(), p.editLimit(), p.removeLimit(),
 		p.applications(), p.applicationPlan(), p.quotas(), p.quota(),
 		p.denyRules(), p.newDenyRule(), p.denyRule(), p.deleteDenyRule(),
-		p.sessions(), p.closeSession(), p.records(), p.record(), p.changes(), p.change(), p.security(),
+		p.sessions(), p.closeSession(), p.closeSome(), p.records(), p.record(), p.changes(), p.change(), p.security(),
 	}
 }
 

@@ -236,3 +236,32 @@ func (p *pages) closeSession() ui.Route {
 		}}), nil
 	})
 }
+
+// closeSome closes the live sessions of all gateways of which all that is entered is true.
+func (p *pages) closeSome() ui.Route {
+	const path = "/admin/close-sessions"
+	t := ui.Parse[closingView](files, "templates/closing.html")
+	return ui.FormPage(path, roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		form := ui.ClosingForm(r, ui.Field{Name: "version", Label: "Version", Code: true, Max: 255, Placeholder: "apis/…/versions/…", Hint: "Empty for all.", Paths: []string{"version"}})
+		if r.Submitted() {
+			done, err := p.Sessions.CloseSessions(r.Context(), &gatewayv1.CloseSessionsRequest{
+				Parent: "gateways/-", Version: form.Get("version"), ClientAddress: form.Get("address"), Filter: form.Get("filter"),
+			})
+			if err == nil {
+				return ui.Closed(sessionsPath, "Such sessions are closed.", done), nil
+			}
+			if err := form.Explain(err); err != nil {
+				return nil, err
+			}
+		}
+		return t.Page(ui.Head{
+			Title: "Close sessions", Here: "Close", Crumbs: []ui.Link{{Text: "Live sessions", To: sessionsPath}}, Status: form.Status(),
+		}, closingView{Form: form, To: path, Back: sessionsPath}), nil
+	})
+}
+
+// closingView is the form that closes some sessions.
+type closingView struct {
+	Form     *ui.Form
+	To, Back string
+}

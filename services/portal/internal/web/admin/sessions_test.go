@@ -122,6 +122,19 @@ func sessions(t *testing.T, s *webtest.Tidegate) {
 			t.Errorf("a client got %v, want 4010", end)
 		}
 	}
+	// Those of a version at an address are closed, and no others.
+	third := connect(t, s.WS+"/harbour/1")
+	b.Open("/admin/sessions")
+	b.Click("Close sessions")
+	if p := b.Submit("Close them"); p.Status != http.StatusUnprocessableEntity || p.Error("version") == "" {
+		t.Errorf("nothing that says which sessions: %d\n%s", p.Status, p.Text())
+	}
+	want(t, b.Submit("Close them", "version", v.GetName(), "address", "::1"), http.StatusOK, "Such sessions are closed. No session was open.")
+	b.Open("/admin/close-sessions")
+	want(t, b.Submit("Close them", "version", v.GetName(), "address", "127.0.0.1"), http.StatusOK, "Such sessions are closed. 1 session on 1 gateway closed in")
+	if end := closed(t, third); end.Code != 4010 {
+		t.Errorf("a client got %v, want 4010", end)
+	}
 	_, id, _ := strings.Cut(gateway, "gateway=")
 	gone := "/admin/sessions/" + id + "/0000000000000000/close"
 	want(t, b.Open(gone), http.StatusNotFound)

@@ -32,7 +32,7 @@ func Routes(s *ui.Services, authority string) []ui.Route {
 		p.changePlan(), p.unsubscribe(),
 		p.keys(), p.newSecret(), p.deleteSecret(), p.deleteClient(),
 		p.apiKeys(), p.newAPIKey(), p.editAPIKey(), p.rotateAPIKey(), p.deleteAPIKey(),
-		p.usage(), p.liveSessions(), p.closeSession(), p.revokeAll(), p.records(), p.record(),
+		p.usage(), p.liveSessions(), p.closeSession(), p.revokeAll(), p.revokeSubscription(), p.revokeClient(), p.revokeSecret(), p.revokeToken(), p.records(), p.record(),
 	}
 }
 

@@ -37,8 +37,8 @@ type clientView struct {
 // secretRow is a secret without its value.
 type secretRow struct {
 	*subscriptionv1.OAuthClientSecret
-	// Delete leads to the page that asks first.
-	Delete string
+	// Delete and Revoke lead to the pages that ask first.
+	Delete, Revoke string
 }
 
 // stageView is a stage, and the word for it.
@@ -88,7 +88,7 @@ func (p *pages) keys() ui.Route {
 				return nil, err
 			}
 			for _, s := range secrets.GetOauthClientSecrets() {
-				one.Secrets = append(one.Secrets, secretRow{s, one.Base + "/secrets/" + ui.ID(s.GetName()) + "/delete"})
+				one.Secrets = append(one.Secrets, secretRow{s, one.Base + "/secrets/" + ui.ID(s.GetName()) + "/delete", one.Base + "/secrets/" + ui.ID(s.GetName()) + "/revoke"})
 			}
 			v.Clients = append(v.Clients, one)
 		}
@@ -173,11 +173,33 @@ func (p *pages) deleteSecret() ui.Route {
 		return t.Page(h, confirmView{ui.Confirm{
 			Text: []string{
 				"It was made on " + ui.Date(s.GetCreateTime()) + ". Programs that use it get no access token any more.",
-				"Tokens that they have stay good until they expire.",
+				"Tokens that they have stay good until they expire: revoke the secret to end these, too.",
 			},
 			Button: "Delete it", Keep: "Keep it", To: a.Base + "/keys/" + r.PathValue("client") + "/secrets/" + r.PathValue("secret") + "/delete", Back: a.Base + "/keys",
 		}}), nil
 	})
+}
+
+// clientOf reads the OAuth client that a request's path names, and how many live sessions are
+// under its tokens: -1 where that is not known.
+func (p *pages) clientOf(r *ui.Request, a *application) (*subscriptionv1.OAuthClient, int64, error) {
+	list, err := p.Applications.ListOAuthClients(r.Context(), &subscriptionv1.ListOAuthClientsRequest{Parent: a.GetName()})
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, c := range list.GetOauthClients() {
+		if ui.ID(c.GetName()) != r.PathValue("client") {
+			continue
+		}
+		// Sessions are not counted by OAuth client: those of the application, less those under
+		// API keys, are known to be its own where it is the only one, or where there are none.
+		sessions, err := p.AllLiveSessions(r, `application = "`+a.GetName()+`" AND api_key = ""`)
+		if len(list.GetOauthClients()) > 1 && sessions > 0 {
+			sessions = -1
+		}
+		return c, sessions, err
+	}
+	return nil, 0, fault.NotFound("the application has no such OAuth client")
 }
 
 // deleteClient deletes an OAuth client, after a page that says what ends.
@@ -188,32 +210,15 @@ func (p *pages) deleteClient() ui.Route {
 		if err != nil {
 			return nil, err
 		}
-		list, err := p.Applications.ListOAuthClients(r.Context(), &subscriptionv1.ListOAuthClientsRequest{Parent: a.GetName()})
+		client, sessions, err := p.clientOf(r, a)
 		if err != nil {
 			return nil, err
-		}
-		var client *subscriptionv1.OAuthClient
-		for _, c := range list.GetOauthClients() {
-			if ui.ID(c.GetName()) == r.PathValue("client") {
-				client = c
-			}
-		}
-		if client == nil {
-			return nil, fault.NotFound("the application has no such OAuth client")
 		}
 		if r.Submitted() {
 			if _, err := p.Applications.DeleteOAuthClient(r.Context(), &subscriptionv1.DeleteOAuthClientRequest{Name: client.GetName(), Etag: r.PostForm.Get("etag")}); err != nil {
 				return nil, err
 			}
 			return ui.Done(a.Base+"/keys", "The OAuth client is deleted."), nil
-		}
-		// Sessions are not counted by OAuth client: those of the application are known to be
-		// its own where it is the only one.
-		sessions := int64(-1)
-		if len(list.GetOauthClients()) == 1 {
-			if sessions, err = p.AllLiveSessions(r, `application = "`+a.GetName()+`"`); err != nil {
-				return nil, err
-			}
 		}
 		h := a.below("Delete the OAuth client?", "Delete an OAuth client")
 		h.Crumbs = append(h.Crumbs, ui.Link{Text: "Keys", To: a.Base + "/keys"})

@@ -196,7 +196,7 @@ func TestPages(t *testing.T) {
 	t.Run("rest", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *world){
 			"wizard takes up": wizardTakesUp, "wizard refuses": wizardRefusals, "other ways": otherWays,
-			"applications": applicationPages, "keys": keys, "API keys": apiKeys,
+			"applications": applicationPages, "keys": keys, "revocations": revocations, "API keys": apiKeys,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

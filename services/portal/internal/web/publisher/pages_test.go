@@ -323,8 +323,27 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 	}
 	want(t, other.Open(b.base+"/usage"), http.StatusOK, "Nothing was used in this time.")
 
-	// All sessions of the version are closed at once.
+	// Those at an address are closed, or those of a filter, and no others.
 	last := connect(t, s.WS+"/lena/1.0.0")
+	b.Open(b.base + "/sessions")
+	b.Click("Close some")
+	for _, entries := range [][]string{{"address", "", "filter", ""}, {"address", "nowhere", "filter", ""}} {
+		if p := b.Submit("Close them", entries...); p.Status != http.StatusUnprocessableEntity || p.Error("address") == "" {
+			t.Errorf("Close them with %q: %d %q\n%s", entries, p.Status, p.Error("address"), p.Text())
+		}
+	}
+	if p := b.Submit("Close them", "address", "", "filter", "colour = \"red\""); p.Error("filter") == "" {
+		t.Errorf("a filter that is none: %d\n%s", p.Status, p.Text())
+	}
+	want(t, b.Submit("Close them", "address", "192.0.2.0/24", "filter", ""), http.StatusOK, "Such sessions are closed. No session was open.")
+	b.Open(b.base + "/close-some")
+	want(t, b.Submit("Close them", "address", "127.0.0.0/8", "filter", `application = ""`), http.StatusOK, "Such sessions are closed. 1 session on 1 gateway closed in")
+	if _, _, err := last.Read(ctx); websocket.CloseStatus(err) != 4010 {
+		t.Errorf("the client gets %v, want 4010", err)
+	}
+
+	// All sessions of the version are closed at once.
+	last = connect(t, s.WS+"/lena/1.0.0")
 	want(t, b.Open(b.base+"/close-sessions"), http.StatusOK, "Close all sessions?", "1 live session ends with it.")
 	want(t, other.Do(http.MethodPost, b.base+"/close-sessions", url.Values{}), http.StatusOK, "No session was open.") // none that another publisher sees
 	want(t, b.Submit("Close them"), http.StatusOK, "All are closed. 1 session on 1 gateway closed in")

@@ -26,7 +26,7 @@ func Routes(s *ui.Services) []ui.Route {
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(), p.deleteVersion(),
 		p.endpoint(), p.checkEndpoint(), security().page(p), p.offered(), settings().page(p),
 		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
-		p.liveList(), p.closeSession(), p.closeAll(), p.records(), p.record(), p.usage(),
+		p.liveList(), p.closeSession(), p.closeAll(), p.closeSome(), p.records(), p.record(), p.usage(),
 	}
 }
 

@@ -187,6 +187,41 @@ func (p *pages) closeAll() ui.Route {
 	})
 }
 
+// closingView is the form that closes some sessions.
+type closingView struct {
+	Form     *ui.Form
+	To, Back string
+}
+
+// closeSome closes the live sessions of a version at an address, or those that a filter leaves.
+func (p *pages) closeSome() ui.Route {
+	t := ui.Parse[closingView](files, "templates/closing.html")
+	return ui.FormPage("/publisher/apis/{api}/versions/{version}/close-some", roles(), t, func(r *ui.Request) (ui.Answer, error) {
+		v, err := p.version(r)
+		if err != nil {
+			return nil, err
+		}
+		form, list := ui.ClosingForm(r), v.Base+"/sessions"
+		if r.Submitted() && form.Get("address") == "" && form.Get("filter") == "" {
+			form.Wrong("address", "is needed, or a filter")
+		}
+		if r.Submitted() && form.Good() {
+			done, err := p.Sessions.CloseSessions(r.Context(), &gatewayv1.CloseSessionsRequest{
+				Parent: "gateways/-", Version: v.Version.GetName(), ClientAddress: form.Get("address"), Filter: form.Get("filter"),
+			})
+			if err == nil {
+				return ui.Closed(list, "Such sessions are closed.", done), nil
+			}
+			if err := form.Explain(err); err != nil {
+				return nil, err
+			}
+		}
+		h := v.below("Close some sessions", "Close")
+		h.Status = form.Status()
+		return t.Page(h, closingView{Form: form, To: v.Base + "/close-some", Back: list}), nil
+	})
+}
+
 // Refresh is the address that shows the list again as it is shown.
 func (v sessionsView) Refresh() string {
 	if v.Live == "" {

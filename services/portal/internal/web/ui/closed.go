@@ -17,6 +17,20 @@ type Closings interface {
 	GetSilentGateways() []string
 }
 
+// ClosingForm says which live sessions to close: those at an address and of a filter, where
+// they are entered. Other fields come first.
+func ClosingForm(r *Request, fields ...Field) *Form {
+	return NewForm(r, append(fields,
+		Field{
+			Name: "address", Label: "Address of the clients", Code: true, Max: 64, Placeholder: "192.0.2.0/24",
+			Hint: "An IP address or a network. Empty for all.", Paths: []string{"client_address"},
+		},
+		Field{
+			Name: "filter", Label: "Filter", Code: true, Max: 1024, Placeholder: `application = "applications/…"`,
+			Hint: "By api_key, application, plan, subscription, user or version, several with AND. Empty for all.", Paths: []string{"filter"},
+		})...)
+}
+
 // Closed leads to a page that says what was done, and which sessions that has closed. It warns
 // where gateways have not said.
 func Closed(to, done string, c Closings) Redirect {
