@@ -42,7 +42,7 @@ func TestDescribeEndpoints(t *testing.T) {
 	s, nodes, conn := fleetConn(t, 3)
 	client := gatewayv1.NewEndpointServiceClient(conn)
 	nodes[1].hang = true
-	s.gateways(nodes[2].watcher(), nodes[1].watcher(), nodes[0].watcher(), away(t, "g9"))
+	s.gateways(nodes[2].watcher(), nodes[1].watcher(), nodes[0].watcher(), away(t, "g8"))
 	s.on(catalogv1.CatalogService_GetVersion_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
 		if c, _ := s.last(); !slices.Equal(c.metadata.Get("authorization"), []string{"Bearer token"}) {
 			t.Errorf("the catalog was asked with %v, want the caller's token", c.metadata)
@@ -57,7 +57,7 @@ func TestDescribeEndpoints(t *testing.T) {
 	known := func(g string) string {
 		return `{"gateway":"gateways/` + g + `","stage":"STAGE_PRODUCTION","url":"ws://backend.example","state":"STATE_HEALTHY","connections":"2","lastFailure":""}`
 	}
-	if want := `{"endpoints":[` + known("g1") + "," + known("g3") + `],"unreachable":["gateways/g2","gateways/g9"]}`; got.status != 200 || compact(t, got.body) != want {
+	if want := `{"endpoints":[` + known("g1") + "," + known("g3") + `],"unreachable":["gateways/g2","gateways/g8"]}`; got.status != 200 || compact(t, got.body) != want {
 		t.Errorf("GET :describeEndpoints = %d %s, want %s\n%s", got.status, got.body, want, s.log)
 	}
 	nodes[1].mu.Lock()

@@ -45,6 +45,12 @@ const (
 	GivenUp   = "given_up"  // the handshake ended otherwise meanwhile
 )
 
+// What came of a health check.
+const (
+	good   = "good"
+	failed = "failed"
+)
+
 // Directions of traffic.
 const (
 	Inbound  = "inbound"  // from clients to backends
@@ -97,6 +103,12 @@ func New(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	reg.MustRegister(m.suspended)
+	for _, result := range []string{Connected, Refused, Failed, TooMany, GivenUp} {
+		m.attempts.WithLabelValues(result)
+	}
+	for _, result := range []string{good, failed} {
+		m.checks.WithLabelValues(result)
+	}
 	for limit, reactions := range throttles {
 		for _, reaction := range reactions {
 			m.throttles.WithLabelValues(limit, reaction)
@@ -154,12 +166,12 @@ func (m *Metrics) Attempt(result string) { m.attempts.WithLabelValues(result).In
 func (m *Metrics) Suspended() { m.suspended.Inc() }
 
 // EndpointChecked counts a health check of an endpoint.
-func (m *Metrics) EndpointChecked(good bool) {
-	if good {
-		m.checks.WithLabelValues("good").Inc()
-		return
+func (m *Metrics) EndpointChecked(works bool) {
+	result := failed
+	if works {
+		result = good
 	}
-	m.checks.WithLabelValues("failed").Inc()
+	m.checks.WithLabelValues(result).Inc()
 }
 
 // SessionEnded counts the end of a session.

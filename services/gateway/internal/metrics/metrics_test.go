@@ -44,7 +44,11 @@ func TestMetrics(t *testing.T) {
 	want := `
 # HELP tidegate_backend_attempts_total Attempts of handshakes at endpoints, by result.
 # TYPE tidegate_backend_attempts_total counter
+tidegate_backend_attempts_total{result="connected"} 0
 tidegate_backend_attempts_total{result="failed"} 1
+tidegate_backend_attempts_total{result="given_up"} 0
+tidegate_backend_attempts_total{result="refused"} 0
+tidegate_backend_attempts_total{result="too_many"} 0
 # HELP tidegate_backend_dials Connections to backends that are being opened.
 # TYPE tidegate_backend_dials gauge
 tidegate_backend_dials 1
@@ -56,6 +60,7 @@ tidegate_bytes_total{direction="inbound"} 30
 tidegate_deny_rules 4
 # HELP tidegate_endpoint_checks_total Health checks of endpoints, by result.
 # TYPE tidegate_endpoint_checks_total counter
+tidegate_endpoint_checks_total{result="failed"} 0
 tidegate_endpoint_checks_total{result="good"} 1
 # HELP tidegate_endpoint_suspensions_total Suspensions of endpoints that failed.
 # TYPE tidegate_endpoint_suspensions_total counter
