@@ -152,7 +152,7 @@ func TestRenewalWithAnAPIKey(t *testing.T) {
 	})
 	w.start()
 	for text := range values {
-		w.plane.issue(text, "subscriptions/1", time.Hour)
+		w.plane.issueKey(text, time.Hour)
 	}
 	w.plane.issue("token", "subscriptions/1", time.Hour)
 	with := func(addr, name string, more ...string) http.Header {

@@ -111,7 +111,7 @@ var table = [codes]row{
 		"The credential has as many [tickets](#tickets) that are not spent as it may; `Retry-After`."},
 	HeadTooLarge: {"HEAD_TOO_LARGE", "431", ending.Gateway,
 		"The head of the request is over the limit."},
-	BackendRefused: {"BACKEND_REFUSED", "401, 403, 404, 410, 429, 502, 503", ending.Backend,
+	BackendRefused: {"BACKEND_REFUSED", "401, 403, 404, 410, 429, 502, 503, 504", ending.Backend,
 		"The backend answered so, or with another status than these and 101, which is 502; its `Retry-After` and `WWW-Authenticate` are passed on with its own status, its body is not."},
 	BackendUnreachable: {"BACKEND_UNREACHABLE", "502", ending.Backend,
 		"No connection to the backend could be opened."},

@@ -65,7 +65,7 @@ type Shown struct {
 // The error is ErrNotFound, ErrUnavailable, or the cause of ctx.
 func (l *Local) Renew(ctx context.Context, ref string, shown Shown) (*grant.Grant, error) {
 	s := l.Sessions.Get(ref)
-	if s == nil || s.Started().IsZero() || s.Err() != nil || s.Grant() == nil {
+	if s == nil || s.Err() != nil || s.Grant() == nil {
 		return nil, ErrNotFound
 	}
 	r := l.Routes.Load().Get(s.Route().Version)

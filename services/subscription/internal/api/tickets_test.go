@@ -171,7 +171,7 @@ func TestTicketIsDenied(t *testing.T) {
 	_, err = w.gateway.tokens.IssueTicket(t.Context(), &backplanev1.IssueTicketRequest{
 		Credential: fresh, Version: v1, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2, Lifetime: durationpb.New(time.Second), Ref: sessionRef, ClientNetwork: "here",
 	})
-	refused(t, "IssueTicket for no network", err, codes.InvalidArgument, "client_network: must be an address or a network, such as 203.0.113.7 or 2001:db8::/64")
+	refused(t, "IssueTicket for no network", err, codes.InvalidArgument, "client_network: must be an address or a network without bits behind its prefix, such as 203.0.113.7 or 2001:db8::/64")
 	_, err = w.gateway.tokens.VerifyCredential(t.Context(), spend("x", ""))
 	refused(t, "VerifyCredential of a ticket without an attempt", err, codes.InvalidArgument, "attempt: is required for a ticket")
 }
