@@ -176,8 +176,9 @@ type Session struct {
 	// The grant of its credential, grants/{grant}, by which the credential can be revoked. It is
 	// shown to the application's owner and administrators. Empty for the scheme none.
 	Grant string `protobuf:"bytes,20,opt,name=grant,proto3" json:"grant,omitempty"`
-	// How often its credential was renewed, and when last; 0 and not set while it was not.
-	Renewals      int32                  `protobuf:"varint,21,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	// How often its credential was renewed.
+	Renewals int32 `protobuf:"varint,21,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	// When its credential was renewed last; not set while it was not.
 	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

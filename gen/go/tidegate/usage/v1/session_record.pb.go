@@ -314,9 +314,9 @@ type SessionRecord struct {
 	// The API key, applications/{application}/apiKeys/{api_key}, with which the session
 	// began; empty for another credential.
 	ApiKey string `protobuf:"bytes,40,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
-	// How often the session's credential was renewed, at most 65535, and when last; 0 and not
-	// set where it never was.
-	Renewals      int32                  `protobuf:"varint,41,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	// How often the session's credential was renewed, at most 65535.
+	Renewals int32 `protobuf:"varint,41,opt,name=renewals,proto3" json:"renewals,omitempty"`
+	// When it was renewed last; not set where it never was.
 	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

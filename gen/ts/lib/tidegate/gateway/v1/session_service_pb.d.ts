@@ -275,13 +275,15 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
   grant: string;
 
   /**
-   * How often its credential was renewed, and when last; 0 and not set while it was not.
+   * How often its credential was renewed.
    *
    * @generated from field: int32 renewals = 21;
    */
   renewals: number;
 
   /**
+   * When its credential was renewed last; not set while it was not.
+   *
    * @generated from field: google.protobuf.Timestamp renew_time = 22;
    */
   renewTime?: Timestamp;
@@ -427,13 +429,15 @@ export declare type SessionJson = {
   grant?: string;
 
   /**
-   * How often its credential was renewed, and when last; 0 and not set while it was not.
+   * How often its credential was renewed.
    *
    * @generated from field: int32 renewals = 21;
    */
   renewals?: number;
 
   /**
+   * When its credential was renewed last; not set while it was not.
+   *
    * @generated from field: google.protobuf.Timestamp renew_time = 22;
    */
   renewTime?: TimestampJson;

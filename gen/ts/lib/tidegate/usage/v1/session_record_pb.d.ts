@@ -303,14 +303,15 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
   apiKey: string;
 
   /**
-   * How often the session's credential was renewed, at most 65535, and when last; 0 and not
-   * set where it never was.
+   * How often the session's credential was renewed, at most 65535.
    *
    * @generated from field: int32 renewals = 41;
    */
   renewals: number;
 
   /**
+   * When it was renewed last; not set where it never was.
+   *
    * @generated from field: google.protobuf.Timestamp renew_time = 42;
    */
   renewTime?: Timestamp;
@@ -606,14 +607,15 @@ export declare type SessionRecordJson = {
   apiKey?: string;
 
   /**
-   * How often the session's credential was renewed, at most 65535, and when last; 0 and not
-   * set where it never was.
+   * How often the session's credential was renewed, at most 65535.
    *
    * @generated from field: int32 renewals = 41;
    */
   renewals?: number;
 
   /**
+   * When it was renewed last; not set where it never was.
+   *
    * @generated from field: google.protobuf.Timestamp renew_time = 42;
    */
   renewTime?: TimestampJson;
