@@ -140,7 +140,7 @@ type Endpoints struct {
 	// without a credential (security none) are also led here, or to sandbox if
 	// this is empty.
 	Production []*Endpoint `protobuf:"bytes,1,rep,name=production,proto3" json:"production,omitempty"`
-	// Where credentials of the stage SANDBOX lead: as production.
+	// Where credentials of the stage SANDBOX lead: at most 10 endpoints, as production.
 	Sandbox []*Endpoint `protobuf:"bytes,2,rep,name=sandbox,proto3" json:"sandbox,omitempty"`
 	// How gateways find out whether an endpoint works while nobody connects; not set
 	// means that only handshakes of clients tell.

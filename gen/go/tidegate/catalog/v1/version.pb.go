@@ -360,8 +360,9 @@ type Version struct {
 	// Set by the owner with the role publisher, or by an administrator, and not with the
 	// security none or a rule for the header Authorization. Shown to everybody.
 	PassCredential bool `protobuf:"varint,30,opt,name=pass_credential,json=passCredential,proto3" json:"pass_credential,omitempty"`
-	// What clients get at ends of sessions that are not their own, each for another cause; by
-	// default what the gateway's table of ends says, and no text. Records keep the true cause.
+	// What clients get at ends of sessions that are not their own, each for another cause, at
+	// most 6; by default what the gateway's table of ends says, and no text. Records keep the
+	// true cause.
 	ClientEndings []*ClientEnding `protobuf:"bytes,31,rep,name=client_endings,json=clientEndings,proto3" json:"client_endings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -47,16 +47,16 @@ type APIKey struct {
 	// after 30 days.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The client addresses from which the key is good: addresses such as 192.0.2.1 and
-	// 2001:db8::1, and networks such as 192.0.2.0/24 and 2001:db8::/48. At most 100,
-	// without repetition. Empty means all.
+	// 2001:db8::1, and networks such as 192.0.2.0/24 and 2001:db8::/48. At most 100 of at
+	// most 64 characters, without repetition. Empty means all.
 	PermittedAddresses []string `protobuf:"bytes,6,rep,name=permitted_addresses,json=permittedAddresses,proto3" json:"permitted_addresses,omitempty"`
 	// The pages from which the key is good. The header Referer of the handshake must match
 	// one of them, or where there is none the header Origin, which is all that browsers
 	// send: shop.example.com or https://shop.example.com for that page alone,
 	// shop.example.com/app/* for all below a path, *.example.com/* for all pages of all
-	// hosts below example.com. At most 100, without repetition. Empty means all, also no
-	// page at all. Programs can send any header, so this keeps others' pages from a key
-	// that is in a page, and nobody else.
+	// hosts below example.com. At most 100 of at most 255 characters, without repetition.
+	// Empty means all, also no page at all. Programs can send any header, so this keeps
+	// others' pages from a key that is in a page, and nobody else.
 	PermittedReferers []string `protobuf:"bytes,7,rep,name=permitted_referers,json=permittedReferers,proto3" json:"permitted_referers,omitempty"`
 	// The start of the last minute in which a session began with the key, or relayed
 	// something, as far as gateways have reported it. Not set while there was none.

@@ -29,7 +29,7 @@ export declare type Endpoints = Message<"tidegate.catalog.v1.Endpoints"> & {
   production: Endpoint[];
 
   /**
-   * Where credentials of the stage SANDBOX lead: as production.
+   * Where credentials of the stage SANDBOX lead: at most 10 endpoints, as production.
    *
    * @generated from field: repeated tidegate.catalog.v1.Endpoint sandbox = 2;
    */
@@ -77,7 +77,7 @@ export declare type EndpointsJson = {
   production?: EndpointJson[];
 
   /**
-   * Where credentials of the stage SANDBOX lead: as production.
+   * Where credentials of the stage SANDBOX lead: at most 10 endpoints, as production.
    *
    * @generated from field: repeated tidegate.catalog.v1.Endpoint sandbox = 2;
    */

@@ -214,8 +214,9 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
   passCredential: boolean;
 
   /**
-   * What clients get at ends of sessions that are not their own, each for another cause; by
-   * default what the gateway's table of ends says, and no text. Records keep the true cause.
+   * What clients get at ends of sessions that are not their own, each for another cause, at
+   * most 6; by default what the gateway's table of ends says, and no text. Records keep the
+   * true cause.
    *
    * @generated from field: repeated tidegate.catalog.v1.ClientEnding client_endings = 31;
    */
@@ -422,8 +423,9 @@ export declare type VersionJson = {
   passCredential?: boolean;
 
   /**
-   * What clients get at ends of sessions that are not their own, each for another cause; by
-   * default what the gateway's table of ends says, and no text. Records keep the true cause.
+   * What clients get at ends of sessions that are not their own, each for another cause, at
+   * most 6; by default what the gateway's table of ends says, and no text. Records keep the
+   * true cause.
    *
    * @generated from field: repeated tidegate.catalog.v1.ClientEnding client_endings = 31;
    */

@@ -62,8 +62,8 @@ export declare type APIKey = Message<"tidegate.subscription.v1.APIKey"> & {
 
   /**
    * The client addresses from which the key is good: addresses such as 192.0.2.1 and
-   * 2001:db8::1, and networks such as 192.0.2.0/24 and 2001:db8::/48. At most 100,
-   * without repetition. Empty means all.
+   * 2001:db8::1, and networks such as 192.0.2.0/24 and 2001:db8::/48. At most 100 of at
+   * most 64 characters, without repetition. Empty means all.
    *
    * @generated from field: repeated string permitted_addresses = 6;
    */
@@ -74,9 +74,9 @@ export declare type APIKey = Message<"tidegate.subscription.v1.APIKey"> & {
    * one of them, or where there is none the header Origin, which is all that browsers
    * send: shop.example.com or https://shop.example.com for that page alone,
    * shop.example.com/app/* for all below a path, *.example.com/* for all pages of all
-   * hosts below example.com. At most 100, without repetition. Empty means all, also no
-   * page at all. Programs can send any header, so this keeps others' pages from a key
-   * that is in a page, and nobody else.
+   * hosts below example.com. At most 100 of at most 255 characters, without repetition.
+   * Empty means all, also no page at all. Programs can send any header, so this keeps
+   * others' pages from a key that is in a page, and nobody else.
    *
    * @generated from field: repeated string permitted_referers = 7;
    */
@@ -172,8 +172,8 @@ export declare type APIKeyJson = {
 
   /**
    * The client addresses from which the key is good: addresses such as 192.0.2.1 and
-   * 2001:db8::1, and networks such as 192.0.2.0/24 and 2001:db8::/48. At most 100,
-   * without repetition. Empty means all.
+   * 2001:db8::1, and networks such as 192.0.2.0/24 and 2001:db8::/48. At most 100 of at
+   * most 64 characters, without repetition. Empty means all.
    *
    * @generated from field: repeated string permitted_addresses = 6;
    */
@@ -184,9 +184,9 @@ export declare type APIKeyJson = {
    * one of them, or where there is none the header Origin, which is all that browsers
    * send: shop.example.com or https://shop.example.com for that page alone,
    * shop.example.com/app/* for all below a path, *.example.com/* for all pages of all
-   * hosts below example.com. At most 100, without repetition. Empty means all, also no
-   * page at all. Programs can send any header, so this keeps others' pages from a key
-   * that is in a page, and nobody else.
+   * hosts below example.com. At most 100 of at most 255 characters, without repetition.
+   * Empty means all, also no page at all. Programs can send any header, so this keeps
+   * others' pages from a key that is in a page, and nobody else.
    *
    * @generated from field: repeated string permitted_referers = 7;
    */
