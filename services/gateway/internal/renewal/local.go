@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
@@ -167,14 +168,26 @@ func Credential(g *grant.Grant) string { return cmp.Or(g.APIKey, g.Name) }
 // maxListed is how many sessions of a credential a gateway lists.
 const maxListed = 1000
 
-// List returns the live sessions of a version that rest on a credential, oldest first, at most
-// 1000.
+// List returns the sessions of a version that rest on a credential, oldest first, at most
+// 1000. The last are those whose handshake is under way: a client may have its 101 a moment
+// before its session is known to have started.
 func (l *Local) List(credential, version string) []*session.Session {
 	live := slices.DeleteFunc(l.Sessions.RestingOn(credential), func(s *session.Session) bool {
-		return s.Started().IsZero() || s.Err() != nil || s.Route().Version != version
+		return s.Err() != nil || s.Route().Version != version
 	})
 	slices.SortFunc(live, func(a, b *session.Session) int {
-		return cmp.Or(a.Started().Compare(b.Started()), cmp.Compare(a.Ref(), b.Ref()))
+		return cmp.Or(compareStarts(a.Started(), b.Started()), cmp.Compare(a.Ref(), b.Ref()))
 	})
 	return live[:min(len(live), maxListed)]
+}
+
+// compareStarts orders by the time of the start, with what has not started at the end.
+func compareStarts(a, b time.Time) int {
+	switch {
+	case a.IsZero() && !b.IsZero():
+		return 1
+	case b.IsZero() && !a.IsZero():
+		return -1
+	}
+	return a.Compare(b)
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
@@ -186,10 +187,24 @@ type listed struct {
 }
 
 type listedSession struct {
-	Ref        string `json:"ref"`
-	Gateway    string `json:"gateway"`
-	StartTime  string `json:"startTime"`
+	Ref       string `json:"ref"`
+	Gateway   string `json:"gateway"`
+	StartTime string `json:"startTime,omitempty"`
+
+	start      time.Time
 	ExpireTime string `json:"expireTime,omitempty"`
+}
+
+func newListed(ref, gateway string, start, expires time.Time) listedSession {
+	return listedSession{Ref: ref, Gateway: gateway, StartTime: stamp(start), ExpireTime: stamp(expires), start: start}
+}
+
+// timeOf returns a time that is not set as the zero time.
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
 }
 
 // list lists the sessions of the caller's credential on all gateways.
@@ -204,9 +219,8 @@ func (s *Server) list(ctx context.Context, r *listener.Request) (any, error) {
 	}
 	out := listed{Sessions: []listedSession{}, SilentGateways: []string{}}
 	for _, live := range s.Local.List(Credential(g), g.Version) {
-		out.Sessions = append(out.Sessions, listedSession{
-			live.Ref(), resourcename.Gateway{Gateway: s.Instance}.String(), stamp(live.Started()), stamp(live.Grant().ExpireTime),
-		})
+		here := resourcename.Gateway{Gateway: s.Instance}.String()
+		out.Sessions = append(out.Sessions, newListed(live.Ref(), here, live.Started(), live.Grant().ExpireTime))
 	}
 	all, err := s.Others.all(ctx)
 	if err != nil {
@@ -220,14 +234,10 @@ func (s *Server) list(ctx context.Context, r *listener.Request) (any, error) {
 			out.SilentGateways = append(out.SilentGateways, all[i].name)
 		}
 		for _, live := range answers[i].GetSessions() {
-			expires := ""
-			if t := live.GetExpireTime(); t != nil {
-				expires = stamp(t.AsTime())
-			}
-			out.Sessions = append(out.Sessions, listedSession{live.GetRef(), all[i].name, stamp(live.GetStartTime().AsTime()), expires})
+			out.Sessions = append(out.Sessions, newListed(live.GetRef(), all[i].name, timeOf(live.GetStartTime()), timeOf(live.GetExpireTime())))
 		}
 	}
-	slices.SortStableFunc(out.Sessions, func(a, b listedSession) int { return cmp.Compare(a.StartTime, b.StartTime) })
+	slices.SortStableFunc(out.Sessions, func(a, b listedSession) int { return compareStarts(a.start, b.start) })
 	return out, nil
 }
 

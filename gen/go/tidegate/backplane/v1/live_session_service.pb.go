@@ -323,7 +323,7 @@ type CredentialSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The ref.
 	Ref string `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
-	// When the session began.
+	// When the session began; not set while its handshake is under way.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When the credential expires; not set if it never does.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
