@@ -39,7 +39,10 @@ func places(t *testing.T, origin string, texts ...string) func(*catalogv1.Versio
 // came of it.
 const placesPage = `<!doctype html><link rel="icon" href="data:,"><script>
 const open = ({ url, protocols, cookie, first }) => new Promise((said) => {
-	if (cookie) document.cookie = cookie + "; path=/";
+	if (cookie) {
+		document.cookie = cookie + "; path=/";
+		while (!document.cookie.includes(cookie)); // what is read is stored, and a socket sends it
+	}
 	const socket = new WebSocket(url, protocols || []);
 	socket.onopen = () => {
 		if (first) socket.send(first);
