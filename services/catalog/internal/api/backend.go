@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -121,7 +122,7 @@ type secretAt struct {
 // rules of headers are with them: where no value is given it is
 // that of old, else it is the caller's from now on. Who may change a version may have it
 // lead elsewhere, and is not to learn by that what others put in: so nothing is kept for an
-// endpoint that leads where none did.
+// endpoint that leads where none did, nor where backends are asked for another host.
 func keepSecrets(c identity.Caller, old, next store.Version) error {
 	stored, wanted := secrets(old.Backend), secrets(next.Backend)
 	elsewhere := leadsElsewhere(old, next)
@@ -135,7 +136,7 @@ func keepSecrets(c identity.Caller, old, next store.Version) error {
 			wrong = append(wrong, fault.Violation{Field: "version." + at.field, Message: "is required: none is stored"})
 		case elsewhere:
 			wrong = append(wrong, fault.Violation{
-				Field: "version." + at.field, Message: "must be given again, because an endpoint leads to another scheme, host or port than before",
+				Field: "version." + at.field, Message: "must be given again, because an endpoint leads to another scheme, host, port or path than before, or is asked for another host",
 			})
 		default:
 			*at.secret = *was.secret
@@ -154,9 +155,13 @@ func keepSecrets(c identity.Caller, old, next store.Version) error {
 	return fault.InvalidAll(wrong...)
 }
 
-// leadsElsewhere reports whether an endpoint of next has a scheme, host or port that none of
-// old has.
+// leadsElsewhere reports whether an endpoint of next has a scheme, host, port or path that none
+// of old has, or whether what backends get as Host is another: a server for many tells them
+// apart by either.
 func leadsElsewhere(old, next store.Version) bool {
+	if old.BackendHost != next.BackendHost || old.FixedHost != next.FixedHost {
+		return true
+	}
 	before := map[string]bool{}
 	for _, e := range slices.Concat(old.Production, old.Sandbox) {
 		before[placeOf(e.URL)] = true
@@ -164,8 +169,8 @@ func leadsElsewhere(old, next store.Version) bool {
 	return slices.ContainsFunc(slices.Concat(next.Production, next.Sandbox), func(e store.Endpoint) bool { return !before[placeOf(e.URL)] })
 }
 
-// placeOf returns whether an endpoint is spoken to with TLS, its host and its port. It has
-// been checked that the text is a URL.
+// placeOf returns whether an endpoint is spoken to with TLS, its host, its port and its path.
+// It has been checked that the text is a URL.
 func placeOf(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -178,5 +183,5 @@ func placeOf(text string) string {
 	if u.Port() != "" {
 		port = u.Port()
 	}
-	return scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+	return scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port + cmp.Or(u.EscapedPath(), "/")
 }

@@ -131,9 +131,19 @@ func TestSecretsOfHeaders(t *testing.T) {
 			t.Errorf("a version that takes over = %v, gateways get %v", err, routed(copied))
 		}
 		elsewhere := &catalogv1.Version{Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("ws://mine.example/")}}
-		mustBeGiven := rule0 + "secret.value: must be given again, because an endpoint leads to another scheme, host or port than before"
+		mustBeGiven := rule0 + "secret.value: must be given again, because an endpoint leads to another scheme, host, port or path than before, or is asked for another host"
 		_, err = update(elsewhere, f.ann, "endpoints.sandbox")
 		wantError(t, "UpdateVersion to another backend", err, codes.InvalidArgument, mustBeGiven)
+		now, err := f.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: v.GetName()}, f.ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := &catalogv1.Version{Endpoints: &catalogv1.Endpoints{Production: endpoint(now.GetEndpoints().GetProduction()[0].GetUrl() + "/mine")}}
+		_, err = update(path, f.ann, "endpoints.production")
+		wantError(t, "UpdateVersion to another path", err, codes.InvalidArgument, mustBeGiven)
+		host := &catalogv1.Version{BackendOptions: &catalogv1.BackendOptions{Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "mine.example"}}
+		_, err = update(host, f.ann, "backend_options.host", "backend_options.fixed_host")
+		wantError(t, "UpdateVersion to another host", err, codes.InvalidArgument, mustBeGiven)
 		_, err = f.CreateVersion(ctx, &catalogv1.CreateVersionRequest{
 			Parent: "apis/" + strings.Split(v.GetName(), "/")[1], SourceVersion: v.GetName(), Version: &catalogv1.Version{Version: "3", Endpoints: elsewhere.GetEndpoints()},
 		}, f.ann)
@@ -161,6 +171,40 @@ func TestSecretsOfHeaders(t *testing.T) {
 }
 
 // Whether backends get credentials is for publishers to say, and for everybody to see.
+// TestPassedOnMessagesArePromised: so has a creator without the role publisher no version pass
+// on a first message, with the credential in it.
+func TestPassedOnMessagesArePromised(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	v := f.version(f.api("Echo"), "1")
+	update := func(passOn bool, who grpc.CallOption) error {
+		place := &catalogv1.CredentialPlace{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: &catalogv1.FirstMessagePlace{Pointer: "/token", PassOn: passOn}}}
+		_, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+			Version: &catalogv1.Version{Name: v.GetName(), Security: []*catalogv1.SecurityScheme{
+				{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{place}}}},
+			}}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"security"}},
+		}, who)
+		return err
+	}
+	creator := f.as("ann", identity.RoleCreator)
+	if err := update(false, creator); err != nil {
+		t.Fatalf("a creator, not passed on: %v", err)
+	}
+	wantError(t, "a creator", update(true, creator), codes.PermissionDenied, "this needs the role publisher: without it, a first message with a credential cannot be passed on")
+	if err := update(true, f.ann); err != nil {
+		t.Fatalf("a publisher: %v", err)
+	}
+	if err := update(true, creator); err != nil {
+		t.Errorf("a creator leaves it: %v", err)
+	}
+	got, err := f.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: v.GetName()}, f.ann)
+	if err != nil || len(got.GetWarnings()) != 1 || !strings.HasPrefix(got.GetWarnings()[0], "security: backends get the first message") {
+		t.Errorf("the warnings are %q, %v", got.GetWarnings(), err)
+	}
+	if err := update(false, creator); err != nil {
+		t.Errorf("a creator takes it back: %v", err)
+	}
+}
+
 func TestPassCredentialIsPromised(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
 	v := f.version(f.api("Echo"), "1")

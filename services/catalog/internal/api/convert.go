@@ -173,6 +173,9 @@ func warnings(v store.Version) (all []string) {
 	if v.Backend.PassCredential {
 		all = append(all, "pass_credential: backends get the credentials of clients, and can use them at whatever these are good for")
 	}
+	if v.PassesOn() {
+		all = append(all, "security: backends get the first message of clients, with the credential in it, and can use that at whatever it is good for")
+	}
 	return all
 }
 

@@ -259,6 +259,9 @@ func mayServe(c identity.Caller, old, next store.Version) error {
 // traffic may be, whether it needs subscriptions, and whether backends get what clients
 // prove who they are with, is for publishers to say.
 func mayPromise(c identity.Caller, old, next store.Version) error {
+	if next.PassesOn() && !old.PassesOn() && !c.User.Has(identity.RolePublisher) {
+		return fault.Denied("this needs the role publisher: without it, a first message with a credential cannot be passed on")
+	}
 	if old.TrafficPlan == next.TrafficPlan && old.Subscriptionless == next.Subscriptionless &&
 		old.Backend.PassCredential == next.Backend.PassCredential || c.User.Has(identity.RolePublisher) {
 		return nil

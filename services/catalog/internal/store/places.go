@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
@@ -72,4 +74,11 @@ func (m *FirstMessage) message() *catalogv1.FirstMessagePlace {
 		p.Condition = &catalogv1.FirstMessagePlace_Condition{Pointer: m.Condition.Pointer, Value: m.Condition.Value}
 	}
 	return p
+}
+
+// PassesOn reports whether backends get a first message that has a credential in it.
+func (v Version) PassesOn() bool {
+	return slices.ContainsFunc(v.Security, func(s SecurityScheme) bool {
+		return slices.ContainsFunc(s.Places, func(p Place) bool { return p.FirstMessage != nil && p.FirstMessage.PassOn })
+	})
 }

@@ -235,6 +235,25 @@ func TestRevokeAPIKeys(t *testing.T) {
 				t.Errorf("after %s is revoked, a new value has the grant %v", name, later)
 			}
 		}
+		// A grant's name is that of one value.
+		for what, tt := range map[string]struct {
+			as          context.Context
+			application string
+		}{"its owner": {w.ann, app}, "an administrator": {w.root, ""}} {
+			gone := w.rotate(key.GetName(), 0)
+			grant := w.verifyKey(gone, v1).GetGrant()
+			stays := w.rotate(key.GetName(), time.Hour)
+			if _, err := w.revoke.Revoke(tt.as, &subscriptionv1.RevokeRequest{Name: grant.GetName(), Application: tt.application}); err != nil {
+				t.Fatalf("Revoke(%s) by %s = %v", grant.GetName(), what, err)
+			}
+			if got := w.verifyKey(gone, v1).GetDenial().GetReason(); got != backplanev1.Denial_REASON_INVALID || w.verifyKey(stays, v1).GetGrant() == nil {
+				t.Errorf("after its grant is revoked by %s, a value is refused as %v, want INVALID, and another one good", what, got)
+			}
+			if state := w.readKey(grant); state.GetGrant() != nil {
+				t.Errorf("after its grant is revoked by %s, it is read again as %v", what, state)
+			}
+			value = stays
+		}
 		_, err := w.revoke.Revoke(w.bob, &subscriptionv1.RevokeRequest{Name: key.GetName()})
 		refused(t, "another's key", err, codes.NotFound, key.GetName()+" not found")
 		resp, err := w.revoke.Revoke(w.ann, &subscriptionv1.RevokeRequest{Name: key.GetName()})

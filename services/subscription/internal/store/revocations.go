@@ -91,13 +91,17 @@ func (s *Store) RevokeToken(ctx context.Context, v identity.Viewer, t Token, exp
 
 func errNoToken(id string) error { return fault.NotFound("%s", GrantName(id)) }
 
-// RevokeGrant revokes a token by its name alone, which nothing is stored of: that of an
-// application that v may see and that check lets the caller do it to, and of no other; with
-// an empty application that of any.
+// RevokeGrant revokes a credential by the name of its grant alone: that of an application
+// that v may see and that check lets the caller do it to, and of no other; with an empty
+// application that of any. Of an API key it deletes the value that the grant is of; of a
+// token nothing is stored.
 func (s *Store) RevokeGrant(ctx context.Context, v identity.Viewer, tokenID, application string, check func(owner string) error) (uint64, error) {
 	return s.revoke(ctx, "revoke token by its name", func(tx *change.Tx) (change.Record, error) {
 		expires := tx.Time.Add(longestLife)
 		if application == "" {
+			if r, found, err := dropKeyValue(ctx, tx, tokenID, application); found || err != nil {
+				return r, err
+			}
 			return revokeToken(ctx, tx, tokenID, tokenID, expires)
 		}
 		a, err := readApplication(ctx, tx, v, application)
@@ -107,12 +111,34 @@ func (s *Store) RevokeGrant(ctx context.Context, v identity.Viewer, tokenID, app
 		if err := check(a.Owner); err != nil {
 			return change.Record{}, err
 		}
+		if r, found, err := dropKeyValue(ctx, tx, tokenID, application); found || err != nil {
+			return r, err
+		}
 		r, err := revokeToken(ctx, tx, revocationOf(tokenID, application), tokenID, expires)
 		e := event(backplanev1.GrantEvent_CAUSE_REVOKED, GrantName(tokenID))
 		e.Application = ApplicationName(application)
 		r.Event = e
 		return r, err
 	})
+}
+
+// dropKeyValue deletes the value of an API key that a grant is of, and returns the change.
+// found is false where the grant is of no key, or of another application; "" is any.
+func dropKeyValue(ctx context.Context, tx *change.Tx, id, application string) (r change.Record, found bool, err error) {
+	name, found, err := sqldb.One(ctx, tx, scanKeyOfValue, `
+		SELECT c.application, c.id FROM api_key_value k JOIN api_key c ON c.id = k.api_key
+		WHERE k.id = $1 AND (c.application = $2 OR $2 = '')`, id, application)
+	if err != nil || !found {
+		return change.Record{}, false, err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM api_key_value WHERE id = $1`, id)
+	return change.Record{
+		Resource: name.String(), Secrets: []string{"key"}, Event: event(backplanev1.GrantEvent_CAUSE_API_KEY_REPLACED, GrantName(id)),
+	}, true, err
+}
+
+func scanKeyOfValue(row sqldb.Row) (n resourcename.APIKey, err error) {
+	return n, row.Scan(&n.Application, &n.APIKey)
 }
 
 // RevokeApplication revokes the credentials that an application, which v may see and which
