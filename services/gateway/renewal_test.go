@@ -266,3 +266,44 @@ func TestRenewalJudgesDenyRules(t *testing.T) {
 	w.renews(ref, 200, map[string]http.Header{"from an address that is not denied any more": from(there, "new")})
 	echoes(t, c, "goes on")
 }
+
+// TestListsAreForPagesOfTheVersion: what is said about a version and a credential only the pages
+// read that it takes.
+func TestListsAreForPagesOfTheVersion(t *testing.T) {
+	w := newWorld(t)
+	r := w.route("1")
+	r.AllowedOrigins = []string{"https://app.example"}
+	w.plane.put(r)
+	w.plane.issue("good", "subscriptions/1", time.Hour)
+	w.start()
+	for _, tt := range []struct {
+		method, path, token, origin string
+		status                      int
+		page                        string
+	}{
+		{http.MethodGet, "/x/1", "good", "https://app.example", 503, "https://app.example"}, // this plane knows no other gateways
+		{http.MethodGet, "/x/1", "bad", "https://app.example", 401, "https://app.example"},
+		{http.MethodOptions, "/x/1", "", "https://app.example", 200, "https://app.example"},
+		{http.MethodGet, "/x/1", "good", "https://evil.example", 403, ""},
+		{http.MethodGet, "/x/1", "bad", "https://evil.example", 403, ""},
+		{http.MethodOptions, "/x/1", "", "https://evil.example", 200, ""},
+		{http.MethodGet, "/x/2", "good", "https://app.example", 404, ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http"+strings.TrimPrefix(w.plain, "ws")+"/-/sessions?path="+tt.path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", tt.origin)
+		if tt.token != "" {
+			req.Header.Set("Authorization", "Bearer "+tt.token)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != tt.status || got != tt.page {
+			t.Errorf("%s %s with %q from %s = %d, read by %q, want %d, %q", tt.method, tt.path, tt.token, tt.origin, res.StatusCode, got, tt.status, tt.page)
+		}
+	}
+}

@@ -25,8 +25,15 @@ func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) 
 	if err := h.route(a); err != nil {
 		return nil, err
 	}
-	if err := denied(h.Deny.Load().ByRoute(a.judged())); err != nil {
-		return nil, err
+	// That there is a version which is not published is told to nobody before the credential,
+	// and whether a credential is good to no page that the version does not take.
+	if a.match.Route.Published {
+		if err := a.origin(); err != nil {
+			return nil, err
+		}
+		if err := denied(h.Deny.Load().ByRoute(a.judged())); err != nil {
+			return nil, err
+		}
 	}
 	if err := h.authorize(ctx, a); err != nil {
 		return nil, err
@@ -37,7 +44,16 @@ func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) 
 	if err := a.origin(); err != nil {
 		return nil, err
 	}
-	return a.grant, denied(h.Deny.Load().ByGrant(a.judged()))
+	return a.grant, denied(h.Deny.Load().Match(a.judged()))
+}
+
+// Reads reports whether the version at a path takes pages of an origin.
+func (h *Handler) Reads(path, origin string) bool {
+	if !h.Routes.Loaded() {
+		return false
+	}
+	m, err := h.Routes.Load().Match(path)
+	return err == nil && m.Route.Origins.Allow(origin)
 }
 
 // Problem returns the answer to an error of Caller.

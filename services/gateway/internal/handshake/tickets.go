@@ -123,7 +123,7 @@ func (p *purchase) read() error {
 		value := values[0]
 		switch {
 		case len(values) > 1:
-			return bad("the parameter %s is there twice", name)
+			return bad("a parameter is there twice")
 		case name == "path":
 		case name == "lifetime":
 			n, err := strconv.Atoi(value)
@@ -141,7 +141,7 @@ func (p *purchase) read() error {
 				return bad("client: must be an address or a network without bits behind its prefix, such as 203.0.113.7 or 2001:db8::/64")
 			}
 		default:
-			return bad("there is no parameter %.100q: there are path, lifetime, origin and client", name)
+			return bad("there are no other parameters than path, lifetime, origin and client") // one may be a credential
 		}
 	}
 	if p.Path = asked.Get("path"); !strings.HasPrefix(p.Path, "/") {

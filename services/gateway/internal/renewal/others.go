@@ -16,8 +16,12 @@ import (
 const (
 	// patience is how long another gateway has to answer.
 	patience = time.Second
-	// knownFor is how long it is remembered which gateways there are.
+	// knownFor is how long it is remembered which gateways there are, and that the directory
+	// did not answer.
 	knownFor = time.Second
+	// maxForwarded is how many renewals may wait for other gateways at once: whoever asks for
+	// one has shown no credential yet.
+	maxForwarded = 64
 )
 
 // Others are the other gateways of the installation, as the subscription service knows them.
@@ -27,9 +31,12 @@ type Others struct {
 	directory backplanev1.DirectoryServiceClient
 	pool      *grpcclient.Pool
 
-	mu    sync.Mutex
-	known []other
-	asked time.Time
+	forwarded chan struct{} // holds a value for each renewal that waits for others
+
+	asking chan struct{} // holds a value while what follows is in use
+	known  []other
+	asked  time.Time
+	failed error // what the directory said then; nil: it answered
 }
 
 // other is another gateway.
@@ -42,26 +49,52 @@ type other struct {
 
 // NewOthers returns the gateways, other than the instance self, that a directory knows.
 func NewOthers(self string, directory grpc.ClientConnInterface, dial *grpcclient.Instances) *Others {
-	return &Others{self: self, directory: backplanev1.NewDirectoryServiceClient(directory), pool: grpcclient.NewPool(dial)}
+	return &Others{self: self, directory: backplanev1.NewDirectoryServiceClient(directory), pool: grpcclient.NewPool(dial),
+		forwarded: make(chan struct{}, maxForwarded), asking: make(chan struct{}, 1)}
 }
 
 // Close closes the connections to them.
 func (o *Others) Close() error { return o.pool.Close() }
 
-// all returns the other gateways. The directory is asked once a second at most.
-func (o *Others) all(ctx context.Context) ([]other, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if time.Since(o.asked) < knownFor {
-		return o.known, nil
+// enter makes room for a renewal that other gateways are asked for, until leave is called; ok
+// is false where there is none.
+func (o *Others) enter() (leave func(), ok bool) {
+	select {
+	case o.forwarded <- struct{}{}:
+		return func() { <-o.forwarded }, true
+	default:
+		return nil, false
 	}
+}
+
+// all returns the other gateways. The directory is asked once a second at most; while it does
+// not answer, they are those that it knew last.
+func (o *Others) all(ctx context.Context) ([]other, error) {
+	select {
+	case o.asking <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-o.asking }()
+	if time.Since(o.asked) >= knownFor {
+		o.failed = o.ask(ctx)
+		o.asked = time.Now()
+	}
+	if o.failed != nil && o.known == nil {
+		return nil, o.failed
+	}
+	return o.known, nil
+}
+
+// ask asks the directory.
+func (o *Others) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	resp, err := o.directory.ListGateways(ctx, &backplanev1.ListGatewaysRequest{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var found []other
+	found := []other{}
 	var addresses []string
 	for _, w := range resp.GetGateways() {
 		if w.GetInstance() == o.self {
@@ -75,8 +108,8 @@ func (o *Others) all(ctx context.Context) ([]other, error) {
 	for i, conn := range o.pool.All(addresses) {
 		found[i].live = backplanev1.NewLiveSessionServiceClient(conn)
 	}
-	o.known, o.asked = found, time.Now()
-	return found, nil
+	o.known = found
+	return nil
 }
 
 // ask calls gateways at once, each for a second at most, and returns their answers in order.

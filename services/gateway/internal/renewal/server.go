@@ -36,6 +36,8 @@ type Caller interface {
 	// Caller returns the grant of the credential that a request shows for the version at a
 	// path.
 	Caller(ctx context.Context, r *listener.Request, path string) (*grant.Grant, error)
+	// Reads reports whether pages of an origin may read answers about the version at a path.
+	Reads(path, origin string) bool
 	// Problem returns the answer to an error of Caller.
 	Problem(err error) *problem.Problem
 }
@@ -64,6 +66,9 @@ func (s *Server) Own(ctx context.Context, r *listener.Request, method string) []
 		return nil
 	}
 	cors := corsOf(r)
+	if r.Path == Path {
+		cors = s.corsOfList(r)
+	}
 	switch method {
 	case allowed:
 	case http.MethodOptions: // a browser asks whether its page may; whether it may, the request itself is judged for
@@ -100,6 +105,17 @@ func corsOf(r *listener.Request) []head.Field {
 			head.Field{Name: "Access-Control-Expose-Headers", Value: "Retry-After"})
 	}
 	return fields
+}
+
+// corsOfList are the headers for a list, which says different things about versions: only pages
+// that the version takes read them.
+func (s *Server) corsOfList(r *listener.Request) []head.Field {
+	asked := *r
+	path, err := takePath(&asked)
+	if lines := r.Header["Origin"]; err == nil && len(lines) == 1 && s.Caller.Reads(path, lines[0]) {
+		return corsOf(r)
+	}
+	return []head.Field{{Name: "Vary", Value: "Origin"}}
 }
 
 // problemOf returns the answer to what went wrong.
@@ -146,6 +162,11 @@ func (s *Server) renew(ctx context.Context, r *listener.Request, name string) (a
 
 // renewElsewhere asks the gateways that may hold a session, one of which does at most.
 func (s *Server) renewElsewhere(ctx context.Context, r *listener.Request, name string, tag ref.Tag) (any, error) {
+	leave, ok := s.Others.enter()
+	if !ok {
+		return nil, fmt.Errorf("%w: too many renewals wait for other gateways", ErrUnavailable)
+	}
+	defer leave()
 	all, err := s.Others.all(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
