@@ -305,7 +305,7 @@ func TestRenewal(t *testing.T) {
 	}
 	for hour := 1; hour <= 2; hour++ {
 		w.ahead.Store(int64(hour)*3600 - 30)
-		if e := next(t, page); e.Type != "renew" {
+		if e := next(t, page, "taken"); e.Type != "renew" {
 			t.Fatalf("30 s before the end of token %d the event = %+v, want renew", hour, e)
 		}
 		if hour == 1 {
@@ -315,7 +315,7 @@ func TestRenewal(t *testing.T) {
 	renew("users/ann/another", 3)
 	send(t, page, &command{Type: "renew", Renewal: "none"})
 	w.ahead.Store(2 * 3600)
-	if e := next(t, page); e.Type != "closed" || e.Code != codeRefused {
+	if e := next(t, page, "taken"); e.Type != "closed" || e.Code != codeRefused {
 		t.Errorf("at the end of the token the event = %+v, want closed with %d", e, codeRefused)
 	}
 }
