@@ -154,7 +154,7 @@ func mayDeny(c identity.Caller) func(store.DenyRule) error {
 // an administrator denies, no publisher lets in.
 func mayChangeDenyRule(c identity.Caller, row store.DenyRule) error {
 	if row.Administrative && !c.Viewer().All {
-		return fault.Denied("an administrator made this deny rule: only administrators change or delete it")
+		return fault.Denied("an administrator made or changed this deny rule: only administrators change or delete it")
 	}
 	return c.MayChange(row.Owner)
 }

@@ -166,7 +166,7 @@ func TestWhoDenies(t *testing.T) {
 			t.Errorf("a user lists %v, %v, want %v", names(list.GetDenyRules()), err, names(want))
 		}
 	}
-	const ofRoot = "an administrator made this deny rule: only administrators change or delete it"
+	const ofRoot = "an administrator made or changed this deny rule: only administrators change or delete it"
 	update := func(as grpc.CallOption, r *catalogv1.DenyRule) error {
 		_, err := f.UpdateDenyRule(ctx, &catalogv1.UpdateDenyRuleRequest{DenyRule: r}, as)
 		return err
@@ -384,31 +384,33 @@ func TestExpiredRulesAreDeleted(t *testing.T) {
 	})
 }
 
+// fillDenyRules adds n rules of an API, or of none, in the database.
+func (f *fixture) fillDenyRules(api string, administrative bool, n int) {
+	f.t.Helper()
+	err := f.db.InTx(f.t.Context(), func(tx *sqldb.Tx) error {
+		for i := range n {
+			_, err := tx.ExecContext(f.t.Context(), `
+				INSERT INTO deny_rule (id, api_id, versions, application, subscription, client_address, reason, expires_at,
+					creator, administrative, etag, created_at, updated_at)
+				VALUES ($1, $2, '[]', '', '', '10.0.0.1', '', 0, 'ann', $3, 1, 1, 1)`,
+				fmt.Sprintf("%s-%v-%d", api, administrative, i), strings.TrimPrefix(api, "apis/"), administrative)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // TestDenyRulesAreBounded: a publisher has so many rules, and takes nobody else's.
 func TestDenyRulesAreBounded(t *testing.T) {
 	forEach(t, func(t *testing.T, f *fixture) {
 		ctx := t.Context()
 		a := f.api("Echo")
-		id := strings.TrimPrefix(a.GetName(), "apis/")
-		fill := func(api string, administrative bool, from, to int) {
-			t.Helper()
-			err := f.db.InTx(ctx, func(tx *sqldb.Tx) error {
-				for i := from; i < to; i++ {
-					_, err := tx.ExecContext(ctx, `
-						INSERT INTO deny_rule (id, api_id, versions, application, subscription, client_address, reason, expires_at,
-							creator, administrative, etag, created_at, updated_at)
-						VALUES ($1, $2, '[]', '', '', '10.0.0.1', '', 0, 'ann', $3, 1, 1, 1)`, fmt.Sprintf("%s-%v-%d", api, administrative, i), api, administrative)
-					if err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		fill(id, false, 0, 999)
+		f.fillDenyRules(a.GetName(), false, 999)
 		f.deny(f.ann, &catalogv1.DenyRule{Api: a.GetName()})
 		_, err := f.CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Api: a.GetName()}}, f.ann)
 		wantError(t, "CreateDenyRule", err, codes.ResourceExhausted,
@@ -417,7 +419,7 @@ func TestDenyRulesAreBounded(t *testing.T) {
 			t.Errorf("the reason is %s", r)
 		}
 		f.deny(f.root, &catalogv1.DenyRule{Api: a.GetName()})
-		fill("", true, 0, 9999)
+		f.fillDenyRules("", true, 9999)
 		_, err = f.CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Api: a.GetName()}}, f.root)
 		wantError(t, "CreateDenyRule", err, codes.ResourceExhausted,
 			"there are 10000 deny rules, as many as there may be: delete one first, or deny a network instead of its addresses")

@@ -180,9 +180,15 @@ func (f *fixture) as(id string, roles ...string) grpc.CallOption {
 // api makes an API that ann owns.
 func (f *fixture) api(name string) *catalogv1.Api {
 	f.t.Helper()
+	return f.apiOf(f.ann, name)
+}
+
+// apiOf makes an API that another user owns.
+func (f *fixture) apiOf(owner grpc.CallOption, name string) *catalogv1.Api {
+	f.t.Helper()
 	a, err := f.CreateApi(f.t.Context(), &catalogv1.CreateApiRequest{
 		Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)},
-	}, f.ann)
+	}, owner)
 	if err != nil {
 		f.t.Fatalf("CreateApi(%s): %v", name, err)
 	}

@@ -235,6 +235,9 @@ func (s *Store) UpdateAPI(ctx context.Context, v identity.Viewer, id string, edi
 			if err := s.checkGift(ctx, tx, v, a.Owner); err != nil {
 				return change.Record{}, err
 			}
+			if err := checkGivenDenyRules(ctx, tx, v, a.ID, a.Owner); err != nil {
+				return change.Record{}, err
+			}
 		}
 		if a.Context != old.Context {
 			if err := checkNeighbours(ctx, tx, v, a); err != nil {

@@ -42,7 +42,8 @@ type DenyRule struct {
 	ExpiresAt time.Time
 	// Creator is the id of a user.
 	Creator string
-	// Administrative is whether the creator was an administrator who did not own the API.
+	// Administrative is whether an administrator who did not own the API made the rule, or
+	// changed what it denies or until when.
 	Administrative bool
 	Etag           int64
 	CreatedAt      time.Time
@@ -272,12 +273,14 @@ const (
 	maxDenyRulesOfAnyone = 1000   // that publishers made, for the APIs of one owner
 )
 
-// checkDenyRules refuses a new rule where there are as many as there may be.
+// checkDenyRules refuses a rule that is new, or new to its owner or to the administrators,
+// where there are as many as there may be.
 func checkDenyRules(ctx context.Context, tx *change.Tx, r DenyRule) error {
 	var all, own int
 	err := tx.QueryRowContext(ctx, `
 		SELECT count(*), COALESCE(sum(CASE WHEN a.owner = $1 THEN 1 ELSE 0 END), 0)
-		FROM deny_rule r LEFT JOIN api a ON a.id = r.api_id WHERE r.administrative = $2`, r.Owner, r.Administrative).Scan(&all, &own)
+		FROM deny_rule r LEFT JOIN api a ON a.id = r.api_id WHERE r.administrative = $2 AND r.id <> $3`,
+		r.Owner, r.Administrative, r.ID).Scan(&all, &own)
 	switch {
 	case err != nil:
 		return fmt.Errorf("count deny rules: %w", err)
@@ -291,8 +294,31 @@ func checkDenyRules(ctx context.Context, tx *change.Tx, r DenyRule) error {
 	return fault.WithReason(err, fault.ReasonTooManyDenyRules)
 }
 
+// checkGivenDenyRules refuses to give an API to an owner who would then have more than half
+// of the rules that a publisher may have: whoever is given rules has not asked for them, and
+// can still make as many. Viewers who see everything give as many as they like, as of APIs.
+func checkGivenDenyRules(ctx context.Context, tx *change.Tx, v identity.Viewer, api, owner string) error {
+	if v.All {
+		return nil
+	}
+	var given, has int
+	err := tx.QueryRowContext(ctx, `
+		SELECT COALESCE(sum(CASE WHEN a.id = $1 THEN 1 ELSE 0 END), 0), COALESCE(sum(CASE WHEN a.owner = $2 THEN 1 ELSE 0 END), 0)
+		FROM deny_rule r JOIN api a ON a.id = r.api_id WHERE NOT r.administrative`, api, owner).Scan(&given, &has)
+	switch {
+	case err != nil:
+		return fmt.Errorf("count deny rules: %w", err)
+	case given == 0 || given+has <= maxDenyRulesOfAnyone/2:
+		return nil
+	}
+	return fault.WithReason(fault.Exhausted(
+		"with those of the API the new owner would have %d deny rules, and may be given no more than %d, half of what a publisher may have: delete some first; an administrator can give more",
+		given+has, maxDenyRulesOfAnyone/2), fault.ReasonTooManyDenyRules)
+}
+
 // UpdateDenyRule makes a rule that v sees what edit makes of it: its conditions, reason and
-// expiry. check is told the rule that comes of it, with the owner of its API.
+// expiry. What an administrator changes of what another's rule denies makes it
+// administrative. check is told the rule that comes of it, with the owner of its API.
 func (s *Store) UpdateDenyRule(ctx context.Context, v identity.Viewer, id string, edit func(DenyRule) (DenyRule, error), check func(DenyRule) error) (r DenyRule, err error) {
 	err = s.log.Write(ctx, "update deny rule", func(tx *change.Tx) (change.Record, error) {
 		old, err := readDenyRule(ctx, tx, v, id)
@@ -310,7 +336,14 @@ func (s *Store) UpdateDenyRule(ctx context.Context, v identity.Viewer, id string
 		if r, err = completeDenyRule(ctx, tx, v, r, check, had); err != nil {
 			return change.Record{}, err
 		}
-		r.Administrative = r.Administrative || r.API == ""
+		if v.User != r.Owner && !proto.Equal(old.routed(), r.routed()) {
+			r.Administrative = true // else the owner could take away what the administrator denies
+		}
+		if r.Administrative != old.Administrative || r.Owner != old.Owner {
+			if err := checkDenyRules(ctx, tx, r); err != nil {
+				return change.Record{}, err
+			}
+		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE deny_rule SET api_id = $1, versions = $2, application = $3, subscription = $4, client_address = $5,
 				reason = $6, expires_at = $7, administrative = $8, etag = $9, updated_at = $10

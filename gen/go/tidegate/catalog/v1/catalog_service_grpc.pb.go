@@ -77,12 +77,12 @@ type CatalogServiceClient interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(ctx context.Context, in *DeleteApiRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Gives an API to another user, with its usage and session records; live
+	// Gives an API to another user, with its usage, session records and deny rules; live
 	// sessions go on. Needs its owner,
 	// or an administrator. INVALID_ARGUMENT when there is no such user,
 	// FAILED_PRECONDITION when the user is suspended, RESOURCE_EXHAUSTED when the
-	// user has half as many APIs as a user may have, unless an administrator
-	// gives it.
+	// user has half as many APIs as a user may have, or would have more than half as many
+	// deny rules as a publisher may have, unless an administrator gives it.
 	TransferOwnership(ctx context.Context, in *TransferOwnershipRequest, opts ...grpc.CallOption) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version
@@ -400,12 +400,12 @@ type CatalogServiceServer interface {
 	// set and none of them is published. Needs its owner with the role creator,
 	// or an administrator.
 	DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error)
-	// Gives an API to another user, with its usage and session records; live
+	// Gives an API to another user, with its usage, session records and deny rules; live
 	// sessions go on. Needs its owner,
 	// or an administrator. INVALID_ARGUMENT when there is no such user,
 	// FAILED_PRECONDITION when the user is suspended, RESOURCE_EXHAUSTED when the
-	// user has half as many APIs as a user may have, unless an administrator
-	// gives it.
+	// user has half as many APIs as a user may have, or would have more than half as many
+	// deny rules as a publisher may have, unless an administrator gives it.
 	TransferOwnership(context.Context, *TransferOwnershipRequest) (*Api, error)
 	// Creates a version in the state CREATED. Needs the API's owner with the role
 	// creator, or an administrator. ALREADY_EXISTS when the API has a version

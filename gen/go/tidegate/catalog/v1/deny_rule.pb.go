@@ -59,8 +59,9 @@ type DenyRule struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The user who created the rule, users/{user}.
 	Creator string `protobuf:"bytes,9,opt,name=creator,proto3" json:"creator,omitempty"`
-	// Whether an administrator, who does not own the API, created the rule. Then its API's
-	// owner sees it, and only administrators change and delete it.
+	// Whether an administrator, who does not own the API, created the rule, or changed its
+	// conditions or expiry since. Then its API's owner sees it, and only administrators change
+	// and delete it. It stays so when the API is given to another owner.
 	Administrative bool `protobuf:"varint,10,opt,name=administrative,proto3" json:"administrative,omitempty"`
 	// The API's display name; empty without an API.
 	ApiDisplayName string `protobuf:"bytes,11,opt,name=api_display_name,json=apiDisplayName,proto3" json:"api_display_name,omitempty"`

@@ -33,7 +33,8 @@ const (
 //
 // DenyRuleService has the deny rules of the installation. The owner of an API sees the rules
 // that name it, and with the role publisher makes, changes and deletes them, but for those
-// that an administrator made. Administrators may do everything; to all others a rule is
+// that an administrator made or changed (administrative). Who is given an API is given its
+// other rules with it. Administrators may do everything; to all others a rule is
 // NOT_FOUND. Gateways hold a rule within a second of the call, and while the control plane is
 // away.
 type DenyRuleServiceClient interface {
@@ -47,10 +48,14 @@ type DenyRuleServiceClient interface {
 	// Lists the deny rules that the caller may see.
 	ListDenyRules(ctx context.Context, in *ListDenyRulesRequest, opts ...grpc.CallOption) (*ListDenyRulesResponse, error)
 	// Changes a deny rule. Sessions that it matches now end; those that it ended do not come
-	// back. Needs what its creation as it will be needs, and an administrator where one made it.
+	// back. Needs what its creation as it will be needs, and an administrator where it is
+	// administrative. A rule of an API's owner becomes administrative when an administrator
+	// changes its conditions or expiry, and stays the owner's when only its reason changes.
+	// RESOURCE_EXHAUSTED where it comes to an owner, or to the administrators, who have as many
+	// as there may be.
 	UpdateDenyRule(ctx context.Context, in *UpdateDenyRuleRequest, opts ...grpc.CallOption) (*DenyRule, error)
 	// Deletes a deny rule: what it kept out may come in again. Needs the owner of its API with
-	// the role publisher, or an administrator; an administrator where one made it.
+	// the role publisher, or an administrator; an administrator where it is administrative.
 	DeleteDenyRule(ctx context.Context, in *DeleteDenyRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -118,7 +123,8 @@ func (c *denyRuleServiceClient) DeleteDenyRule(ctx context.Context, in *DeleteDe
 //
 // DenyRuleService has the deny rules of the installation. The owner of an API sees the rules
 // that name it, and with the role publisher makes, changes and deletes them, but for those
-// that an administrator made. Administrators may do everything; to all others a rule is
+// that an administrator made or changed (administrative). Who is given an API is given its
+// other rules with it. Administrators may do everything; to all others a rule is
 // NOT_FOUND. Gateways hold a rule within a second of the call, and while the control plane is
 // away.
 type DenyRuleServiceServer interface {
@@ -132,10 +138,14 @@ type DenyRuleServiceServer interface {
 	// Lists the deny rules that the caller may see.
 	ListDenyRules(context.Context, *ListDenyRulesRequest) (*ListDenyRulesResponse, error)
 	// Changes a deny rule. Sessions that it matches now end; those that it ended do not come
-	// back. Needs what its creation as it will be needs, and an administrator where one made it.
+	// back. Needs what its creation as it will be needs, and an administrator where it is
+	// administrative. A rule of an API's owner becomes administrative when an administrator
+	// changes its conditions or expiry, and stays the owner's when only its reason changes.
+	// RESOURCE_EXHAUSTED where it comes to an owner, or to the administrators, who have as many
+	// as there may be.
 	UpdateDenyRule(context.Context, *UpdateDenyRuleRequest) (*DenyRule, error)
 	// Deletes a deny rule: what it kept out may come in again. Needs the owner of its API with
-	// the role publisher, or an administrator; an administrator where one made it.
+	// the role publisher, or an administrator; an administrator where it is administrative.
 	DeleteDenyRule(context.Context, *DeleteDenyRuleRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedDenyRuleServiceServer()
 }

@@ -58,7 +58,7 @@ func denyPages(t *testing.T, s *webtest.Tidegate) {
 	}
 	want(t, b.Open(list), http.StatusOK, "192.0.2.2", "By an administrator", "Ordered.")
 	p := b.Click("192.0.2.2")
-	want(t, p, http.StatusOK, "what an administrator made only administrators")
+	want(t, p, http.StatusOK, "what an administrator made or changed, only administrators")
 	if p.Has("Save") || p.Has("Delete") {
 		t.Errorf("what an administrator made can be changed:\n%s", p.Text())
 	}

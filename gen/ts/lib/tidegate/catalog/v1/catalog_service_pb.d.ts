@@ -1756,12 +1756,12 @@ export declare const CatalogService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * Gives an API to another user, with its usage and session records; live
+   * Gives an API to another user, with its usage, session records and deny rules; live
    * sessions go on. Needs its owner,
    * or an administrator. INVALID_ARGUMENT when there is no such user,
    * FAILED_PRECONDITION when the user is suspended, RESOURCE_EXHAUSTED when the
-   * user has half as many APIs as a user may have, unless an administrator
-   * gives it.
+   * user has half as many APIs as a user may have, or would have more than half as many
+   * deny rules as a publisher may have, unless an administrator gives it.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.TransferOwnership
    */

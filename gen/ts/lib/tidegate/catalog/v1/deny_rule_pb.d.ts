@@ -94,8 +94,9 @@ export declare type DenyRule = Message<"tidegate.catalog.v1.DenyRule"> & {
   creator: string;
 
   /**
-   * Whether an administrator, who does not own the API, created the rule. Then its API's
-   * owner sees it, and only administrators change and delete it.
+   * Whether an administrator, who does not own the API, created the rule, or changed its
+   * conditions or expiry since. Then its API's owner sees it, and only administrators change
+   * and delete it. It stays so when the API is given to another owner.
    *
    * @generated from field: bool administrative = 10;
    */
@@ -215,8 +216,9 @@ export declare type DenyRuleJson = {
   creator?: string;
 
   /**
-   * Whether an administrator, who does not own the API, created the rule. Then its API's
-   * owner sees it, and only administrators change and delete it.
+   * Whether an administrator, who does not own the API, created the rule, or changed its
+   * conditions or expiry since. Then its API's owner sees it, and only administrators change
+   * and delete it. It stays so when the API is given to another owner.
    *
    * @generated from field: bool administrative = 10;
    */

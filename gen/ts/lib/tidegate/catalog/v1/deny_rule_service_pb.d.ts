@@ -341,7 +341,8 @@ export declare const DeleteDenyRuleRequestSchema: GenMessage<DeleteDenyRuleReque
 /**
  * DenyRuleService has the deny rules of the installation. The owner of an API sees the rules
  * that name it, and with the role publisher makes, changes and deletes them, but for those
- * that an administrator made. Administrators may do everything; to all others a rule is
+ * that an administrator made or changed (administrative). Who is given an API is given its
+ * other rules with it. Administrators may do everything; to all others a rule is
  * NOT_FOUND. Gateways hold a rule within a second of the call, and while the control plane is
  * away.
  *
@@ -383,7 +384,11 @@ export declare const DenyRuleService: GenService<{
   },
   /**
    * Changes a deny rule. Sessions that it matches now end; those that it ended do not come
-   * back. Needs what its creation as it will be needs, and an administrator where one made it.
+   * back. Needs what its creation as it will be needs, and an administrator where it is
+   * administrative. A rule of an API's owner becomes administrative when an administrator
+   * changes its conditions or expiry, and stays the owner's when only its reason changes.
+   * RESOURCE_EXHAUSTED where it comes to an owner, or to the administrators, who have as many
+   * as there may be.
    *
    * @generated from rpc tidegate.catalog.v1.DenyRuleService.UpdateDenyRule
    */
@@ -394,7 +399,7 @@ export declare const DenyRuleService: GenService<{
   },
   /**
    * Deletes a deny rule: what it kept out may come in again. Needs the owner of its API with
-   * the role publisher, or an administrator; an administrator where one made it.
+   * the role publisher, or an administrator; an administrator where it is administrative.
    *
    * @generated from rpc tidegate.catalog.v1.DenyRuleService.DeleteDenyRule
    */

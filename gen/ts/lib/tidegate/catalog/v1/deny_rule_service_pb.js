@@ -57,7 +57,8 @@ export const DeleteDenyRuleRequestSchema = /*@__PURE__*/
 /**
  * DenyRuleService has the deny rules of the installation. The owner of an API sees the rules
  * that name it, and with the role publisher makes, changes and deletes them, but for those
- * that an administrator made. Administrators may do everything; to all others a rule is
+ * that an administrator made or changed (administrative). Who is given an API is given its
+ * other rules with it. Administrators may do everything; to all others a rule is
  * NOT_FOUND. Gateways hold a rule within a second of the call, and while the control plane is
  * away.
  *
