@@ -91,19 +91,20 @@ func OnThisMachine(addr netip.Addr) bool {
 }
 
 // ParseNetwork reads a network such as 10.0.0.0/8 or fd00::/8. An address alone is the
-// network of that address; one of IPv4 in IPv6 is one of IPv4. Zones are refused, and bits
-// beyond the length.
+// network of that address; addresses and networks of IPv4 in IPv6 are those of IPv4. Zones
+// are refused, and bits beyond the length. The error says so and has the text.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	network, err := netip.ParsePrefix(text)
+	if mapped := network.Bits() - 96; err == nil && network.Addr().Is4In6() && mapped >= 0 {
+		network = netip.PrefixFrom(network.Addr().Unmap(), mapped)
+	}
 	switch {
-	case err != nil:
+	case err != nil, network.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("%q is not a network such as 10.0.0.0/8", text)
-	case network.Addr().Is4In6():
-		return netip.Prefix{}, fmt.Errorf("%q must be written as a network of IPv4", text)
 	case network != network.Masked():
 		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its length: %s is meant", text, network.Masked())
 	}

@@ -80,3 +80,38 @@ func TestHost(t *testing.T) {
 		}
 	}
 }
+
+func TestParseNetwork(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.1":            "192.0.2.1",
+		"192.0.2.1/32":         "192.0.2.1",
+		"192.0.2.0/24":         "192.0.2.0/24",
+		"0.0.0.0/0":            "0.0.0.0/0",
+		"2001:DB8:0::1":        "2001:db8::1",
+		"2001:db8::/48":        "2001:db8::/48",
+		"::ffff:192.0.2.1":     "192.0.2.1",
+		"::ffff:192.0.2.0/120": "192.0.2.0/24",
+		"::ffff:0:0/96":        "0.0.0.0/0",
+	} {
+		network, err := netaddr.ParseNetwork(text)
+		if got := netaddr.NetworkText(network); err != nil || got != want {
+			t.Errorf("ParseNetwork(%q) = %s, %v, want %s", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                     `"" is not a network such as 10.0.0.0/8`,
+		"localhost":            `"localhost" is not a network such as 10.0.0.0/8`,
+		" 192.0.2.1":           `" 192.0.2.1" is not a network such as 10.0.0.0/8`,
+		"192.0.2.1:80":         `"192.0.2.1:80" is not a network such as 10.0.0.0/8`,
+		"192.0.2.0/33":         `"192.0.2.0/33" is not a network such as 10.0.0.0/8`,
+		"fe80::1%eth0":         `"fe80::1%eth0" is not a network such as 10.0.0.0/8`,
+		"::ffff:0:0/95":        `"::ffff:0:0/95" is not a network such as 10.0.0.0/8`,
+		"192.0.2.1/24":         `"192.0.2.1/24" has bits beyond its length: 192.0.2.0/24 is meant`,
+		"2001:db8::1/48":       `"2001:db8::1/48" has bits beyond its length: 2001:db8::/48 is meant`,
+		"::ffff:192.0.2.1/120": `"::ffff:192.0.2.1/120" has bits beyond its length: 192.0.2.0/24 is meant`,
+	} {
+		if network, err := netaddr.ParseNetwork(text); err == nil || err.Error() != want {
+			t.Errorf("ParseNetwork(%q) = %v, %v, want the error %s", text, network, err, want)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func TestNetworks(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"10.0.0.0/33": "is not a network", "proxy.example": "is not a network", "10.0.0.1/8": "10.0.0.0/8 is meant",
-		"::ffff:10.0.0.0/104": "as a network of IPv4",
+		"::ffff:0:0/95": "is not a network",
 	} {
 		if err := new(proxies.Networks).Set(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Set(%q) = %v, want that it %s", text, err, want)

@@ -205,7 +205,7 @@ func TestDenyRuleRefusals(t *testing.T) {
 		"deny_rule.client_address: must be an IP address or a network such as 203.0.113.0/24: \"example.com\" is not a network such as 10.0.0.0/8":            {ClientAddress: "example.com"},
 		"deny_rule.client_address: must be an IP address or a network such as 203.0.113.0/24: \"10.1.0.0/8\" has bits beyond its length: 10.0.0.0/8 is meant": {ClientAddress: "10.1.0.0/8"},
 		"deny_rule.client_address: must be an IP address or a network such as 203.0.113.0/24: \"fe80::1%eth0\" is not a network such as 10.0.0.0/8":           {ClientAddress: "fe80::1%eth0"},
-		"deny_rule.client_address: must be an IP address or a network such as 203.0.113.0/24: \"::ffff:10.0.0.0/104\" must be written as a network of IPv4":   {ClientAddress: "::ffff:10.0.0.0/104"},
+		"deny_rule.client_address: must be an IP address or a network such as 203.0.113.0/24: \"::ffff:0:0/95\" is not a network such as 10.0.0.0/8":          {ClientAddress: "::ffff:0:0/95"},
 		"deny_rule.client_address: must be at most 49 characters":                                                                                             {ClientAddress: strings.Repeat("1", 50)},
 		"deny_rule.reason: must be at most 500 characters":                                                                                                    {ClientAddress: "10.0.0.1", Reason: strings.Repeat("x", 501)},
 		"deny_rule.expire_time: must be in the future":                                                                                                        {ClientAddress: "10.0.0.1", ExpireTime: past},

@@ -13,6 +13,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
@@ -147,7 +148,7 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 // newer service may know more, and to leave it out would permit more.
 func (g *Grant) permitOnly(addresses, referers []string) error {
 	for _, text := range addresses {
-		p, err := permit.ParseAddress(text)
+		p, err := netaddr.ParseNetwork(text)
 		if err != nil {
 			return fmt.Errorf("the grant has a permitted address that cannot be read: %w", err)
 		}

@@ -361,7 +361,7 @@ func TestAPIKeyRefusals(t *testing.T) {
 			"api_key.expire_time: must be in the future"},
 		{"create a key with bad places", w.ann, create(func(k *subscriptionv1.APIKey) {
 			k.PermittedAddresses, k.PermittedReferers = []string{"192.0.2.1", "192.0.2.1/24", "192.0.2.1/32"}, []string{"*", "a.test/?q"}
-		}), invalid, "api_key.permitted_addresses[1]: must have no bits behind its prefix: 192.0.2.0/24; " +
+		}), invalid, "api_key.permitted_addresses[1]: must be an IP address or a network such as 203.0.113.0/24: \"192.0.2.1/24\" has bits beyond its length: 192.0.2.0/24 is meant; " +
 			"api_key.permitted_addresses[2]: must not be there twice; " +
 			"api_key.permitted_referers[0]: must name a host: leave the list empty to permit every page; " +
 			"api_key.permitted_referers[1]: must have no query, fragment or user"},

@@ -13,6 +13,7 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/permit"
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
@@ -196,8 +197,11 @@ func withAPIKey(row store.APIKey, k *subscriptionv1.APIKey) (store.APIKey, error
 	row.DisplayName = k.GetDisplayName()
 	var wrong, more []fault.Violation
 	row.Addresses, wrong = readEach("api_key.permitted_addresses", k.GetPermittedAddresses(), func(text string) (string, error) {
-		p, err := permit.ParseAddress(text)
-		return permit.AddressText(p), err
+		network, err := netaddr.ParseNetwork(text)
+		if err != nil {
+			return "", fmt.Errorf("must be an IP address or a network such as 203.0.113.0/24: %w", err)
+		}
+		return netaddr.NetworkText(network), nil
 	})
 	row.Referers, more = readEach("api_key.permitted_referers", k.GetPermittedReferers(), func(text string) (string, error) {
 		r, err := permit.ParseReferer(text)
