@@ -47,12 +47,12 @@ func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) 
 	return a.grant, denied(h.Deny.Load().Match(a.judged()))
 }
 
-// Reads reports whether the version at a path takes pages of an origin.
-func (h *Handler) Reads(path, origin string) bool {
+// Reads reports whether the version at a path of the host of a request takes pages of an origin.
+func (h *Handler) Reads(r *listener.Request, path, origin string) bool {
 	if !h.Routes.Loaded() {
 		return false
 	}
-	m, err := h.Routes.Load().Match(path)
+	m, err := h.Routes.Load().Match(r.AskedHost(), path)
 	return err == nil && m.Route.Origins.Allow(origin)
 }
 

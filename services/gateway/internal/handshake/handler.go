@@ -236,7 +236,10 @@ func (h *Handler) route(a *attempt) error {
 			Status: http.StatusLoopDetected, Code: problem.Loop, Detail: "the handshake came through this installation already: a backend leads back to it",
 		}
 	}
-	m, err := h.Routes.Load().Match(a.Path)
+	m, err := h.Routes.Load().Match(a.AskedHost(), a.Path)
+	if m.Serves.NoSocket && !a.plain {
+		return notFound("the address serves plain requests only")
+	}
 	a.near = m.Near
 	switch {
 	case errors.Is(err, routes.ErrBadPath):
@@ -262,7 +265,7 @@ func (a *attempt) find(m routes.Match, why error) error {
 	if m.Hidden == nil || m.Hidden.Name != version {
 		return notFound(why.Error())
 	}
-	a.match, a.tryOut = routes.Match{Route: m.Hidden, Suffix: m.Suffix}, true
+	a.match, a.tryOut = routes.Match{Route: m.Hidden, Suffix: m.Suffix, Serves: m.Serves}, true
 	return nil
 }
 

@@ -156,7 +156,7 @@ func (h *Handler) offered(p *purchase) error {
 	if !h.Routes.Loaded() {
 		return unavailable(problem.NotReady, "the gateway has no routes yet", time.Second, nil)
 	}
-	m, err := h.Routes.Load().Match(p.Path)
+	m, err := h.Routes.Load().Match(p.AskedHost(), p.Path)
 	if err != nil {
 		return notFound(err.Error())
 	}

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"net"
@@ -34,6 +35,11 @@ type Request struct {
 
 	proxies *proxies.Config // those that are believed about this connection
 }
+
+// AskedHost is the host that the client asked for, as the header Host has it: of the first
+// of the trusted proxies that the request has come through, if they say it. It chooses
+// between virtual hosts.
+func (r *Request) AskedHost() string { return cmp.Or(r.Way.Host, r.Host) }
 
 // maxTarget is the longest request target.
 const maxTarget = 8 << 10

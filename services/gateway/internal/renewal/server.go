@@ -37,7 +37,7 @@ type Caller interface {
 	// path.
 	Caller(ctx context.Context, r *listener.Request, path string) (*grant.Grant, error)
 	// Reads reports whether pages of an origin may read answers about the version at a path.
-	Reads(path, origin string) bool
+	Reads(r *listener.Request, path, origin string) bool
 	// Problem returns the answer to an error of Caller.
 	Problem(err error) *problem.Problem
 }
@@ -112,7 +112,7 @@ func corsOf(r *listener.Request) []head.Field {
 func (s *Server) corsOfList(r *listener.Request) []head.Field {
 	asked := *r
 	path, err := takePath(&asked)
-	if lines := r.Header["Origin"]; err == nil && len(lines) == 1 && s.Caller.Reads(path, lines[0]) {
+	if lines := r.Header["Origin"]; err == nil && len(lines) == 1 && s.Caller.Reads(r, path, lines[0]) {
 		return corsOf(r)
 	}
 	return []head.Field{{Name: "Vary", Value: "Origin"}}

@@ -3,6 +3,8 @@ package routes
 import (
 	"net/http"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/hostname"
 )
 
 // Backends says what a version's backends get as Host and Origin. The zero value is
@@ -11,7 +13,8 @@ type Backends struct {
 	// FixedHost is what they get as Host, whatever else is said; empty: none.
 	FixedHost string
 	// ClientHosts are the hosts that they get as Host when the client asked for one
-	// of them: lower case, without the port that the scheme implies.
+	// of them: lower case, without the port that the scheme implies. "*." at the beginning
+	// stands for one label.
 	ClientHosts []string
 	// Origin is what they get as Origin.
 	Origin Origin
@@ -82,7 +85,7 @@ func (b *Backends) isClientHost(host string, secure bool) bool {
 	}
 	host = strings.TrimSuffix(host, port)
 	for _, h := range b.ClientHosts {
-		if strings.EqualFold(h, host) {
+		if strings.EqualFold(h, host) || strings.HasPrefix(h, "*.") && strings.EqualFold(h[1:], hostname.Rest(host)) {
 			return true
 		}
 	}

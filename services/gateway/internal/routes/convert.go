@@ -64,7 +64,8 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		errs[3] = errors.New("no endpoint")
 	}
 	r.secure(p.GetSecurity())
-	r.speak(p.GetBackendOptions(), p.GetAdvertisedHosts())
+	r.addresses(p.GetFurtherAddresses())
+	r.speak(p.GetBackendOptions(), slices.Concat(p.GetAdvertisedHosts(), advertised(p.GetFurtherAddresses())))
 	r.ping(p.GetPings())
 	r.tell(p.GetErrorFrames())
 	r.end(p.GetClientEndings())

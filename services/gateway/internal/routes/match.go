@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/hostname"
 )
 
 // ErrBadPath means that backends could interpret the path in more than one way.
@@ -19,10 +20,15 @@ var (
 	errNotPublished = errors.New("the version is not published")
 )
 
-// Match is where a path leads to.
+// Match is where a host and a path lead to.
 type Match struct {
-	Route  *Route
-	Suffix string // the path after the version or, of the default version, after the context, undecoded: "" or "/…"
+	Route *Route
+	// Suffix is what backends get of the path, undecoded, "" or "/…": what follows the
+	// version, the context of the default version, or the prefix of a further address that
+	// is cut; the whole path where that is kept.
+	Suffix string
+	// Serves is what is served at this address.
+	Serves Serves
 	// Near is what was found where there is no such route: the API, and a version that is
 	// not published; nil for neither. It is for the record of the refusal.
 	Near *session.Route
@@ -31,36 +37,72 @@ type Match struct {
 	Hidden *Route
 }
 
-// Match finds the route of an undecoded path: the longest context that the path
-// starts with, then the version. The context alone, with or without a slash at its
+// Match finds the route of a host, as the header Host has it, and an undecoded path. First
+// the host decides: a virtual host by its name, then by its wildcard, has what versions
+// have there, and nothing else; every other host is the shared one. Then the longest prefix
+// that the path starts with, a context or that of a further address, and after a context the
+// version. The context alone, with or without a slash at its
 // end, is the address of the default version. If that takes paths, it gets what
 // follows the context, too, unless it begins with what ever was a version string:
 // what was meant for one version must not reach another. There is no backtracking:
-// when the longest context has no such version, shorter ones are not tried.
+// when the longest context has no such version, shorter ones are not tried, and when a
+// virtual host has no such prefix, the shared one is not.
 // Unpublished routes are not found. The error is ErrBadPath or says, for the record, why
 // there is no such route; then Route is not set.
-func (t *Table) Match(path string) (Match, error) {
+func (t *Table) Match(host, path string) (Match, error) {
 	if !cleanPath(path) {
 		return Match{}, ErrBadPath
 	}
-	found, end := t.longest(path)
+	found, end := t.at(host).longest(path)
 	if found == nil {
 		return Match{}, errNoAPI
 	}
-	m := Match{Route: found.standard, Suffix: path[end:]}
-	if end < len(path)-1 {
-		segment, after := nextSegment(path, end)
-		if r := found.versions[segment]; r != nil || !found.standard.takes(segment) {
-			m = Match{Route: r, Suffix: path[after:]}
-		}
-	}
+	m := found.match(path, end)
 	switch {
 	case m.Route == nil:
 		return Match{Near: found.api}, errNoVersion
 	case !m.Route.Published:
-		return Match{Suffix: m.Suffix, Near: m.Route.Shared(), Hidden: m.Route}, errNotPublished
+		return Match{Suffix: m.Suffix, Serves: m.Serves, Near: m.Route.Shared(), Hidden: m.Route}, errNotPublished
 	}
 	return m, nil
+}
+
+// match finds the version of a path whose prefix, which is that of the mount, ends at end.
+// What is a context is no other prefix.
+func (m *mount) match(path string, end int) Match {
+	if m.further != nil && len(m.versions) == 0 {
+		a := m.further.address
+		found := Match{Route: m.further.route, Suffix: path[end:], Serves: a.Serves}
+		switch {
+		case path == "/":
+			found.Suffix = "" // what clients ask for who name no path
+		case a.Keep:
+			found.Suffix = path
+		}
+		return found
+	}
+	if end < len(path)-1 {
+		segment, after := nextSegment(path, end)
+		if r := m.versions[segment]; r != nil || !m.standard.takes(segment) {
+			return Match{Route: r, Suffix: path[after:]}
+		}
+	}
+	return Match{Route: m.standard, Suffix: path[end:]}
+}
+
+// at returns what is mounted on the host of a request; nil for nothing.
+func (t *Table) at(host string) *site {
+	if len(t.exact) == 0 && len(t.wildcards) == 0 {
+		return t.shared
+	}
+	name := hostname.Of(host)
+	if s := t.exact[name]; s != nil {
+		return s
+	}
+	if s := t.wildcards[hostname.Rest(name)]; s != nil {
+		return s
+	}
+	return t.shared
 }
 
 // takes reports whether a path after the context that begins with this segment is
@@ -78,15 +120,19 @@ func (r *Route) takes(segment string) bool {
 	return !isVersion
 }
 
-// longest returns what is mounted under the longest context that the path starts
-// with, and where that context ends in the path.
-func (t *Table) longest(path string) (found *mount, end int) {
-	for depth, i := 0, 0; depth < t.depth && i < len(path); depth++ {
+// longest returns what is mounted under the longest prefix that the path starts
+// with, and where that prefix ends in the path. s may be nil.
+func (s *site) longest(path string) (found *mount, end int) {
+	if s == nil {
+		return nil, 0
+	}
+	found = s.mounts[""]
+	for depth, i := 0, 0; depth < s.depth && i < len(path); depth++ {
 		_, i = nextSegment(path, i)
-		if i > t.length {
+		if i > s.length {
 			break
 		}
-		if m := t.mounts[path[:i]]; m != nil {
+		if m := s.mounts[path[:i]]; m != nil {
 			found, end = m, i
 		}
 	}

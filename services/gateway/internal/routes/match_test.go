@@ -6,6 +6,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -84,7 +85,7 @@ func TestMatch(t *testing.T) {
 		{"/team/ech/v1/x/y", "", ""}, // version ech of /team
 	}
 	for _, tt := range tests {
-		m, err := tab.Match(tt.path)
+		m, err := tab.Match("", tt.path)
 		if tt.want == "" {
 			if !isNoRoute(err) || m.Route != nil {
 				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, errNoRoute)
@@ -106,12 +107,12 @@ func TestMatchBadPath(t *testing.T) {
 		"/%", "/%2", "/%zz", "/%+1", "/a b", "/a\x00", "/a\x7f", "/a\tb", "/a?b", "/a#b",
 	} {
 		path := "/echo/1.0.0" + rest
-		if _, err := tab.Match(path); !errors.Is(err, ErrBadPath) {
+		if _, err := tab.Match("", path); !errors.Is(err, ErrBadPath) {
 			t.Errorf("Match(%q) = %v, want %v", path, err, ErrBadPath)
 		}
 	}
 	for _, path := range []string{"", "echo", "*", "//", "/.", "/..", "//echo/1.0.0", "/echo//1.0.0", "/echo//", "http://x/echo"} {
-		if _, err := tab.Match(path); !errors.Is(err, ErrBadPath) {
+		if _, err := tab.Match("", path); !errors.Is(err, ErrBadPath) {
 			t.Errorf("Match(%q) = %v, want %v", path, err, ErrBadPath)
 		}
 	}
@@ -146,7 +147,7 @@ func TestPathsOfTheDefaultVersion(t *testing.T) {
 		{"/app/rooms/9", "", ""},    // another API's, which has no such paths
 		{"/draft/anything", "", ""}, // its default version is not published
 	} {
-		m, err := tab.Match(tt.path)
+		m, err := tab.Match("", tt.path)
 		if tt.want == "" {
 			if !isNoRoute(err) {
 				t.Errorf("Match(%q) = %v, %v, want %v", tt.path, m, err, errNoRoute)
@@ -159,8 +160,8 @@ func TestPathsOfTheDefaultVersion(t *testing.T) {
 	}
 }
 
-// naive matches a path in the simplest way, without regard to speed.
-func naive(list []*Route, path string) (*Route, string, error) {
+// naive matches a host and a path in the simplest way, without regard to speed.
+func naive(list []*Route, host, path string) (*Route, string, error) {
 	if path != "/" {
 		segments := strings.Split(path, "/")
 		if segments[0] != "" || len(segments) < 2 {
@@ -176,23 +177,62 @@ func naive(list []*Route, path string) (*Route, string, error) {
 			}
 		}
 	}
-	var best string
+	below := func(prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
+	on := naiveHost(list, host)
+	best, found := "", false
+	var address *Route
+	var keep bool
 	for _, r := range list {
-		if (path == r.Context || strings.HasPrefix(path, r.Context+"/")) && len(r.Context) > len(best) {
-			best = r.Context
+		if on == "" && below(r.Context) && len(r.Context) > len(best) {
+			best, found, address = r.Context, true, nil
+		}
+		for _, a := range r.Further {
+			if a.Host == on && below(a.Prefix) && (len(a.Prefix) > len(best) || !found) {
+				best, found, address, keep = a.Prefix, true, r, a.Keep
+			}
 		}
 	}
-	for _, r := range list {
-		address := r.Context + "/" + r.Segment
+	if address != nil {
 		switch {
-		case r.Context != best || !r.Published:
+		case !address.Published:
+			return nil, "", errNoRoute
+		case path == "/":
+			return address, "", nil
+		case keep:
+			return address, path, nil
+		}
+		return address, path[len(best):], nil
+	}
+	for _, r := range list {
+		version := r.Context + "/" + r.Segment
+		switch {
+		case on != "" || r.Context != best || !r.Published:
 		case r.Default && (path == best || path == best+"/"):
 			return r, path[len(best):], nil
-		case path == address || strings.HasPrefix(path, address+"/"):
-			return r, path[len(address):], nil
+		case path == version || strings.HasPrefix(path, version+"/"):
+			return r, path[len(version):], nil
 		}
 	}
 	return nil, "", errNoRoute
+}
+
+// port is what may follow a name in Host.
+var port = regexp.MustCompile(`:[0-9]*$`)
+
+// naiveHost returns the host of the addresses that a request can lead to.
+func naiveHost(list []*Route, host string) string {
+	name := strings.ToLower(strings.TrimSuffix(port.ReplaceAllString(host, ""), "."))
+	label, rest, _ := strings.Cut(name, ".")
+	for _, want := range []string{name, "*." + rest} {
+		for _, r := range list {
+			for _, a := range r.Further {
+				if a.Host == want && want != "" && label != "" {
+					return want
+				}
+			}
+		}
+	}
+	return ""
 }
 
 func naiveEncoding(s string) bool {
@@ -212,21 +252,29 @@ func naiveEncoding(s string) bool {
 func sameAsNaive(t interface {
 	Fatalf(string, ...any)
 	Helper()
-}, tab *Table, list []*Route, path string) {
+}, tab *Table, list []*Route, host, path string) {
 	t.Helper()
-	m, err := tab.Match(path)
-	want, rest, wantErr := naive(list, path)
+	m, err := tab.Match(host, path)
+	want, rest, wantErr := naive(list, host, path)
 	if m.Hidden != nil {
 		m.Suffix = "" // that of the version that is not published
 	}
 	if m.Route != want || m.Suffix != rest || !errors.Is(err, wantErr) && (wantErr != errNoRoute || !isNoRoute(err)) { //nolint:errorlint // the matcher's own error
-		t.Fatalf("Match(%q) = %v, %v, want %v %q %v", path, m, err, want, rest, wantErr)
+		t.Fatalf("Match(%q, %q) = %v, %v, want %v %q %v", host, path, m, err, want, rest, wantErr)
 	}
 }
 
 func TestMatchAgainstModel(t *testing.T) {
 	contexts := []string{"/a", "/b", "/a/b", "/a/1", "/a/b/a", "/b/a/1/2", "/1"}
 	versions := []string{"1", "2", "a", "b"}
+	var addresses []Address
+	for _, host := range []string{"", "h.x", "*.x", "*.y"} {
+		for _, prefix := range []string{"", "/c", "/c/a", "/a/c"} {
+			if host != "" || prefix != "" {
+				addresses = append(addresses, Address{Host: host, Prefix: prefix})
+			}
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		tab := new(Table)
 		var list []*Route
@@ -246,6 +294,15 @@ func TestMatchAgainstModel(t *testing.T) {
 				}
 				r.Published = rapid.Bool().Draw(t, "published")
 				r.Default = !slices.ContainsFunc(list, func(o *Route) bool { return o.Context == r.Context && o.Default })
+				for range rapid.IntRange(0, 2).Draw(t, "addresses") {
+					a := rapid.SampledFrom(addresses).Draw(t, "address")
+					taken := func(o *Route) bool {
+						return slices.ContainsFunc(o.Further, func(b Address) bool { return a.Host == b.Host && a.Prefix == b.Prefix })
+					}
+					if a.Keep = rapid.Bool().Draw(t, "keep"); !slices.ContainsFunc(append(list, r), taken) {
+						r.Further = append(r.Further, a)
+					}
+				}
 				list, c.Put = append(list, r), append(c.Put, r)
 			}
 			before, old := slices.Collect(maps.Values(tab.routes)), tab
@@ -262,7 +319,8 @@ func TestMatchAgainstModel(t *testing.T) {
 			for range 8 {
 				n := rapid.IntRange(0, 5).Draw(t, "segments")
 				path := "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "1", "2", "c", "%2e", "x;y", ""}), n, n).Draw(t, "path"), "/")
-				sameAsNaive(t, tab, list, path)
+				host := rapid.SampledFrom([]string{"", "gw", "h.x", "H.X:1", "i.x.", "i.y", "j.i.y"}).Draw(t, "host")
+				sameAsNaive(t, tab, list, host, path)
 			}
 		}
 	})
@@ -271,25 +329,31 @@ func TestMatchAgainstModel(t *testing.T) {
 func FuzzMatch(f *testing.F) {
 	list := []*Route{
 		route("/echo", "1.0.0", standard), route("/echo", "2.0.0"), route("/echo", "3", hidden),
-		route("/team", "v1"), route("/team/echo", "v1", standard), route("/team/echo/v1", "v1"),
+		route("/team", "v1", at(Address{Host: "h.x"}, Address{Host: "*.y", Prefix: "/a"})),
+		route("/team/echo", "v1", standard, at(Address{Prefix: "/app/socket", Keep: true}, Address{Host: "h.x", Prefix: "/a/b"})), route("/team/echo/v1", "v1"),
 	}
 	tab := table(f, list...)
+	for _, host := range []string{"", "gw", "h.x", "H.X.:80", "i.y:", "[::1]:1", ".y"} {
+		f.Add(host, "/a/b/c")
+	}
 	for _, path := range []string{
 		"", "/", "/echo", "/echo/1.0.0/a/b", "/team/echo/v1/v1", "/team/echo/v1/x", "/echo/%2e%2E", "/echo//", "/echo/3",
 		"/echo/a%2fb", "/echo/1.0.0/%zz", "/echo/1.0.0/..;/x",
 	} {
-		f.Add(path)
+		f.Add("", path)
 	}
-	f.Fuzz(func(t *testing.T, path string) { sameAsNaive(t, tab, list, path) })
+	f.Fuzz(func(t *testing.T, host, path string) { sameAsNaive(t, tab, list, host, path) })
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
-	tab := table(t, route("/echo", "1.0.0", standard), route("/a/b/c/d", "1"))
+	tab := table(t, route("/echo", "1.0.0", standard, at(Address{Host: "*.apps.example.com"})), route("/a/b/c/d", "1", at(Address{Host: "chat.example.com", Prefix: "/x"})))
 	long := "/a/b/c/d/1" + strings.Repeat("/x%20", 1000)
 	if n := testing.AllocsPerRun(100, func() {
-		_, _ = tab.Match("/echo/1.0.0/x")
-		_, _ = tab.Match("/none/1")
-		_, _ = tab.Match(long)
+		_, _ = tab.Match("", "/echo/1.0.0/x")
+		_, _ = tab.Match("", "/none/1")
+		_, _ = tab.Match("chat.example.com:8099", "/x/y")
+		_, _ = tab.Match("one.apps.example.com", "/x/y")
+		_, _ = tab.Match("gw.example.com:8099", long)
 	}); n != 0 {
 		t.Errorf("Match allocates %v times, want 0", n)
 	}
@@ -309,7 +373,7 @@ func BenchmarkMatch(b *testing.B) {
 		b.Run(fmt.Sprintf("apis=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := tab.Match("/team-x7/api7/1.0.0/rooms/42"); err != nil {
+				if _, err := tab.Match("", "/team-x7/api7/1.0.0/rooms/42"); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -374,7 +438,7 @@ func TestNear(t *testing.T) {
 		"/":    {nil, errNoAPI},
 		"/a//": {nil, ErrBadPath},
 	} {
-		m, err := tab.Match(path)
+		m, err := tab.Match("", path)
 		if !errors.Is(err, want.err) || (m.Near == nil) != (want.near == nil) || m.Near != nil && !reflect.DeepEqual(m.Near, want.near) {
 			t.Errorf("Match(%q) is near to %v, %v, want %v, %v", path, m.Near, err, want.near, want.err)
 		}

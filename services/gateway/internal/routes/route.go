@@ -36,6 +36,7 @@ type Route struct {
 	DefaultPaths   bool
 	VersionStrings map[string]struct{}
 
+	Further        []Address            // where it is reached, too
 	Production     *Stage               // nil: none
 	Sandbox        *Stage               // nil: none
 	Timeouts       Timeouts             // of its backends
@@ -81,6 +82,11 @@ func (r *Route) check() error {
 		return fmt.Errorf("route %s: context %q cannot be an address", r.Name, r.Context)
 	case !validSegment(r.Segment):
 		return fmt.Errorf("route %s: version %q cannot be part of an address", r.Name, r.Segment)
+	}
+	for _, a := range r.Further {
+		if err := a.check(); err != nil {
+			return fmt.Errorf("route %s: %w", r.Name, err)
+		}
 	}
 	return nil
 }

@@ -10,23 +10,39 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/hostname"
 )
 
 // Table is an immutable set of routes. Its zero value is empty.
 type Table struct {
 	routes map[string]*Route // by name
-	mounts map[string]*mount // by context, such as "/team/echo"
-	// depth is the largest number of segments of a context, length the largest
+	shared *site             // the host that is nobody's own; nil: nothing is there
+	// exact has virtual hosts by name, and wildcards by what follows their "*", ".example.com".
+	exact, wildcards map[string]*site
+}
+
+// site has what is mounted on a host. It is immutable too.
+type site struct {
+	mounts map[string]*mount // by context or other prefix, such as "/team/echo"; "" is the whole host
+	// depth is the largest number of segments of a prefix, length the largest
 	// number of bytes. Matching looks no further into a path. Both only grow, so
-	// they may exceed what the remaining contexts need.
+	// they may exceed what the remaining prefixes need.
 	depth, length int
 }
 
-// mount has the versions under one context. It is immutable too.
+// mount has what is below one prefix: the versions under a context, or a further address
+// of one version. It is immutable too.
 type mount struct {
 	versions map[string]*Route // by segment
 	standard *Route            // the default version; nil: none
 	api      *session.Route    // the API, without a version
+	further  *further          // nil: none
+}
+
+// further is an address of a version beside that of its context.
+type further struct {
+	route   *Route
+	address *Address
 }
 
 // Changes turn one table into another.
@@ -39,14 +55,11 @@ type Changes struct {
 // left out, its predecessor of the same name is removed, and the error names it;
 // the table is usable all the same. The table owns the routes in Put from then on.
 func (t *Table) With(c Changes) (*Table, error) {
-	next := &Table{
-		routes: maps.Clone(t.routes), mounts: maps.Clone(t.mounts),
-		depth: t.depth, length: t.length,
-	}
+	next := &Table{routes: maps.Clone(t.routes), shared: t.shared, exact: maps.Clone(t.exact), wildcards: maps.Clone(t.wildcards)}
 	if next.routes == nil {
-		next.routes, next.mounts = make(map[string]*Route, len(c.Put)), make(map[string]*mount, len(c.Put))
+		next.routes = make(map[string]*Route, len(c.Put))
 	}
-	e := edit{Table: next, copied: make(map[string]bool)}
+	e := edit{Table: next, sites: map[*site]bool{}, mounts: map[*mount]bool{}}
 	for _, name := range c.Remove {
 		e.remove(name)
 	}
@@ -69,7 +82,9 @@ func (t *Table) With(c Changes) (*Table, error) {
 // edit builds a table that nobody else uses yet.
 type edit struct {
 	*Table
-	copied map[string]bool // contexts whose mount is no longer shared with the previous table
+	// sites and mounts are those that are no longer shared with the previous table.
+	sites  map[*site]bool
+	mounts map[*mount]bool
 }
 
 func (e edit) remove(name string) {
@@ -78,45 +93,112 @@ func (e edit) remove(name string) {
 		return
 	}
 	delete(e.routes, name)
-	m := e.mount(r.Context)
-	if m.versions[r.Segment] == r {
-		delete(m.versions, r.Segment)
+	e.change("", r.Context, func(m *mount) {
+		if m.versions[r.Segment] == r {
+			delete(m.versions, r.Segment)
+		}
+		m.choose()
+	})
+	for i := range r.Further {
+		e.change(r.Further[i].Host, r.Further[i].Prefix, func(m *mount) {
+			// What another version has got meanwhile stays.
+			if m.further != nil && m.further.route == r {
+				m.further = nil
+			}
+		})
 	}
-	if len(m.versions) == 0 {
-		delete(e.mounts, r.Context)
-		delete(e.copied, r.Context)
-		return
-	}
-	m.choose()
 }
 
 func (e edit) put(r *Route) {
 	r.shared = &session.Route{API: r.API, Version: r.Name, Frames: r.Frames, Endings: r.Endings, ChangeNumber: r.ChangeNumber}
 	e.routes[r.Name] = r
-	m := e.mount(r.Context)
-	m.versions[r.Segment] = r
-	if m.api == nil || m.api.API != r.API {
-		m.api = &session.Route{API: r.API}
+	e.change("", r.Context, func(m *mount) {
+		if m.versions == nil {
+			m.versions = make(map[string]*Route, 1)
+		}
+		m.versions[r.Segment] = r
+		if m.api == nil || m.api.API != r.API {
+			m.api = &session.Route{API: r.API}
+		}
+		m.choose()
+	})
+	for i := range r.Further {
+		a := &r.Further[i]
+		e.change(a.Host, a.Prefix, func(m *mount) { m.further = &further{route: r, address: a} })
 	}
-	m.choose()
-	e.depth = max(e.depth, strings.Count(r.Context, "/"))
-	e.length = max(e.length, len(r.Context))
 }
 
-// mount returns the mount of a context, which may be changed: a new one, or a copy
-// of the previous table's.
-func (e edit) mount(context string) *mount {
-	m := e.mounts[context]
+// change makes a change to what is mounted on a host under a prefix, and leaves nothing
+// where there is nothing any more.
+func (e edit) change(host, prefix string, edit func(*mount)) {
+	s := e.site(host)
+	m := s.mounts[prefix]
 	switch {
 	case m == nil:
-		m = &mount{versions: make(map[string]*Route, 1)}
-	case e.copied[context]:
-		return m
-	default:
-		m = &mount{versions: maps.Clone(m.versions), api: m.api}
+		m = &mount{}
+	case !e.mounts[m]:
+		m = &mount{versions: maps.Clone(m.versions), standard: m.standard, api: m.api, further: m.further}
 	}
-	e.mounts[context], e.copied[context] = m, true
-	return m
+	e.mounts[m] = true
+	s.mounts[prefix] = m
+	edit(m)
+	if len(m.versions) == 0 && m.further == nil {
+		delete(s.mounts, prefix)
+		e.leave(host, s)
+		return
+	}
+	s.depth, s.length = max(s.depth, strings.Count(prefix, "/")), max(s.length, len(prefix))
+}
+
+// site returns what is mounted on a host, which may be changed: anew, or a copy of what the
+// previous table has.
+func (e edit) site(host string) *site {
+	var old *site
+	switch {
+	case host == "":
+		old = e.shared
+	case hostname.IsWildcard(host):
+		old = e.wildcards[hostname.Rest(host)]
+	default:
+		old = e.exact[host]
+	}
+	if old != nil && e.sites[old] {
+		return old
+	}
+	s := &site{mounts: map[string]*mount{}}
+	if old != nil {
+		*s = site{mounts: maps.Clone(old.mounts), depth: old.depth, length: old.length}
+	}
+	e.sites[s] = true
+	switch {
+	case host == "":
+		e.shared = s
+	case hostname.IsWildcard(host):
+		e.wildcards = with(e.wildcards, hostname.Rest(host), s)
+	default:
+		e.exact = with(e.exact, host, s)
+	}
+	return s
+}
+
+// with returns a map with an entry, which it makes where there is none yet.
+func with(sites map[string]*site, key string, s *site) map[string]*site {
+	if sites == nil {
+		sites = map[string]*site{}
+	}
+	sites[key] = s
+	return sites
+}
+
+// leave forgets a virtual host that has nothing any more: it is not one then.
+func (e edit) leave(host string, s *site) {
+	switch {
+	case host == "" || len(s.mounts) > 0:
+	case hostname.IsWildcard(host):
+		delete(e.wildcards, hostname.Rest(host))
+	default:
+		delete(e.exact, host)
+	}
 }
 
 // choose finds the default version. While the default moves from one version to

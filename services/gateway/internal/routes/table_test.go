@@ -29,13 +29,13 @@ func TestTableReplacesARouteByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := next.Match("/echo"); err == nil {
+	if _, err := next.Match("", "/echo"); err == nil {
 		t.Errorf("Match of the old context = nil, want an error")
 	}
-	if m, err := next.Match("/other/1"); err != nil || m.Route != moved {
+	if m, err := next.Match("", "/other/1"); err != nil || m.Route != moved {
 		t.Errorf("Match of the new context = %v, %v, want %v", m, err, moved)
 	}
-	if m, err := tab.Match("/echo"); err != nil || m.Route != first {
+	if m, err := tab.Match("", "/echo"); err != nil || m.Route != first {
 		t.Errorf("Match in the old table = %v, %v, want %v", m, err, first)
 	}
 }
@@ -44,7 +44,7 @@ func TestDefaultWhileItChanges(t *testing.T) {
 	v1, v2, v3 := route("/echo", "1", standard), route("/echo", "2", standard), route("/echo", "3", standard, hidden)
 	v1.ChangeNumber, v2.ChangeNumber, v3.ChangeNumber = 1, 2, 3
 	for _, order := range [][]*Route{{v1, v2, v3}, {v3, v2, v1}, {v2, v1, v3}} {
-		if m, err := table(t, order...).Match("/echo"); err != nil || m.Route != v2 {
+		if m, err := table(t, order...).Match("", "/echo"); err != nil || m.Route != v2 {
 			t.Errorf("Match = %v, %v, want the newest published one", m, err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestCurrent(t *testing.T) {
 	if s.Loaded() || len(s.Load().routes) != 0 {
 		t.Errorf("a new Current is loaded or not empty")
 	}
-	if _, err := s.Load().Match("/echo"); err == nil {
+	if _, err := s.Load().Match("", "/echo"); err == nil {
 		t.Errorf("Match in an empty table = nil, want an error")
 	}
 	tab := table(t, route("/echo", "1"))

@@ -200,7 +200,7 @@ func TestKeeperFollows(t *testing.T) {
 	if got := sessions.take(); !slices.Equal(got, []string{a.Name, b.Name}) || r.SessionsClosed != 2 {
 		t.Errorf("demoting one and removing one ended %q, closed %d, want both", got, r.SessionsClosed)
 	}
-	if _, err := current.Load().Match("/a/1"); err == nil {
+	if _, err := current.Load().Match("", "/a/1"); err == nil {
 		t.Error("a demoted version is still matched")
 	}
 	for _, code := range sessions.codes {

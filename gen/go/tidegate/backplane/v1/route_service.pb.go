@@ -626,8 +626,10 @@ type Route struct {
 	PassCredential bool `protobuf:"varint,40,opt,name=pass_credential,json=passCredential,proto3" json:"pass_credential,omitempty"`
 	// What clients get at ends of sessions.
 	ClientEndings []*v1.ClientEnding `protobuf:"bytes,41,rep,name=client_endings,json=clientEndings,proto3" json:"client_endings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Where clients reach the version, too, but for hosts that the installation does not have.
+	FurtherAddresses []*v1.FurtherAddress `protobuf:"bytes,43,rep,name=further_addresses,json=furtherAddresses,proto3" json:"further_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -842,11 +844,18 @@ func (x *Route) GetClientEndings() []*v1.ClientEnding {
 	return nil
 }
 
+func (x *Route) GetFurtherAddresses() []*v1.FurtherAddress {
+	if x != nil {
+		return x.FurtherAddresses
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a#tidegate/catalog/v1/deny_rule.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a#tidegate/catalog/v1/deny_rule.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
 	"\x10FetchPlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"3\n" +
 	"\x0fGetRouteRequest\x12 \n" +
@@ -879,7 +888,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
 	"\n" +
 	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
-	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xf3\b\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xc5\t\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -907,7 +916,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x11max_message_bytes\x18\x1b \x01(\x03R\x0fmaxMessageBytes\x12C\n" +
 	"\ferror_frames\x18\x1c \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
 	"\x0fpass_credential\x18( \x01(\bR\x0epassCredential\x12H\n" +
-	"\x0eclient_endings\x18) \x03(\v2!.tidegate.catalog.v1.ClientEndingR\rclientEndings2\x9b\x02\n" +
+	"\x0eclient_endings\x18) \x03(\v2!.tidegate.catalog.v1.ClientEndingR\rclientEndings\x12P\n" +
+	"\x11further_addresses\x18+ \x03(\v2#.tidegate.catalog.v1.FurtherAddressR\x10furtherAddresses2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +
@@ -952,6 +962,7 @@ var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
 	(v1.Version_Pings)(0),       // 21: tidegate.catalog.v1.Version.Pings
 	(*v1.ErrorFrames)(nil),      // 22: tidegate.catalog.v1.ErrorFrames
 	(*v1.ClientEnding)(nil),     // 23: tidegate.catalog.v1.ClientEnding
+	(*v1.FurtherAddress)(nil),   // 24: tidegate.catalog.v1.FurtherAddress
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	8,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
@@ -977,17 +988,18 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	21, // 20: tidegate.backplane.v1.Route.pings:type_name -> tidegate.catalog.v1.Version.Pings
 	22, // 21: tidegate.backplane.v1.Route.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
 	23, // 22: tidegate.backplane.v1.Route.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
-	2,  // 23: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	1,  // 24: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	0,  // 25: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
-	3,  // 26: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	7,  // 27: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	13, // 28: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
-	26, // [26:29] is the sub-list for method output_type
-	23, // [23:26] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	24, // 23: tidegate.backplane.v1.Route.further_addresses:type_name -> tidegate.catalog.v1.FurtherAddress
+	2,  // 24: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	1,  // 25: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	0,  // 26: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
+	3,  // 27: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	7,  // 28: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	13, // 29: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
+	27, // [27:30] is the sub-list for method output_type
+	24, // [24:27] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }

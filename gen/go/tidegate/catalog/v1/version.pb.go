@@ -320,7 +320,8 @@ type Version struct {
 	// The state; changed only by PublishVersion and DemoteVersion.
 	State Version_State `protobuf:"varint,10,opt,name=state,proto3,enum=tidegate.catalog.v1.Version_State" json:"state,omitempty"`
 	// Addresses at the gateway, such as "ws://localhost:9099/echo/1.0.0", one for
-	// each gateway address that the installation advertises.
+	// each gateway address that the installation advertises, and then those of
+	// further_addresses that serve sockets and have no wildcard, in their order.
 	Addresses []string `protobuf:"bytes,11,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// When the version was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -364,8 +365,11 @@ type Version struct {
 	// most 6; by default what the gateway's table of ends says, and no text. Records keep the
 	// true cause.
 	ClientEndings []*ClientEnding `protobuf:"bytes,31,rep,name=client_endings,json=clientEndings,proto3" json:"client_endings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Where clients reach the version, too: at most 10. They are not taken over from another
+	// version. Shown to everybody who sees the version.
+	FurtherAddresses []*FurtherAddress `protobuf:"bytes,33,rep,name=further_addresses,json=furtherAddresses,proto3" json:"further_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Version) Reset() {
@@ -559,6 +563,13 @@ func (x *Version) GetClientEndings() []*ClientEnding {
 	return nil
 }
 
+func (x *Version) GetFurtherAddresses() []*FurtherAddress {
+	if x != nil {
+		return x.FurtherAddresses
+	}
+	return nil
+}
+
 // ErrorFrames says what a client is told when a message to or from it is dropped: a text
 // message of the gateway's own, between two messages, that no limit counts.
 type ErrorFrames struct {
@@ -686,7 +697,7 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x86\x11\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xe2\x11\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -717,7 +728,9 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\"\b\x18\x80\x80\x80\x80\x04(\x00R\x0fmaxMessageBytes\x12C\n" +
 	"\ferror_frames\x18\x15 \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
 	"\x0fpass_credential\x18\x1e \x01(\bR\x0epassCredential\x12R\n" +
-	"\x0eclient_endings\x18\x1f \x03(\v2!.tidegate.catalog.v1.ClientEndingB\b\xbaH\x05\x92\x01\x02\x10\x06R\rclientEndings\"F\n" +
+	"\x0eclient_endings\x18\x1f \x03(\v2!.tidegate.catalog.v1.ClientEndingB\b\xbaH\x05\x92\x01\x02\x10\x06R\rclientEndings\x12Z\n" +
+	"\x11further_addresses\x18! \x03(\v2#.tidegate.catalog.v1.FurtherAddressB\b\xbaH\x05\x92\x01\x02\x10\n" +
+	"R\x10furtherAddresses\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
@@ -782,6 +795,7 @@ var file_tidegate_catalog_v1_version_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 	(*BackendOptions)(nil),        // 11: tidegate.catalog.v1.BackendOptions
+	(*FurtherAddress)(nil),        // 12: tidegate.catalog.v1.FurtherAddress
 }
 var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
 	7,  // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
@@ -794,13 +808,14 @@ var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
 	1,  // 7: tidegate.catalog.v1.Version.pings:type_name -> tidegate.catalog.v1.Version.Pings
 	5,  // 8: tidegate.catalog.v1.Version.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
 	6,  // 9: tidegate.catalog.v1.Version.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
-	2,  // 10: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
-	3,  // 11: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 10: tidegate.catalog.v1.Version.further_addresses:type_name -> tidegate.catalog.v1.FurtherAddress
+	2,  // 11: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
+	3,  // 12: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }
@@ -808,6 +823,7 @@ func file_tidegate_catalog_v1_version_proto_init() {
 	if File_tidegate_catalog_v1_version_proto != nil {
 		return
 	}
+	file_tidegate_catalog_v1_address_proto_init()
 	file_tidegate_catalog_v1_backend_options_proto_init()
 	file_tidegate_catalog_v1_endpoint_proto_init()
 	file_tidegate_catalog_v1_security_proto_init()

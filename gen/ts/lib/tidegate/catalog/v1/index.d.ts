@@ -7,6 +7,7 @@
  * @packageDocumentation
  */
 
+export * from "./address_pb.js";
 export * from "./api_pb.js";
 export * from "./backend_options_pb.js";
 export * from "./catalog_service_pb.js";

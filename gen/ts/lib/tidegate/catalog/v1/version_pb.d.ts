@@ -8,6 +8,7 @@ import type { Endpoints, EndpointsJson } from "./endpoint_pb.js";
 import type { SecurityScheme, SecuritySchemeJson } from "./security_pb.js";
 import type { Duration, DurationJson, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import type { BackendOptions, BackendOptionsJson } from "./backend_options_pb.js";
+import type { FurtherAddress, FurtherAddressJson } from "./address_pb.js";
 
 /**
  * Describes the file tidegate/catalog/v1/version.proto.
@@ -114,7 +115,8 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
 
   /**
    * Addresses at the gateway, such as "ws://localhost:9099/echo/1.0.0", one for
-   * each gateway address that the installation advertises.
+   * each gateway address that the installation advertises, and then those of
+   * further_addresses that serve sockets and have no wildcard, in their order.
    *
    * @generated from field: repeated string addresses = 11;
    */
@@ -221,6 +223,14 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: repeated tidegate.catalog.v1.ClientEnding client_endings = 31;
    */
   clientEndings: ClientEnding[];
+
+  /**
+   * Where clients reach the version, too: at most 10. They are not taken over from another
+   * version. Shown to everybody who sees the version.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.FurtherAddress further_addresses = 33;
+   */
+  furtherAddresses: FurtherAddress[];
 };
 
 /**
@@ -323,7 +333,8 @@ export declare type VersionJson = {
 
   /**
    * Addresses at the gateway, such as "ws://localhost:9099/echo/1.0.0", one for
-   * each gateway address that the installation advertises.
+   * each gateway address that the installation advertises, and then those of
+   * further_addresses that serve sockets and have no wildcard, in their order.
    *
    * @generated from field: repeated string addresses = 11;
    */
@@ -430,6 +441,14 @@ export declare type VersionJson = {
    * @generated from field: repeated tidegate.catalog.v1.ClientEnding client_endings = 31;
    */
   clientEndings?: ClientEndingJson[];
+
+  /**
+   * Where clients reach the version, too: at most 10. They are not taken over from another
+   * version. Shown to everybody who sees the version.
+   *
+   * @generated from field: repeated tidegate.catalog.v1.FurtherAddress further_addresses = 33;
+   */
+  furtherAddresses?: FurtherAddressJson[];
 };
 
 /**
