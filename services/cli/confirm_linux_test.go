@@ -101,6 +101,109 @@ func TestDestructiveCommandsAsk(t *testing.T) {
 	}
 }
 
+// liveDenyRules are deny rules beside live sessions: 3 of the one version and 1 of another.
+type liveDenyRules struct {
+	denyRules
+	gatewayv1.UnimplementedSessionServiceServer
+	created *catalogv1.CreateDenyRuleRequest
+	counted *gatewayv1.CountSessionsRequest
+	away    []string
+}
+
+func (d *liveDenyRules) CreateDenyRule(_ context.Context, req *catalogv1.CreateDenyRuleRequest) (*catalogv1.DenyRule, error) {
+	d.created = req
+	return theRule(), nil
+}
+
+func (d *liveDenyRules) CountSessions(_ context.Context, req *gatewayv1.CountSessionsRequest) (*gatewayv1.CountSessionsResponse, error) {
+	d.counted = req
+	return &gatewayv1.CountSessionsResponse{
+		Counts: []*gatewayv1.SessionCount{{Name: "apis/1/versions/2", Sessions: 3}}, Total: 4, Unreachable: d.away,
+	}, nil
+}
+
+// ferry has the API Ferry with the version 1.0.0.
+type ferry struct {
+	catalogv1.UnimplementedCatalogServiceServer
+}
+
+func (ferry) ListApis(_ context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
+	if req.GetFilter() != `display_name = "Ferry"` {
+		return &catalogv1.ListApisResponse{}, nil
+	}
+	return &catalogv1.ListApisResponse{Apis: []*catalogv1.Api{{Name: "apis/1", DisplayName: "Ferry"}}}, nil
+}
+
+func (ferry) GetApi(context.Context, *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
+	return &catalogv1.Api{Name: "apis/1", DisplayName: "Ferry"}, nil
+}
+
+func (ferry) ListVersions(context.Context, *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
+	return &catalogv1.ListVersionsResponse{Versions: []*catalogv1.Version{{Name: "apis/1/versions/2", Version: "1.0.0"}}}, nil
+}
+
+func (ferry) GetVersion(context.Context, *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
+	return &catalogv1.Version{Name: "apis/1/versions/2", Version: "1.0.0"}, nil
+}
+
+// Who denies is told at a terminal how many live sessions that closes, and says yes first;
+// a script is told afterwards.
+func TestDenyingAsks(t *testing.T) {
+	t.Parallel()
+	const refused = "nothing was done: the answer was not yes\n"
+	for _, tt := range []struct {
+		args, answer, asked, with string
+		away                      []string
+		filter                    string
+	}{
+		{
+			args: "deny create --from 203.0.113.0/24", answer: "n\n", filter: `client_address = "203.0.113.0/24"`,
+			asked: "Denies every API to clients at 203.0.113.0/24, with 4 live sessions.\nGo on? [y/N] ",
+		},
+		{
+			args: "deny create --api Ferry", answer: "y\n", filter: `api = "apis/1"`,
+			asked: "Denies the API Ferry to everybody, with 4 live sessions.\nGo on? [y/N] ",
+		},
+		{
+			args: "deny create --api Ferry/1.0.0 --app applications/x --subscription subscriptions/s --from 10.0.0.1", answer: "y\n",
+			filter: `api = "apis/1" AND application = "applications/x" AND subscription = "subscriptions/s" AND client_address = "10.0.0.1"`,
+			asked:  "Denies Ferry/1.0.0 to the application applications/x at 10.0.0.1 and the subscription subscriptions/s, with 3 live sessions.\nGo on? [y/N] ",
+		},
+		{
+			args: "deny create --app applications/x", answer: "y\n", away: []string{"gateways/g"}, filter: `application = "applications/x"`,
+			asked: "Denies every API to the application applications/x, with the live sessions that it matches.\nGo on? [y/N] ",
+		},
+		{args: "deny create --from 10.0.0.1 --yes", filter: `client_address = "10.0.0.1"`, with: "4 live sessions"},
+		{
+			args: "deny update r --from 203.0.0.0/16", answer: "n\n", filter: `api = "apis/1" AND client_address = "203.0.0.0/16"`,
+			asked: "Denies the API Ferry to clients at 203.0.0.0/16, with 4 live sessions.\nGo on? [y/N] ",
+		},
+		{args: "deny update r --from 203.0.0.0/16 -y", filter: `api = "apis/1" AND client_address = "203.0.0.0/16"`, with: "4 live sessions"},
+		{args: "deny update r --reason x"},
+	} {
+		d := &liveDenyRules{away: tt.away}
+		c := newFakeServer(t, func(srv *grpc.Server) {
+			catalogv1.RegisterCatalogServiceServer(srv, ferry{})
+			catalogv1.RegisterDenyRuleServiceServer(srv, d)
+			gatewayv1.RegisterSessionServiceServer(srv, d)
+		}).signIn(t)
+		if tt.asked != "" || tt.filter == "" {
+			c.stdin = typed(t, tt.answer)
+		}
+		stdout, stderr, code := c.run(t, strings.Fields(tt.args)...)
+		no := tt.answer == "n\n"
+		if !strings.HasPrefix(stderr, tt.asked) || no != strings.HasSuffix(stderr, refused) || no != (code != 0) || no == (d.created != nil || d.updated != nil) {
+			t.Errorf("%s: %q, %d, and the server was asked for %v, %v; want %q", tt.args, stderr, code, d.created, d.updated, tt.asked)
+		}
+		if d.counted.GetFilter() != tt.filter {
+			t.Errorf("%s: counted those of %s, want %s", tt.args, d.counted.GetFilter(), tt.filter)
+		}
+		if got := strings.Contains(stdout, "With"); got != (tt.with != "") || !strings.Contains(stdout, tt.with) {
+			t.Errorf("%s: %q, want with %q", tt.args, stdout, tt.with)
+		}
+	}
+}
+
 // A server is forgotten with what is kept for it, after a yes.
 func TestServerRemoveAsks(t *testing.T) {
 	t.Parallel()

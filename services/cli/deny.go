@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -37,6 +38,27 @@ type denyChange struct {
 }
 
 func (c *denyChange) set(paths ...string) { c.mask.Paths = append(c.mask.Paths, paths...) }
+
+// of is a stored rule with the new conditions. Its reason and expiry stay: they end no
+// session.
+func (c *denyChange) of(stored *catalogv1.DenyRule) *catalogv1.DenyRule {
+	next := proto.CloneOf(stored)
+	for _, path := range c.mask.GetPaths() {
+		switch path {
+		case "api":
+			next.Api = c.rule.GetApi()
+		case "versions":
+			next.Versions = c.rule.GetVersions()
+		case "application":
+			next.Application = c.rule.GetApplication()
+		case "subscription":
+			next.Subscription = c.rule.GetSubscription()
+		case "client_address":
+			next.ClientAddress = c.rule.GetClientAddress()
+		}
+	}
+	return next
+}
 
 // read returns what the flags say of a rule. An empty value says that there is no such
 // condition.
@@ -110,6 +132,8 @@ type denyCreateCmd struct {
 	denyFlags `embed:""`
 	Reason    string         `placeholder:"TEXT" help:"Why; clients are never told."`
 	Lifetime  *time.Duration `placeholder:"TIME" help:"How long the rule holds, such as 24h or 7d. Default: until it is deleted."`
+
+	yesFlag `embed:""`
 }
 
 // Run creates the rule.
@@ -130,6 +154,9 @@ func (c *denyCreateCmd) Run(ctx context.Context, s *shell) error {
 	if c.Lifetime != nil {
 		r.ExpireTime = timestamppb.New(time.Now().Add(*c.Lifetime))
 	}
+	if err := s.confirmDenial(ctx, cl, c.Yes, r); err != nil {
+		return err
+	}
 	r, err = cl.deny.CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{DenyRule: r})
 	if err != nil {
 		return err
@@ -137,7 +164,7 @@ func (c *denyCreateCmd) Run(ctx context.Context, s *shell) error {
 	return s.showDenyRule(ctx, cl, r, "Created")
 }
 
-// showDenyRule prints a rule, after what was done to it.
+// showDenyRule prints a rule, after what was done to it, and what went with it.
 func (s *shell) showDenyRule(ctx context.Context, cl *client, r *catalogv1.DenyRule, done string) error {
 	if s.whole() {
 		return s.printWhole(r)
@@ -156,7 +183,7 @@ func (s *shell) showDenyRule(ctx context.Context, cl *client, r *catalogv1.DenyR
 	if r.GetAdministrative() {
 		fields = append(fields, [2]string{"Changed by", "administrators only"})
 	}
-	return s.printFields(fields...)
+	return s.printFields(append(fields, s.along()...)...)
 }
 
 // versionsOf are the version strings of a rule's versions.
@@ -266,6 +293,8 @@ type denyUpdateCmd struct {
 	denyFlags `embed:""`
 	Reason    *string        `placeholder:"TEXT" help:"Why; clients are never told."`
 	Lifetime  *time.Duration `placeholder:"TIME" help:"How long the rule holds from now on, such as 24h or 7d; 0s for until it is deleted."`
+
+	yesFlag `embed:""`
 }
 
 // Run changes what is given.
@@ -296,6 +325,11 @@ func (c *denyUpdateCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	change.rule.Name, change.rule.Etag = r.GetName(), r.GetEtag()
+	if next := change.of(r); !proto.Equal(next, r) {
+		if err := s.confirmDenial(ctx, cl, c.Yes, next); err != nil {
+			return err
+		}
+	}
 	if r, err = cl.deny.UpdateDenyRule(ctx, &catalogv1.UpdateDenyRuleRequest{DenyRule: change.rule, UpdateMask: change.mask}); err != nil {
 		return err
 	}

@@ -271,7 +271,7 @@ type sessionCloseCmd struct {
 	App     string `placeholder:"APP" help:"Instead of one session, close all of this application."`
 	API     string `name:"api" placeholder:"VERSION" help:"Instead of one session, close all of this version, such as EchoWebSocket/1.0.0."`
 	Address string `placeholder:"ADDRESS" help:"Instead of one session, close all of clients at this address, or in this network, such as 192.0.2.0/24."`
-	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on version, application, subscription, user, api_key and plan."`
+	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on api, version, application, subscription, user, api_key, plan and client_address."`
 
 	yesFlag `embed:""`
 }

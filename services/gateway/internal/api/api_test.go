@@ -200,6 +200,11 @@ func TestListShowsWhatTheCallerMaySee(t *testing.T) {
 		"tom":                              {f.tom, "", nil},
 		"tom by sue's application":         {f.tom, `application = "applications/x"`, nil},
 		"root by version":                  {f.root, `version = "apis/b/versions/2"`, []string{"r2"}},
+		"root by API":                      {f.root, `api = "apis/a"`, []string{"r1", "r3"}},
+		"root by address":                  {f.root, `client_address = "192.0.2.1"`, []string{"r1", "r2", "r3", "r4"}},
+		"root by network and API":          {f.root, `client_address = "192.0.2.0/30" AND api = "apis/b"`, []string{"r2"}},
+		"root by another network":          {f.root, `client_address = "192.0.2.4/30"`, nil},
+		"ann by address":                   {f.ann, `client_address = "::ffff:192.0.2.1"`, []string{"r1", "r3"}},
 		"root by application":              {f.root, `application = "applications/x"`, []string{"r1", "r4"}},
 		"root by user":                     {f.root, `user="users/sue" AND version="apis/a/versions/1"`, []string{"r1"}},
 		"root by subscription":             {f.root, `subscription = "subscriptions/s"`, []string{"r1", "r2", "r4"}},
@@ -424,7 +429,8 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
 		{&gatewayv1.ListSessionsRequest{PageToken: elsewhere.Token(sessionorder.NewKey(time.Time{}, resourcename.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
-		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are api_key, application, plan, subscription, user, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are api, api_key, application, client_address, plan, subscription, user, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: `client_address = "192.0.2.1/24"`}, `filter: client_address must be an IP address or a network such as 203.0.113.0/24: "192.0.2.1/24" has bits beyond its length: 192.0.2.0/24 is meant`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {
 		tt.req.Parent = parent

@@ -2,11 +2,14 @@ package api
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
@@ -48,14 +51,48 @@ func (a *API) checkSession(name string) (ref string, err error) {
 	return n.Ref, nil
 }
 
-// fields are the fields of a filter of sessions, and whether one has a value for a viewer.
-var fields = map[string]func(s *session.Session, v viewer, value string) bool{
-	"version":      func(s *session.Session, _ viewer, value string) bool { return s.Route().Version == value },
-	"application":  func(s *session.Session, _ viewer, value string) bool { return grantOf(s).Application == value },
-	"subscription": func(s *session.Session, _ viewer, value string) bool { return grantOf(s).Subscription == value },
-	"user":         func(s *session.Session, _ viewer, value string) bool { return grantOf(s).User == value },
-	"api_key":      func(s *session.Session, _ viewer, value string) bool { return grantOf(s).APIKey == value },
-	"plan":         func(s *session.Session, v viewer, value string) bool { return hasPlan(v.plans(s), value) },
+// A condition reports whether a session has what a term of a filter asks for, as far as the
+// viewer sees it.
+type condition func(s *session.Session, v viewer) bool
+
+// fields are the fields of a filter of sessions, with the conditions that their values make.
+var fields = map[string]func(value string) (condition, error){
+	"api":          equals(func(s *session.Session, _ viewer) string { return apiOf(s.Route().Version) }),
+	"version":      equals(func(s *session.Session, _ viewer) string { return s.Route().Version }),
+	"application":  equals(func(s *session.Session, _ viewer) string { return grantOf(s).Application }),
+	"subscription": equals(func(s *session.Session, _ viewer) string { return grantOf(s).Subscription }),
+	"user":         equals(func(s *session.Session, _ viewer) string { return grantOf(s).User }),
+	"api_key":      equals(func(s *session.Session, _ viewer) string { return grantOf(s).APIKey }),
+	"plan": func(value string) (condition, error) {
+		return func(s *session.Session, v viewer) bool { return hasPlan(v.plans(s), value) }, nil
+	},
+	"client_address": func(value string) (condition, error) {
+		network, err := netaddr.ParseNetwork(value)
+		if err != nil {
+			return nil, fault.Invalid("filter", "client_address must be an IP address or a network such as 203.0.113.0/24: %v", err)
+		}
+		return isAt(network), nil
+	},
+}
+
+// equals returns the conditions of a field that is compared as it is.
+func equals(of func(*session.Session, viewer) string) func(string) (condition, error) {
+	return func(value string) (condition, error) {
+		return func(s *session.Session, v viewer) bool { return of(s, v) == value }, nil
+	}
+}
+
+// isAt is the condition that a session's client is in a network.
+func isAt(network netip.Prefix) condition {
+	return func(s *session.Session, _ viewer) bool {
+		return network.Contains(s.Client().Addr().Unmap().WithZone(""))
+	}
+}
+
+// apiOf is the name of a version's API.
+func apiOf(version string) string {
+	api, _, _ := strings.Cut(version, "/versions/")
+	return api
 }
 
 // hasPlan reports whether a session has the plan at any place, or none at all where plan
@@ -77,12 +114,20 @@ func (v viewer) filter(filter string) (func(*session.Session) bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	var all []condition
+	for field, value := range terms {
+		holds, err := fields[field](value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, holds)
+	}
 	return func(s *session.Session) bool {
 		if !v.sees(s) {
 			return false
 		}
-		for field, value := range terms {
-			if !fields[field](s, v, value) {
+		for _, holds := range all {
+			if !holds(s, v) {
 				return false
 			}
 		}

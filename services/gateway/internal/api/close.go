@@ -76,11 +76,12 @@ func (v viewer) closing(req *gatewayv1.CloseSessionsRequest) (func(*session.Sess
 	if err != nil {
 		return nil, err
 	}
+	isThere := isAt(network)
 	return func(s *session.Session) bool {
 		if req.GetVersion() != "" && s.Route().Version != req.GetVersion() {
 			return false
 		}
-		if network.IsValid() && !network.Contains(s.Client().Addr().Unmap().WithZone("")) {
+		if network.IsValid() && !isThere(s, v) {
 			return false
 		}
 		return match(s)

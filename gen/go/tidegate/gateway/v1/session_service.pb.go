@@ -542,9 +542,9 @@ type ListSessionsRequest struct {
 	// next_page_token of the previous page, or empty for the first. The parent
 	// and the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Restricts the list: terms `field = "value"` joined by AND, on version,
-	// application, subscription, user, api_key and plan, which the session has at any place.
-	// At most 1024 characters.
+	// Restricts the list: terms `field = "value"` joined by AND, on api, version,
+	// application, subscription, user, api_key, plan, which the session has at any place, and
+	// client_address, an IP address or a network in CIDR notation. At most 1024 characters.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Whether to leave out gateways that cannot be reached, and name them in
 	// unreachable (AIP-217). Only for gateways/-.

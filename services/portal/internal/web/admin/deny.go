@@ -100,7 +100,13 @@ func (p *pages) newDenyRule() ui.Route {
 			if err != nil {
 				return nil, err
 			}
+			agreed := false
 			if form.Good() {
+				if agreed, err = p.AgreedTo(r, form, rule); err != nil {
+					return nil, err
+				}
+			}
+			if agreed {
 				rule, err := p.DenyRules.CreateDenyRule(r.Context(), &catalogv1.CreateDenyRuleRequest{DenyRule: rule, RequestId: form.Get("request_id")})
 				if err == nil {
 					return ui.Done(denyRulePath(rule.GetName()), "The rule is added: gateways hold it within a second."), nil
@@ -150,10 +156,16 @@ func (p *pages) denyRule() ui.Route {
 			if err != nil {
 				return nil, err
 			}
+			changed, agreed := form.Changed(fields, "deny_rule."), false
 			if form.Good() {
+				if agreed, err = p.AgreedToChange(r, form, next, changed); err != nil {
+					return nil, err
+				}
+			}
+			if agreed {
 				next.Name = rule.GetName()
 				_, err := p.DenyRules.UpdateDenyRule(r.Context(), &catalogv1.UpdateDenyRuleRequest{
-					DenyRule: next, UpdateMask: &fieldmaskpb.FieldMask{Paths: append([]string{"etag"}, form.Changed(fields, "deny_rule.")...)},
+					DenyRule: next, UpdateMask: &fieldmaskpb.FieldMask{Paths: append([]string{"etag"}, changed...)},
 				})
 				if err == nil {
 					return ui.Done(path, "The rule is changed: gateways hold it so within a second."), nil

@@ -31,7 +31,8 @@ func deny(t *testing.T, s *webtest.Tidegate) {
 	}
 	refused(t, b.Submit("Deny", "api", "Nothing like this"), "api", "Nothing like this")
 	refused(t, b.Submit("Deny", "api", "Denied", "client_address", "here"), "client_address", "here")
-	refused(t, b.Submit("Deny", "client_address", "127.0.0.1", "expire_time", "2020-01-01T00:00"), "expire_time", "2020-01-01T00:00")
+	want(t, b.Submit("Deny", "client_address", "127.0.0.1", "expire_time", "2020-01-01T00:00"), http.StatusOK, "1 live session ends with this. Send the form again to go on.")
+	refused(t, b.Submit("Deny"), "expire_time", "2020-01-01T00:00")
 	want(t, b.Submit("Deny", "expire_time", "", "reason", "It scans."), http.StatusOK, "The rule is added", "API Denied", "It scans.")
 	rule := b.Page.URL.Path
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -50,6 +51,11 @@ func deny(t *testing.T, s *webtest.Tidegate) {
 			break
 		}
 	}
+	ended := b.Page.URL.Path
+	if p := b.Click("The deny rule"); p.URL.Path != rule {
+		t.Errorf("the record leads to %s, want the rule %s", p.URL.Path, rule)
+	}
+	b.Open(ended)
 	b.Click("Deny this client")
 	if got := b.Page.Value("client_address"); got != "127.0.0.1" {
 		t.Errorf("from its record the form has the address %q", got)
@@ -69,4 +75,7 @@ func deny(t *testing.T, s *webtest.Tidegate) {
 	want(t, b.Click("Delete"), http.StatusOK, "It denies 192.0.2.0/24 at the API Denied.")
 	want(t, b.Submit("Delete"), http.StatusOK, "The rule is deleted.")
 	want(t, b.Open(rule), http.StatusNotFound)
+	if p := b.Open(ended); p.Has("The deny rule") {
+		t.Error("a record leads to a rule that is deleted")
+	}
 }

@@ -116,6 +116,13 @@ func (p *pages) record() ui.Route {
 		}
 		page.OfVersion, page.OfApplication = ui.Filtered(recordsPath, "version", got.GetVersion()), ui.Filtered(recordsPath, "application", got.GetApplication())
 		page.Deny = ui.NewDenyRule(newDenyPath, got.GetClientAddress(), "")
+		rule, err := p.DeniedBy(r, got)
+		if err != nil {
+			return nil, err
+		}
+		if rule != nil {
+			page.DeniedBy = denyRulePath(rule.GetName())
+		}
 		return t.Page(ui.Head{
 			Title: page.Ref, Sub: page.API, Badges: []ui.Badge{{Kind: "tag", Text: page.Word}},
 			Crumbs: []ui.Link{{Text: "Session records", To: recordsPath}},

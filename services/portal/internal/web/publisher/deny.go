@@ -100,7 +100,13 @@ func (p *pages) newDenyRule() ui.Route {
 		if r.Submitted() {
 			rule := ui.EnteredDenyRule(form)
 			rule.Api, rule.Versions = api.GetName(), form.All("versions")
+			agreed := false
 			if form.Good() {
+				if agreed, err = p.AgreedTo(r, form, rule); err != nil {
+					return nil, err
+				}
+			}
+			if agreed {
 				_, err := p.DenyRules.CreateDenyRule(r.Context(), &catalogv1.CreateDenyRuleRequest{DenyRule: rule, RequestId: form.Get("request_id")})
 				if err == nil {
 					return ui.Done(denyPath(api), "The rule is added: gateways hold it within a second."), nil
@@ -153,10 +159,16 @@ func (p *pages) denyRule() ui.Route {
 		form, path := ui.NewForm(r, fields...), denyRulePath(api, rule)
 		if r.Submitted() {
 			next := ui.EnteredDenyRule(form)
-			next.Name, next.Versions = rule.GetName(), form.All("versions")
+			next.Name, next.Api, next.Versions = rule.GetName(), rule.GetApi(), form.All("versions")
+			changed, agreed := form.Changed(fields, "deny_rule."), false
 			if form.Good() {
+				if agreed, err = p.AgreedToChange(r, form, next, changed); err != nil {
+					return nil, err
+				}
+			}
+			if agreed {
 				_, err := p.DenyRules.UpdateDenyRule(r.Context(), &catalogv1.UpdateDenyRuleRequest{
-					DenyRule: next, UpdateMask: &fieldmaskpb.FieldMask{Paths: append([]string{"etag"}, form.Changed(fields, "deny_rule.")...)},
+					DenyRule: next, UpdateMask: &fieldmaskpb.FieldMask{Paths: append([]string{"etag"}, changed...)},
 				})
 				if err == nil {
 					return ui.Done(path, "The rule is changed: gateways hold it so within a second."), nil

@@ -32,7 +32,11 @@ func denyPages(t *testing.T, s *webtest.Tidegate) {
 	if p := b.Submit("Deny", "client_address", "127.0.0.1/8"); p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Error("client_address"), "127.0.0.0/8 is meant") {
 		t.Errorf("a network with bits beyond its length: %d %q", p.Status, p.Error("client_address"))
 	}
-	want(t, b.Submit("Deny", "client_address", "127.0.0.0/8", "versions", b.name, "reason", "Too loud."), http.StatusOK, "The rule is added", "127.0.0.0/8", "1 version", "Too loud.")
+	want(t, b.Submit("Deny", "client_address", "127.0.0.0/8", "versions", b.name, "reason", "Too loud."), http.StatusOK, "1 live session ends with this. Send the form again to go on.")
+	// What is sent with other conditions is not what the user has agreed to.
+	want(t, b.Submit("Deny", "client_address", "127.0.0.0/9"), http.StatusOK, "1 live session ends with this. Send the form again to go on.")
+	want(t, b.Submit("Deny", "client_address", "127.0.0.0/8"), http.StatusOK, "1 live session ends with this. Send the form again to go on.")
+	want(t, b.Submit("Deny"), http.StatusOK, "The rule is added", "127.0.0.0/8", "1 version", "Too loud.")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, _, err := conn.Read(ctx); websocket.CloseStatus(err) != 4006 {

@@ -119,6 +119,13 @@ func (p *pages) record() ui.Route {
 		if mayDeny(r, v.API) {
 			page.Deny = ui.NewDenyRule(denyPath(v.API)+"/new", got.GetClientAddress(), "")
 		}
+		rule, err := p.DeniedBy(r, got)
+		if err != nil {
+			return nil, err
+		}
+		if rule.GetApi() == v.API.GetName() {
+			page.DeniedBy = denyRulePath(v.API, rule)
+		}
 		h := v.below(page.Ref, page.Ref)
 		h.Crumbs = append(h.Crumbs, ui.Link{Text: "Records", To: v.Base + "/records"})
 		h.Badges = []ui.Badge{{Kind: "tag", Text: page.Word}}

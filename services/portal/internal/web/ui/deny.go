@@ -5,7 +5,12 @@ import (
 	"net/url"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
 // DenyFields are the entries of a deny rule for whichever API, of what is stored; nil for a new
@@ -29,7 +34,88 @@ func DenyFields(r *Request, rule *catalogv1.DenyRule) []Field {
 		{Name: "reason", Label: "Reason", Kind: "textarea", Max: 500, Value: rule.GetReason(), Hint: "For those who see the rule; clients are never told.", Paths: []string{"deny_rule.reason"}},
 		{Name: "expire_time", Label: "Until (UTC)", Kind: "datetime-local", Value: expires, Hint: "Empty until it is deleted.", Paths: []string{"deny_rule.expire_time"}},
 		{Name: "etag", Kind: "hidden", Value: rule.GetEtag()},
+		{Name: agreed, Kind: "hidden"},
 	}
+}
+
+// agreed is the name of the entry that has the conditions of a rule whose effect was said.
+const agreed = "agreed"
+
+// AgreedTo reports whether to go on with a rule. One that ends live sessions, or may, is gone
+// on with when the form has said how many and was sent again with the same conditions.
+func (s *Services) AgreedTo(r *Request, form *Form, rule *catalogv1.DenyRule) (bool, error) {
+	conditions := strings.Join(append([]string{rule.GetApi(), rule.GetApplication(), rule.GetSubscription(), rule.GetClientAddress()}, rule.GetVersions()...), " ")
+	if form.Get(agreed) == conditions {
+		return true, nil
+	}
+	n, err := s.deniedSessions(r, rule)
+	switch {
+	case fault.Is(err, codes.InvalidArgument):
+		return true, nil // the rule is refused, with what is wrong with it
+	case err != nil:
+		return false, err
+	case n == 0:
+		return true, nil
+	case n == 1:
+		form.Warning = "1 live session ends with this. Send the form again to go on."
+	case n > 1:
+		form.Warning = Plural(n, "live session") + " end with this. Send the form again to go on."
+	default:
+		form.Warning = "How many live sessions end with this is not known now. Send the form again to go on."
+	}
+	form.Set(agreed, conditions)
+	return false, nil
+}
+
+// AgreedToChange is AgreedTo for a rule that is there, of which changed are the fields that
+// change. Another reason or expiry ends no session.
+func (s *Services) AgreedToChange(r *Request, form *Form, rule *catalogv1.DenyRule, changed []string) (bool, error) {
+	for _, path := range changed {
+		if path != "reason" && path != "expire_time" {
+			return s.AgreedTo(r, form, rule)
+		}
+	}
+	return true, nil
+}
+
+// deniedSessions is how many live sessions a rule matches now, or -1 where a gateway does not
+// answer.
+func (s *Services) deniedSessions(r *Request, rule *catalogv1.DenyRule) (int64, error) {
+	var terms []string
+	for _, t := range [][2]string{
+		{"api", rule.GetApi()}, {"application", rule.GetApplication()}, {"subscription", rule.GetSubscription()}, {"client_address", rule.GetClientAddress()},
+	} {
+		if t[1] != "" {
+			terms = append(terms, Term(t[0], t[1]))
+		}
+	}
+	filter := strings.Join(terms, " AND ")
+	if len(rule.GetVersions()) == 0 {
+		return s.AllLiveSessions(r, filter)
+	}
+	counted, err := s.countSessions(r, &gatewayv1.CountSessionsRequest{GroupBy: "version", Names: rule.GetVersions(), Filter: filter})
+	if err != nil || len(counted.GetUnreachable()) > 0 {
+		return -1, err
+	}
+	var n int64
+	for _, of := range counted.GetCounts() {
+		n += of.GetSessions()
+	}
+	return n, nil
+}
+
+// DeniedBy returns the rule that ended a session or refused a handshake, as far as it is
+// there and the viewer sees it; nil for none.
+func (s *Services) DeniedBy(r *Request, of *usagev1.SessionRecord) (*catalogv1.DenyRule, error) {
+	name, ok := strings.CutPrefix(of.GetDetail(), "denied by ")
+	if !ok || of.GetCode() != "DENIED" && of.GetEndReason() != usagev1.EndReason_END_REASON_BLOCKED {
+		return nil, nil
+	}
+	rule, err := s.DenyRules.GetDenyRule(r.Context(), &catalogv1.GetDenyRuleRequest{Name: name})
+	if fault.Is(err, codes.NotFound) || Away(err) {
+		return nil, nil
+	}
+	return rule, err
 }
 
 // EnteredDenyRule is the rule that a form with DenyFields has. What is wrong with an entry is

@@ -35,6 +35,8 @@ type Form struct {
 	Fields []*Field
 	// Problem says what is wrong with the form as a whole, or is empty.
 	Problem string
+	// Warning says what happens when the form is sent again, or is empty.
+	Warning string
 	// Conflict says that somebody else has changed the thing meanwhile.
 	Conflict bool
 

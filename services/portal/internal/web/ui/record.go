@@ -90,6 +90,8 @@ type RecordPage struct {
 	OfVersion, OfApplication string
 	// Deny leads to the form of a deny rule for its client, or is empty.
 	Deny string
+	// DeniedBy leads to the deny rule that caused it, or is empty.
+	DeniedBy string
 	// Decided says which limit decided, where one did.
 	Decided string
 	Limits  []LimitRow

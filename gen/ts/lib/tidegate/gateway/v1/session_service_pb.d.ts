@@ -643,9 +643,9 @@ export declare type ListSessionsRequest = Message<"tidegate.gateway.v1.ListSessi
   pageToken: string;
 
   /**
-   * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription, user, api_key and plan, which the session has at any place.
-   * At most 1024 characters.
+   * Restricts the list: terms `field = "value"` joined by AND, on api, version,
+   * application, subscription, user, api_key, plan, which the session has at any place, and
+   * client_address, an IP address or a network in CIDR notation. At most 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -690,9 +690,9 @@ export declare type ListSessionsRequestJson = {
   pageToken?: string;
 
   /**
-   * Restricts the list: terms `field = "value"` joined by AND, on version,
-   * application, subscription, user, api_key and plan, which the session has at any place.
-   * At most 1024 characters.
+   * Restricts the list: terms `field = "value"` joined by AND, on api, version,
+   * application, subscription, user, api_key, plan, which the session has at any place, and
+   * client_address, an IP address or a network in CIDR notation. At most 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
