@@ -16,10 +16,13 @@ import (
 type revokeCmd struct {
 	What  string `arg:"" optional:"" help:"What to revoke: an application, by its display name, or the resource name of an application, an OAuth client, a secret, an API key, a subscription or a token (grants/…)."`
 	Token string `placeholder:"@FILE" help:"Instead of WHAT, a token by its value: @FILE, or - for standard input."`
-	App   string `placeholder:"APP" help:"Of grants/…, the application that the token was issued to; administrators may leave it out."`
+	App   string `placeholder:"APP" help:"Of grants/…, the application that the token was issued to, or applications/try-out for a try-out token of yours; administrators may leave it out."`
 
 	yesFlag `embed:""`
 }
+
+// tryOut stands for the application of try-out tokens, and is no application.
+const tryOut = "applications/try-out"
 
 // Run revokes, and prints what became of the live sessions.
 func (c *revokeCmd) Run(ctx context.Context, s *shell) error {
@@ -48,6 +51,8 @@ func (c *revokeCmd) Run(ctx context.Context, s *shell) error {
 			return err
 		}
 		req.Name = app.GetName()
+	case c.App == tryOut:
+		req.Application = tryOut
 	case c.App != "":
 		app, err := cl.application(ctx, "--app", c.App)
 		if err != nil {

@@ -85,6 +85,27 @@ func TestTryOut(t *testing.T) {
 			t.Errorf("live sessions = %v, want one of applications/try-out, of the owner", live)
 		}
 
+		// Its owner revokes another one by the name that its session shows, and that one alone.
+		another, err := wharf.tokens.IssueTryOutToken(wharf.ctx(t), &subscriptionv1.IssueTryOutTokenRequest{Version: x.version.GetName()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := s.connect(t, s.WS+x.path, another.GetAccessToken())
+		for _, live := range wharf.liveSessions(t, x) {
+			if live.GetGrant() == "" || live.GetGrant() == admin.liveSessions(t, x)[0].GetGrant() {
+				continue
+			}
+			done, err := subscriptionv1.NewRevocationServiceClient(s.dial(t)).Revoke(wharf.ctx(t), &subscriptionv1.RevokeRequest{
+				Name: live.GetGrant(), Application: "applications/try-out",
+			})
+			if err != nil || done.GetClosedSessions() != 1 {
+				t.Errorf("Revoke of a try-out token by its name = %v, %v, want 1 closed", done, err)
+			}
+		}
+		if code, reason := closed(t, lost); code != 4001 || !strings.HasPrefix(reason, "REVOKED ") {
+			t.Errorf("a try-out token is revoked: its session is closed with %d %q, want 4001 REVOKED", code, reason)
+		}
+
 		all, err := wharf.signIns.ListSignIns(wharf.ctx(t), &identityv1.ListSignInsRequest{Parent: "users/me"})
 		if err != nil || len(all.GetSignIns()) != 1 {
 			t.Fatalf("ListSignIns() = %v, %v, want one", all, err)

@@ -204,6 +204,21 @@ func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sq
 	return t.tx.QueryRowContext(ctx, query, args...)
 }
 
+// Lock waits until no other transaction of InTx holds the lock of this name, and holds it
+// until the end of this one. So what is counted after it stays true until the commit, where
+// everybody who adds takes the lock first. On SQLite such transactions run one at a time.
+func (t *Tx) Lock(ctx context.Context, name string) error {
+	if t.engine != postgresEngine {
+		return nil
+	}
+	// All schemas of a database share the locks. Names whose hashes are the same wait for
+	// each other, which is all that happens.
+	if _, err := t.tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '/' || $1, 0))`, name); err != nil {
+		return fmt.Errorf("lock %s: %w", name, err)
+	}
+	return nil
+}
+
 // tries is how often InTx runs a transaction that the engine asks to repeat.
 const tries = 10
 

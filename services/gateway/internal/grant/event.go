@@ -90,19 +90,20 @@ type Event struct {
 	Kind  EventKind
 	Names []string // none: nothing that a grant can rest on
 	// IssuedBefore restricts the event to grants whose credential was issued before the
-	// change with this number, 0 for all; Application to those of an application, "" for
-	// all.
-	IssuedBefore uint64
-	Application  string
+	// change with this number, 0 for all; Application to those of an application, and User to
+	// those of a user, "" for all.
+	IssuedBefore      uint64
+	Application, User string
 }
 
 // affects reports whether the event is about a grant that rests on one of its names, or
 // where g is nil about what rests on them without a grant.
 func (e Event) affects(g *Grant) bool {
 	if g == nil {
-		return e.IssuedBefore == 0 && e.Application == ""
+		return e.IssuedBefore == 0 && e.Application == "" && e.User == ""
 	}
-	return (e.IssuedBefore == 0 || g.Issued < e.IssuedBefore) && (e.Application == "" || g.Application == e.Application)
+	return (e.IssuedBefore == 0 || g.Issued < e.IssuedBefore) && (e.Application == "" || g.Application == e.Application) &&
+		(e.User == "" || g.User == e.User)
 }
 
 // touches reports whether the event is about any of the names.

@@ -382,7 +382,7 @@ func (w *world) dump() string {
 	var out strings.Builder
 	for _, table := range []string{
 		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret", "api_key", "api_key_value",
-		"device", "version", "plan", "catalog_cursor", "subscription", "revocation", "former_owner", "batch", "usage_series", "usage_minute", "usage_hour", "usage_day", "usage_20_days", "usage_limit_day", "usage_refused_day", "session_record", "change",
+		"device", "version", "plan", "catalog_cursor", "subscription", "revocation", "revoked_at_version", "former_owner", "batch", "usage_series", "usage_minute", "usage_hour", "usage_day", "usage_20_days", "usage_limit_day", "usage_refused_day", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")
 		w.must(err)

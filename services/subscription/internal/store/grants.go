@@ -115,8 +115,8 @@ func readTryOut(ctx context.Context, tx *sqldb.Tx, t Token, version string, stag
 	err = tx.QueryRowContext(ctx, `
 		SELECT EXISTS (SELECT 1 FROM sign_in WHERE id = $1 AND user_id = $2),
 			EXISTS (SELECT 1 FROM version v JOIN users u ON u.id = $2 WHERE v.name = $3 AND (v.owner = u.id OR u.admin)),
-			EXISTS (SELECT 1 FROM revocation WHERE id IN ($4, $5))`,
-		t.SignIn.SignIn, t.SignIn.User, version, t.ID, revocationOf(t.ID, TryOut)).Scan(&alive, &owns, &revoked)
+			EXISTS (SELECT 1 FROM revocation WHERE id IN ($4, $5, $6))`,
+		t.SignIn.SignIn, t.SignIn.User, version, t.ID, ofOwner(t.ID, TryOut), ofOwner(t.ID, t.SignIn.User)).Scan(&alive, &owns, &revoked)
 	return TokenState{
 		Known: true, Over: !alive, NotOwner: !owns, Revoked: revoked, Subscribed: true, Grant: Grant{User: t.SignIn.User, Application: TryOut, Stage: stage},
 	}, err
@@ -129,7 +129,7 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where s
 	rights := rightsOf(&st)
 	err = tx.QueryRowContext(ctx, `
 		SELECT c.id, c.stage, c.revoked,
-			EXISTS (SELECT 1 FROM revocation r WHERE r.id IN ($2, $4) OR r.id = $2 || '@' || a.id),
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id IN ($2, $2 || '@' || a.id, $4 || '@' || c.id)),
 			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner), `+rightsColumns+`
 		FROM oauth_client c `+rightsJoins+where, append([]any{version, t.ID, t.SignIn.SignIn, t.Secret}, client...)...).
 		Scan(append([]any{&st.OAuthClient, &st.Stage, &revoked, &st.Revoked, &st.Over}, rights.dests()...)...)
@@ -149,12 +149,13 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where s
 const (
 	rightsColumns = `a.id, a.owner, a.plan, u.state <> 1,
 			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
-			a.revoked, COALESCE(s.revoked, 0)`
+			a.revoked, COALESCE(rv.revoked, 0)`
 	rightsJoins = `
 		JOIN application a ON a.id = c.application
 		JOIN users u ON u.id = a.owner
 		LEFT JOIN version v ON v.name = $1
 		LEFT JOIN subscription s ON s.application = a.id AND s.version = $1
+		LEFT JOIN revoked_at_version rv ON rv.application = a.id AND rv.version = $1
 		`
 )
 
@@ -162,7 +163,7 @@ const (
 type rights struct {
 	st               *TokenState
 	subscriptionless bool
-	revoked          [2]uint64 // the changes that revoked what the application and the subscription had until then
+	revoked          [2]uint64 // the changes that revoked what the application had until then, everywhere and at the version
 }
 
 func rightsOf(st *TokenState) *rights { return &rights{st: st} }

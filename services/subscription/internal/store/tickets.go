@@ -36,6 +36,11 @@ type Ticket struct {
 func (s *Store) CreateTicket(ctx context.Context, t Ticket) error {
 	now := s.moment().UnixMicro()
 	err := s.db.InTx(ctx, func(tx *sqldb.Tx) error {
+		// Purchases with one credential come one after the other, so that none counts what
+		// another one is about to add.
+		if err := tx.Lock(ctx, "tickets of "+t.Grant); err != nil {
+			return err
+		}
 		var waiting int
 		err := tx.QueryRowContext(ctx, `
 			SELECT count(*) FROM ticket WHERE grant_id = $1 AND expires_at > $2 AND attempt = ''`, t.Grant, now).Scan(&waiting)

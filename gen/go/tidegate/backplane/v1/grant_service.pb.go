@@ -1568,7 +1568,9 @@ type GrantEvent struct {
 	// Where it is not 0, only what was issued before the change with this number is affected.
 	IssuedBeforeChangeNumber uint64 `protobuf:"varint,20,opt,name=issued_before_change_number,json=issuedBeforeChangeNumber,proto3" json:"issued_before_change_number,omitempty"`
 	// Where it is not empty, only what belongs to this application is affected.
-	Application   string `protobuf:"bytes,21,opt,name=application,proto3" json:"application,omitempty"`
+	Application string `protobuf:"bytes,21,opt,name=application,proto3" json:"application,omitempty"`
+	// Where it is not empty, only what belongs to this user is affected.
+	User          string `protobuf:"bytes,22,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1627,6 +1629,13 @@ func (x *GrantEvent) GetIssuedBeforeChangeNumber() uint64 {
 func (x *GrantEvent) GetApplication() string {
 	if x != nil {
 		return x.Application
+	}
+	return ""
+}
+
+func (x *GrantEvent) GetUser() string {
+	if x != nil {
+		return x.User
 	}
 	return ""
 }
@@ -1802,13 +1811,14 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xf4\x04\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\x88\x05\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\x12=\n" +
 	"\x1bissued_before_change_number\x18\x14 \x01(\x04R\x18issuedBeforeChangeNumber\x12 \n" +
-	"\vapplication\x18\x15 \x01(\tR\vapplication\"\xaf\x03\n" +
+	"\vapplication\x18\x15 \x01(\tR\vapplication\x12\x12\n" +
+	"\x04user\x18\x16 \x01(\tR\x04user\"\xaf\x03\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CAUSE_TOKEN_REVOKED\x10\x01\x12\x1e\n" +

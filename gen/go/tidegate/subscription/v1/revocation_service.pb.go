@@ -36,7 +36,8 @@ type RevokeRequest struct {
 	// applications/{application}/apiKeys/{api_key}, or subscriptions/{subscription}. At most 400
 	// characters.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Of grants/{grant}: the application that the token was issued to. Administrators may leave
+	// Of grants/{grant}: the application that the token was issued to; of a try-out token
+	// applications/try-out, which revokes one of the caller's own. Administrators may leave
 	// it out. Tokens of other applications are not revoked by the name. At most 400 characters.
 	Application   string `protobuf:"bytes,3,opt,name=application,proto3" json:"application,omitempty"`
 	unknownFields protoimpl.UnknownFields

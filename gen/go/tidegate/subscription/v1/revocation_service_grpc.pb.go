@@ -33,8 +33,13 @@ type RevocationServiceClient interface {
 	// an application where a subscription is. Credentials that are issued later work; a secret and
 	// an API key are deleted.
 	//
+	// A secret may be one that was deleted or has expired: its tokens may live on. What is
+	// revoked of a subscription stays revoked when the application subscribes anew.
+	//
 	// Needs the application's owner, or an administrator; what belongs to somebody else is
-	// NOT_FOUND. A try-out token is revoked by the user who got it.
+	// NOT_FOUND. A try-out token is revoked by the user who got it. FAILED_PRECONDITION when
+	// 1000 tokens and secrets of the application, or try-out tokens of the user, are revoked
+	// by their names; to revoke the application revokes them all and makes room.
 	//
 	// The portal waits until the gateways have closed the sessions, for at most 1 s, and says
 	// how many there were. The subscription service's own listener answers once the revocation
@@ -72,8 +77,13 @@ type RevocationServiceServer interface {
 	// an application where a subscription is. Credentials that are issued later work; a secret and
 	// an API key are deleted.
 	//
+	// A secret may be one that was deleted or has expired: its tokens may live on. What is
+	// revoked of a subscription stays revoked when the application subscribes anew.
+	//
 	// Needs the application's owner, or an administrator; what belongs to somebody else is
-	// NOT_FOUND. A try-out token is revoked by the user who got it.
+	// NOT_FOUND. A try-out token is revoked by the user who got it. FAILED_PRECONDITION when
+	// 1000 tokens and secrets of the application, or try-out tokens of the user, are revoked
+	// by their names; to revoke the application revokes them all and makes room.
 	//
 	// The portal waits until the gateways have closed the sessions, for at most 1 s, and says
 	// how many there were. The subscription service's own listener answers once the revocation
