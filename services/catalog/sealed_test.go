@@ -83,7 +83,9 @@ func withSecret(t *testing.T, i *instance, who grpc.CallOption) (*catalogv1.Api,
 	v, err := i.catalog.CreateVersion(t.Context(), &catalogv1.CreateVersionRequest{Parent: made.GetName(), Version: &catalogv1.Version{
 		Version: "1", Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{
 			Endpoint: &catalogv1.Endpoint_Url{Url: "wss://backend.example/?key=" + hidden},
-		}}},
+		}}, ProductionConnection: &catalogv1.Connection{Credential: &catalogv1.Connection_Basic{Basic: &catalogv1.BasicCredential{
+			User: "gateway", Password: &catalogv1.Secret{Value: "password-" + hidden},
+		}}}},
 	}}, who)
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +195,9 @@ func TestMasterKeyIsReplaced(t *testing.T) {
 		if routes := m.GetChange().GetEvent().GetRoutes(); len(routes) > 0 {
 			if routes[0].GetName() != v.GetName() {
 				t.Errorf("the watch brings %v, want the route of %s", routes, v.GetName())
+			}
+			if password := routes[0].GetEndpoints().GetProductionConnection().GetBasic().GetPassword().GetValue(); password != "password-"+hidden {
+				t.Errorf("the watch brings the password %q", password)
 			}
 			return
 		}

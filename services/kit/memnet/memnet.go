@@ -19,7 +19,7 @@ const buffer = 256 << 10
 
 // MaxMessage is the largest message, in bytes, that services send each other, here and over
 // networks: a change of an API with the most versions, each as large as can be, is one.
-const MaxMessage = 16 << 20
+const MaxMessage = 64 << 20
 
 // Addr is the address of one end of a connection.
 type Addr struct {

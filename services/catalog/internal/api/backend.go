@@ -100,31 +100,54 @@ func secretRow(s *catalogv1.Secret) *store.Secret {
 	return &store.Secret{Value: s.GetValue()}
 }
 
-// secrets returns the secrets of a version by the fields that have them, below version., in
-// the order of these. A header's is found by the header, wherever in the list it stands.
-func secrets(b store.Backend) map[string]secretAt {
+// secrets returns the secrets of a version by what they are for. A header's is found by the
+// header, wherever in the list it stands.
+func secrets(v store.Version) map[string]secretAt {
 	all := map[string]secretAt{}
-	for i, h := range b.Headers {
+	for i, h := range v.Backend.Headers {
 		if h.Secret != nil {
-			all["header "+canonical(h.Name)] = secretAt{fmt.Sprintf("backend_options.headers[%d].secret.value", i), h.Secret}
+			all["header "+canonical(h.Name)] = secretAt{field: fmt.Sprintf("backend_options.headers[%d].secret.value", i), secret: h.Secret}
+		}
+	}
+	for _, c := range connectionsOf(v) {
+		add := func(field string, s *store.Secret, to string) {
+			if s != nil {
+				all[c.field+field] = secretAt{"endpoints." + c.field + field, s, to}
+			}
+		}
+		if t := c.is.TLS; t != nil {
+			add(".tls.client_key.pem", t.Key, "")
+		}
+		if b := c.is.Basic; b != nil {
+			add(".basic.password.value", b.Password, "")
+		}
+		add(".bearer.token.value", c.is.Bearer, "")
+		if o := c.is.OAuth2; o != nil {
+			add(".oauth2.client_secret.value", o.Secret, o.TokenURL)
+		}
+		if p := c.is.Proxy; p != nil {
+			add(".proxy.password.value", p.Password, p.URL)
 		}
 	}
 	return all
 }
 
-// secretAt is a secret with the field that has its value.
+// secretAt is a secret with the field, below version., that has its value, and where it is
+// sent to beside the backends.
 type secretAt struct {
 	field  string
 	secret *store.Secret
+	to     string
 }
 
-// keepSecrets completes the secrets of a version that was old, and checks how large the
-// rules of headers are with them: where no value is given it is
+// keepSecrets completes the secrets of a version that was old, and checks what cannot be
+// checked before: where no value is given it is
 // that of old, else it is the caller's from now on. Who may change a version may have it
 // lead elsewhere, and is not to learn by that what others put in: so nothing is kept for an
-// endpoint that leads where none did, nor where backends are asked for another host.
+// endpoint that leads where none did or through another proxy, nor where backends are asked
+// for another host; nor for another token endpoint what is sent there.
 func keepSecrets(c identity.Caller, old, next store.Version) error {
-	stored, wanted := secrets(old.Backend), secrets(next.Backend)
+	stored, wanted := secrets(old), secrets(next)
 	elsewhere := leadsElsewhere(old, next)
 	var wrong []fault.Violation
 	for _, key := range slices.Sorted(maps.Keys(wanted)) {
@@ -136,8 +159,10 @@ func keepSecrets(c identity.Caller, old, next store.Version) error {
 			wrong = append(wrong, fault.Violation{Field: "version." + at.field, Message: "is required: none is stored"})
 		case elsewhere:
 			wrong = append(wrong, fault.Violation{
-				Field: "version." + at.field, Message: "must be given again, because an endpoint leads to another scheme, host, port or path than before, or is asked for another host",
+				Field: "version." + at.field, Message: "must be given again, because an endpoint leads to another scheme, host, port or path than before, or through another proxy, or is asked for another host",
 			})
+		case was.to != at.to:
+			wrong = append(wrong, fault.Violation{Field: "version." + at.field, Message: "must be given again, because it is sent to another address than before"})
 		default:
 			*at.secret = *was.secret
 		}
@@ -152,17 +177,20 @@ func keepSecrets(c identity.Caller, old, next store.Version) error {
 	if size > maxHeaders {
 		wrong = append(wrong, fault.Violation{Field: "version.backend_options.headers", Message: fmt.Sprintf("must have at most %d bytes of names and values together", maxHeaders)})
 	}
-	return fault.InvalidAll(wrong...)
+	return fault.InvalidAll(append(wrong, checkKeys(next)...)...)
 }
 
 // leadsElsewhere reports whether an endpoint of next has a scheme, host, port or path that none
-// of old has, or whether what backends get as Host is another: a server for many tells them
-// apart by either.
+// of old has, or is behind a proxy that none is, or whether what backends get as Host is
+// another: a server for many tells them apart by either.
 func leadsElsewhere(old, next store.Version) bool {
 	if old.BackendHost != next.BackendHost || old.FixedHost != next.FixedHost {
 		return true
 	}
-	before := map[string]bool{}
+	before := map[string]bool{"": true, old.Connections.Production.ProxyURL(): true, old.Connections.Sandbox.ProxyURL(): true}
+	if !before[next.Connections.Production.ProxyURL()] || !before[next.Connections.Sandbox.ProxyURL()] {
+		return true
+	}
 	for _, e := range slices.Concat(old.Production, old.Sandbox) {
 		before[placeOf(e.URL)] = true
 	}
@@ -176,6 +204,11 @@ func placeOf(text string) string {
 	if err != nil {
 		return text
 	}
+	return serverOf(u) + cmp.Or(u.EscapedPath(), "/")
+}
+
+// serverOf returns placeOf without the path.
+func serverOf(u *url.URL) string {
 	scheme, port := "ws", "80"
 	if s := strings.ToLower(u.Scheme); s == "wss" || s == "https" {
 		scheme, port = "wss", "443"
@@ -183,5 +216,5 @@ func placeOf(text string) string {
 	if u.Port() != "" {
 		port = u.Port()
 	}
-	return scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port + cmp.Or(u.EscapedPath(), "/")
+	return scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }

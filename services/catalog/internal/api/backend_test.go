@@ -131,7 +131,7 @@ func TestSecretsOfHeaders(t *testing.T) {
 			t.Errorf("a version that takes over = %v, gateways get %v", err, routed(copied))
 		}
 		elsewhere := &catalogv1.Version{Endpoints: &catalogv1.Endpoints{Sandbox: endpoint("ws://mine.example/")}}
-		mustBeGiven := rule0 + "secret.value: must be given again, because an endpoint leads to another scheme, host, port or path than before, or is asked for another host"
+		mustBeGiven := rule0 + "secret.value: must be given again, because an endpoint leads to another scheme, host, port or path than before, or through another proxy, or is asked for another host"
 		_, err = update(elsewhere, f.ann, "endpoints.sandbox")
 		wantError(t, "UpdateVersion to another backend", err, codes.InvalidArgument, mustBeGiven)
 		now, err := f.GetVersion(ctx, &catalogv1.GetVersionRequest{Name: v.GetName()}, f.ann)

@@ -82,6 +82,7 @@ func checkVersion(v *catalogv1.Version) error {
 		}
 	}
 	wrong = append(wrong, checkBackend(v.GetBackendOptions())...)
+	wrong = append(wrong, checkConnections(v)...)
 	for _, w := range checkSecurity(filledIn(v.GetSecurity()), v.GetAllowedOrigins()) {
 		add(w.Field, errors.New(w.Message))
 	}

@@ -80,7 +80,7 @@ func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1
 	v := versionProto(row)
 	publishes := viewer.Publishes && row.State == store.Created
 	if !publishes && !viewer.Sees(row.Owner) {
-		v.Endpoints, v.BackendOptions, v.TrafficPlan = nil, nil, ""
+		v.Endpoints, v.BackendOptions, v.TrafficPlan, v.Warnings = nil, nil, "", warnings(row)
 	}
 	for _, gateway := range a.gateways {
 		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
@@ -96,14 +96,14 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Version:        r.GetVersion(),
 		Description:    row.Description,
 		Tags:           row.Tags,
-		Endpoints:      r.GetEndpoints(),
+		Endpoints:      row.Endpoints(store.ForUsers),
 		Security:       r.GetSecurity(),
 		Plans:          r.GetPlans(),
 		AllowedOrigins: r.GetAllowedOrigins(),
 		MaxSessionAge:  r.GetMaxSessionAge(),
 		BackendOptions: row.BackendOptions(store.ForUsers),
 		Pings:          r.GetPings(),
-		Warnings:       warnings(row),
+		Warnings:       append(warnings(row), connectionWarnings(row, time.Now())...),
 
 		TrafficPlan:      r.GetTrafficPlan(),
 		PassCredential:   r.GetPassCredential(),
@@ -124,7 +124,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Description, row.Tags, row.Origins = v.GetDescription(), v.GetTags(), v.GetAllowedOrigins()
 	row.Production, row.Sandbox = endpointRows(v.GetEndpoints().GetProduction()), endpointRows(v.GetEndpoints().GetSandbox())
-	row.Balance = balanceRow(v.GetEndpoints())
+	row.Balance, row.Connections = balanceRow(v.GetEndpoints()), connectionRows(v.GetEndpoints())
 	row.Security = securityRows(v.GetSecurity())
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	options := v.GetBackendOptions()

@@ -90,7 +90,7 @@ func settings() []string {
 	return []string{
 		"description", "tags", "endpoints", "security", "plans",
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
-		"endpoints.health_check", "endpoints.suspension", "endpoints.timeouts",
+		"endpoints.health_check", "endpoints.suspension", "endpoints.timeouts", "endpoints.production_connection", "endpoints.sandbox_connection",
 		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
 		"traffic_plan", "subscriptionless", "pass_credential", "client_endings", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
 	}
@@ -259,6 +259,9 @@ func mayServe(c identity.Caller, old, next store.Version) error {
 // traffic may be, whether it needs subscriptions, and whether backends get what clients
 // prove who they are with, is for publishers to say.
 func mayPromise(c identity.Caller, old, next store.Version) error {
+	if err := mayProxy(c, old, next); err != nil {
+		return err
+	}
 	if next.PassesOn() && !old.PassesOn() && !c.User.Has(identity.RolePublisher) {
 		return fault.Denied("this needs the role publisher: without it, a first message with a credential cannot be passed on")
 	}

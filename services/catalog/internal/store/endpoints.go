@@ -56,15 +56,19 @@ type stages struct {
 	Production []Endpoint `json:"production,omitempty"`
 	Sandbox    []Endpoint `json:"sandbox,omitempty"`
 	Balance
-	Backend Backend `json:"backend,omitzero"`
+	Connections Connections `json:"connections,omitzero"`
+	Backend     Backend     `json:"backend,omitzero"`
 	// Endings are here though they are no secret, because they belong to what is written of
 	// a version as a whole.
 	Endings []ClientEnding `json:"endings,omitempty"`
 }
 
-// endpoints returns the endpoints as the API and routes have them.
-func (v Version) endpoints() *catalogv1.Endpoints {
-	all := &catalogv1.Endpoints{Production: endpoints(v.Production), Sandbox: endpoints(v.Sandbox)}
+// Endpoints returns the endpoints as the API and routes have them.
+func (v Version) Endpoints(r reader) *catalogv1.Endpoints {
+	all := &catalogv1.Endpoints{
+		Production: endpoints(v.Production), ProductionConnection: v.Connections.Production.message(r),
+		Sandbox: endpoints(v.Sandbox), SandboxConnection: v.Connections.Sandbox.message(r),
+	}
 	if c := v.Balance.HealthCheck; c != nil {
 		all.HealthCheck = &catalogv1.HealthCheck{
 			Kind: catalogv1.HealthCheck_Kind(catalogv1.HealthCheck_Kind_value[KindPrefix+c.Kind]), HttpPath: c.HTTPPath,
@@ -94,7 +98,7 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Balance, v.Backend, v.Endings})
+	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Balance, v.Connections, v.Backend, v.Endings})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -111,7 +115,8 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	if err := json.Unmarshal(plain, &all); err != nil {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
-	v.Production, v.Sandbox, v.Balance, v.Backend, v.Endings = all.Production, all.Sandbox, all.Balance, all.Backend, all.Endings
+	v.Production, v.Sandbox, v.Balance, v.Connections = all.Production, all.Sandbox, all.Balance, all.Connections
+	v.Backend, v.Endings = all.Backend, all.Endings
 	return nil
 }
 

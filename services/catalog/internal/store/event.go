@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
+	"github.com/tidegatehq/tidegate/services/kit/routefeature"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -29,6 +30,8 @@ const (
 	KindPrefix     = "KIND_"
 	FormPrefix     = "FORM_"
 	EncodingPrefix = "ENCODING_"
+
+	AuthStylePrefix = "AUTH_STYLE_"
 )
 
 // Snapshot emits what the installation is called, all plans, deny rules and routes, for
@@ -133,7 +136,7 @@ func (v Version) Route() *backplanev1.Route {
 		Version:        v.Version,
 		Default:        v.Default,
 		State:          catalogv1.Version_State(catalogv1.Version_State_value[statePrefix+v.State]),
-		Endpoints:      v.endpoints(),
+		Endpoints:      v.Endpoints(forGateways),
 		AllowedOrigins: v.Origins,
 		ChangeNumber:   uint64(v.ChangeNumber),
 
@@ -146,6 +149,11 @@ func (v Version) Route() *backplanev1.Route {
 		ClientEndings:       clientEndings(v.Endings),
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,
+	}
+	if v.Connections != (Connections{}) {
+		// A gateway that does not know connections would connect past the proxy, and without
+		// what backends ask for.
+		r.Requires = append(r.Requires, routefeature.Connections)
 	}
 	if v.TrafficPlan != "" {
 		r.TrafficPlan = resourcename.Plan{Plan: v.TrafficPlan}.String()

@@ -32,8 +32,9 @@ type Version struct {
 	Tags        []string
 	// Production and Sandbox are the endpoints of the two stages.
 	Production, Sandbox []Endpoint
-	// Balance says how gateways choose between them.
-	Balance Balance
+	// Balance says how gateways choose between them, Connections how they connect to them.
+	Balance     Balance
+	Connections Connections
 	// Security has the alternatives in order.
 	Security []SecurityScheme
 	// Plans are ids of plans.

@@ -149,9 +149,14 @@ type Endpoints struct {
 	// default.
 	Suspension *Suspension `protobuf:"bytes,4,opt,name=suspension,proto3" json:"suspension,omitempty"`
 	// How long backends may take; not set means what gateways allow.
-	Timeouts      *Timeouts `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timeouts *Timeouts `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// How gateways connect to the endpoints in production; not set means by default. It needs
+	// one.
+	ProductionConnection *Connection `protobuf:"bytes,6,opt,name=production_connection,json=productionConnection,proto3" json:"production_connection,omitempty"`
+	// How gateways connect to the endpoints in sandbox; not set means by default. It needs one.
+	SandboxConnection *Connection `protobuf:"bytes,7,opt,name=sandbox_connection,json=sandboxConnection,proto3" json:"sandbox_connection,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Endpoints) Reset() {
@@ -215,6 +220,20 @@ func (x *Endpoints) GetSuspension() *Suspension {
 func (x *Endpoints) GetTimeouts() *Timeouts {
 	if x != nil {
 		return x.Timeouts
+	}
+	return nil
+}
+
+func (x *Endpoints) GetProductionConnection() *Connection {
+	if x != nil {
+		return x.ProductionConnection
+	}
+	return nil
+}
+
+func (x *Endpoints) GetSandboxConnection() *Connection {
+	if x != nil {
+		return x.SandboxConnection
 	}
 	return nil
 }
@@ -526,7 +545,7 @@ var File_tidegate_catalog_v1_endpoint_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_endpoint_proto_rawDesc = "" +
 	"\n" +
-	"\"tidegate/catalog/v1/endpoint.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc4\x03\n" +
+	"\"tidegate/catalog/v1/endpoint.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a$tidegate/catalog/v1/connection.proto\"\xea\x04\n" +
 	"\tEndpoints\x12G\n" +
 	"\n" +
 	"production\x18\x01 \x03(\v2\x1d.tidegate.catalog.v1.EndpointB\b\xbaH\x05\x92\x01\x02\x10\n" +
@@ -538,7 +557,9 @@ const file_tidegate_catalog_v1_endpoint_proto_rawDesc = "" +
 	"\n" +
 	"suspension\x18\x04 \x01(\v2\x1f.tidegate.catalog.v1.SuspensionR\n" +
 	"suspension\x129\n" +
-	"\btimeouts\x18\x05 \x01(\v2\x1d.tidegate.catalog.v1.TimeoutsR\btimeouts:j\xbaHg\x1ae\n" +
+	"\btimeouts\x18\x05 \x01(\v2\x1d.tidegate.catalog.v1.TimeoutsR\btimeouts\x12T\n" +
+	"\x15production_connection\x18\x06 \x01(\v2\x1f.tidegate.catalog.v1.ConnectionR\x14productionConnection\x12N\n" +
+	"\x12sandbox_connection\x18\a \x01(\v2\x1f.tidegate.catalog.v1.ConnectionR\x11sandboxConnection:j\xbaHg\x1ae\n" +
 	"\tendpoints\x12(needs a production or a sandbox endpoint\x1a.size(this.production) + size(this.sandbox) > 0\"\xa7\x06\n" +
 	"\vHealthCheck\x12\x84\x01\n" +
 	"\x04kind\x18\x01 \x01(\x0e2%.tidegate.catalog.v1.HealthCheck.KindBI\xbaHF\xba\x01C\n" +
@@ -599,7 +620,8 @@ var file_tidegate_catalog_v1_endpoint_proto_goTypes = []any{
 	(*Suspension)(nil),          // 4: tidegate.catalog.v1.Suspension
 	(*Timeouts)(nil),            // 5: tidegate.catalog.v1.Timeouts
 	(*Endpoint)(nil),            // 6: tidegate.catalog.v1.Endpoint
-	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
+	(*Connection)(nil),          // 7: tidegate.catalog.v1.Connection
+	(*durationpb.Duration)(nil), // 8: google.protobuf.Duration
 }
 var file_tidegate_catalog_v1_endpoint_proto_depIdxs = []int32{
 	6,  // 0: tidegate.catalog.v1.Endpoints.production:type_name -> tidegate.catalog.v1.Endpoint
@@ -607,18 +629,20 @@ var file_tidegate_catalog_v1_endpoint_proto_depIdxs = []int32{
 	3,  // 2: tidegate.catalog.v1.Endpoints.health_check:type_name -> tidegate.catalog.v1.HealthCheck
 	4,  // 3: tidegate.catalog.v1.Endpoints.suspension:type_name -> tidegate.catalog.v1.Suspension
 	5,  // 4: tidegate.catalog.v1.Endpoints.timeouts:type_name -> tidegate.catalog.v1.Timeouts
-	1,  // 5: tidegate.catalog.v1.HealthCheck.kind:type_name -> tidegate.catalog.v1.HealthCheck.Kind
-	7,  // 6: tidegate.catalog.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
-	7,  // 7: tidegate.catalog.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
-	7,  // 8: tidegate.catalog.v1.Suspension.first:type_name -> google.protobuf.Duration
-	7,  // 9: tidegate.catalog.v1.Suspension.longest:type_name -> google.protobuf.Duration
-	7,  // 10: tidegate.catalog.v1.Timeouts.dial:type_name -> google.protobuf.Duration
-	7,  // 11: tidegate.catalog.v1.Timeouts.handshake:type_name -> google.protobuf.Duration
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 5: tidegate.catalog.v1.Endpoints.production_connection:type_name -> tidegate.catalog.v1.Connection
+	7,  // 6: tidegate.catalog.v1.Endpoints.sandbox_connection:type_name -> tidegate.catalog.v1.Connection
+	1,  // 7: tidegate.catalog.v1.HealthCheck.kind:type_name -> tidegate.catalog.v1.HealthCheck.Kind
+	8,  // 8: tidegate.catalog.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	8,  // 9: tidegate.catalog.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	8,  // 10: tidegate.catalog.v1.Suspension.first:type_name -> google.protobuf.Duration
+	8,  // 11: tidegate.catalog.v1.Suspension.longest:type_name -> google.protobuf.Duration
+	8,  // 12: tidegate.catalog.v1.Timeouts.dial:type_name -> google.protobuf.Duration
+	8,  // 13: tidegate.catalog.v1.Timeouts.handshake:type_name -> google.protobuf.Duration
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_endpoint_proto_init() }
@@ -626,6 +650,7 @@ func file_tidegate_catalog_v1_endpoint_proto_init() {
 	if File_tidegate_catalog_v1_endpoint_proto != nil {
 		return
 	}
+	file_tidegate_catalog_v1_connection_proto_init()
 	file_tidegate_catalog_v1_endpoint_proto_msgTypes[4].OneofWrappers = []any{
 		(*Endpoint_Url)(nil),
 	}

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Connection, ConnectionJson } from "./connection_pb.js";
 import type { Duration, DurationJson } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -57,6 +58,21 @@ export declare type Endpoints = Message<"tidegate.catalog.v1.Endpoints"> & {
    * @generated from field: tidegate.catalog.v1.Timeouts timeouts = 5;
    */
   timeouts?: Timeouts;
+
+  /**
+   * How gateways connect to the endpoints in production; not set means by default. It needs
+   * one.
+   *
+   * @generated from field: tidegate.catalog.v1.Connection production_connection = 6;
+   */
+  productionConnection?: Connection;
+
+  /**
+   * How gateways connect to the endpoints in sandbox; not set means by default. It needs one.
+   *
+   * @generated from field: tidegate.catalog.v1.Connection sandbox_connection = 7;
+   */
+  sandboxConnection?: Connection;
 };
 
 /**
@@ -105,6 +121,21 @@ export declare type EndpointsJson = {
    * @generated from field: tidegate.catalog.v1.Timeouts timeouts = 5;
    */
   timeouts?: TimeoutsJson;
+
+  /**
+   * How gateways connect to the endpoints in production; not set means by default. It needs
+   * one.
+   *
+   * @generated from field: tidegate.catalog.v1.Connection production_connection = 6;
+   */
+  productionConnection?: ConnectionJson;
+
+  /**
+   * How gateways connect to the endpoints in sandbox; not set means by default. It needs one.
+   *
+   * @generated from field: tidegate.catalog.v1.Connection sandbox_connection = 7;
+   */
+  sandboxConnection?: ConnectionJson;
 };
 
 /**
