@@ -11,6 +11,7 @@ export * from "./address_pb.js";
 export * from "./api_pb.js";
 export * from "./backend_options_pb.js";
 export * from "./catalog_service_pb.js";
+export * from "./connection_pb.js";
 export * from "./deny_rule_pb.js";
 export * from "./deny_rule_service_pb.js";
 export * from "./endpoint_pb.js";
