@@ -16,6 +16,7 @@ type backendFlags struct {
 	BackendHeader   []string `sep:"none" placeholder:"RULE" help:"What backends get in a header: set:NAME=VALUE, secret:NAME=@FILE (nobody is shown it), secret:NAME (the stored value stays), remove:NAME or copy:NAME=FROM; can be repeated; empty for none. Replaces all."`
 	BackendIdentity string   `enum:"none,headers," default:"" placeholder:"HOW" help:"How backends are told who the client is: none (the default), or headers (X-Tidegate-Application, X-Tidegate-Subscription and others)."`
 	PassCredential  *bool    `negatable:"" help:"Whether backends get the access token or the API key of clients, as Authorization: Bearer."`
+	Deflate         *bool    `negatable:"" help:"Whether clients and backends may agree on compressed messages (permessage-deflate)."`
 	Pings           string   `enum:"both,clients,backends,off," default:"" placeholder:"WHOM" help:"Whom gateways send pings: both (the default), clients, backends or off."`
 }
 
@@ -52,6 +53,10 @@ func (f *backendFlags) set(ctx context.Context, s *shell, v *catalogv1.Version) 
 	if f.PassCredential != nil {
 		v.PassCredential = *f.PassCredential
 		paths = append(paths, "pass_credential")
+	}
+	if f.Deflate != nil {
+		v.Deflate = *f.Deflate
+		paths = append(paths, "deflate")
 	}
 	if f.Pings != "" {
 		v.Pings = catalogv1.Version_Pings(catalogv1.Version_Pings_value["PINGS_"+strings.ToUpper(f.Pings)])

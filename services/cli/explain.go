@@ -40,6 +40,7 @@ var arguments = map[string]string{
 	"version.backend_options.headers":    "--backend-header",
 	"version.backend_options.identity":   "--backend-identity",
 	"version.pass_credential":            "--pass-credential",
+	"version.deflate":                    "--deflate",
 	"version.client_endings":             "--ending",
 	"version.traffic_plan":               "--traffic-plan",
 	"version.subscriptionless":           "--subscriptionless",

@@ -171,7 +171,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Longest session", age}, {"Host for backends", backendHost(v.GetBackendOptions())},
 		{"Origin for backends", option(v.GetBackendOptions().GetOrigin() == 0, v.GetBackendOptions().GetOrigin(), "ORIGIN_")},
 		{"Identity for backends", option(v.GetBackendOptions().GetIdentity() == 0, v.GetBackendOptions().GetIdentity(), "IDENTITY_")},
-		{"Passes credentials on", yes(v.GetPassCredential())},
+		{"Passes credentials on", yes(v.GetPassCredential())}, {"Compression", yes(v.GetDeflate())},
 		{"Headers for backends", headerRuleWords(v.GetBackendOptions().GetHeaders())},
 		{"Pings", option(v.GetPings() == 0, v.GetPings(), "PINGS_")}, {"Description", v.GetDescription()},
 		{"Created", when(v.GetCreateTime())}, {"Changed", when(v.GetUpdateTime())},
@@ -241,7 +241,7 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	mask.Paths = append(append(mask.Paths, traffic...), balanced...)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --pings, or one of the flags of --health-, --suspend- and --backend-")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend- and --backend-")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err

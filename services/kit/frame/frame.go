@@ -27,6 +27,7 @@ func (o Opcode) Control() bool { return o >= Close }
 
 const (
 	finBit  = 0x80
+	rsv1Bit = 0x40
 	maskBit = 0x80
 )
 

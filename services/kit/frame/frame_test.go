@@ -81,10 +81,14 @@ func TestViolations(t *testing.T) {
 func TestWholeMessages(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {
-		masked := rnd.IntN(2) == 0
+		masked, compressed := rnd.IntN(2) == 0, rnd.IntN(2) == 0
 		b := randomFrames(rnd, masked)
 		b = b[:rnd.IntN(len(b)+1)]
 		fast, slow := NewWalker(masked, 1000), NewWalker(masked, 1000)
+		if compressed {
+			fast.AllowCompressed()
+			slow.AllowCompressed()
+		}
 		most, room := int64(rnd.IntN(6)), int64(rnd.IntN(3000))
 		if rnd.IntN(2) == 0 {
 			most, room = math.MaxInt64, math.MaxInt64

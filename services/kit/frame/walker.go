@@ -14,6 +14,7 @@ type Walker struct {
 	limit  int64 // largest message
 	masked bool  // frames of this direction must be masked
 	within bool  // a message has begun, and its last frame has not
+	rsv1   byte  // the bit of a first byte that marks a compressed message; 0: none may be
 }
 
 // mostMessage is how large a message may be where nothing bounds it. Some thousands of
@@ -34,6 +35,10 @@ func NewWalker(masked bool, limit int64) Walker {
 func (w *Walker) SetLimit(limit int64) {
 	w.limit = NewWalker(w.masked, limit).limit
 }
+
+// AllowCompressed lets messages be marked as compressed, as permessage-deflate does: by
+// RSV1 in their first frame (RFC 7692, section 6). All sizes stay those of the frames.
+func (w *Walker) AllowCompressed() { w.rsv1 = rsv1Bit }
 
 // Header is a parsed frame header.
 type Header struct {
@@ -81,6 +86,9 @@ func (w *Walker) Header(b []byte) (h Header, v Violation) {
 // checkFirst checks what the first byte of a header says.
 func (w *Walker) checkFirst(b byte) Violation {
 	op, fin := Opcode(b&0x0f), b&finBit != 0
+	if op == Text || op == Binary {
+		b &^= w.rsv1
+	}
 	switch {
 	case b&0x70 != 0:
 		return reservedBit
@@ -172,7 +180,7 @@ func (w *Walker) WholeMessages(b []byte, most, room int64) (n, messages, payload
 	}
 	for len(b)-n >= head+2 && int64(messages) < most { // enough for a length of two bytes, too
 		f := b[n:]
-		if f[0] != finBit|byte(Text) && f[0] != finBit|byte(Binary) {
+		if first := f[0] &^ w.rsv1; first != finBit|byte(Text) && first != finBit|byte(Binary) {
 			break
 		}
 		length, size := int(f[1]^mask), head

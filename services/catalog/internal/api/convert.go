@@ -107,6 +107,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 
 		TrafficPlan:      r.GetTrafficPlan(),
 		PassCredential:   r.GetPassCredential(),
+		Deflate:          r.GetDeflate(),
 		ClientEndings:    r.GetClientEndings(),
 		Subscriptionless: r.GetSubscriptionless(),
 		MaxMessageBytes:  r.GetMaxMessageBytes(),
@@ -129,7 +130,7 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	options := v.GetBackendOptions()
 	row.Backend = backendRow(options)
-	row.Backend.PassCredential = v.GetPassCredential()
+	row.Backend.PassCredential, row.Backend.Deflate = v.GetPassCredential(), v.GetDeflate()
 	row.Endings = nil
 	for _, e := range v.GetClientEndings() {
 		row.Endings = append(row.Endings, store.ClientEnding{Cause: enumRow(e.GetCause(), store.CausePrefix), Code: e.GetCode(), Text: e.GetText()})

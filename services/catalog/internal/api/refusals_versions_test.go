@@ -367,7 +367,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
 		"endpoints.production, endpoints.sandbox, endpoints.health_check, endpoints.suspension, endpoints.timeouts, endpoints.production_connection, endpoints.sandbox_connection, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
-		"traffic_plan, subscriptionless, pass_credential, client_endings, max_message_bytes, error_frames, error_frames.template, error_frames.text"
+		"traffic_plan, subscriptionless, pass_credential, deflate, client_endings, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},

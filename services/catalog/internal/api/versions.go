@@ -92,7 +92,7 @@ func settings() []string {
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
 		"endpoints.health_check", "endpoints.suspension", "endpoints.timeouts", "endpoints.production_connection", "endpoints.sandbox_connection",
 		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
-		"traffic_plan", "subscriptionless", "pass_credential", "client_endings", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
+		"traffic_plan", "subscriptionless", "pass_credential", "deflate", "client_endings", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
 	}
 }
 

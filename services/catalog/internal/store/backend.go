@@ -18,6 +18,8 @@ type Backend struct {
 	Identity string `json:"identity,omitempty"`
 	// PassCredential is whether they get the credential of clients.
 	PassCredential bool `json:"pass_credential,omitempty"`
+	// Deflate is whether they and clients may agree on permessage-deflate.
+	Deflate bool `json:"deflate,omitempty"`
 }
 
 // HeaderRule says what backends get in a header. One of the fields after Name is set.

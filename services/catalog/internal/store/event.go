@@ -146,6 +146,7 @@ func (v Version) Route() *backplanev1.Route {
 		Pings:               catalogv1.Version_Pings(catalogv1.Version_Pings_value[PingsPrefix+v.Pings]),
 		AdvertisedHosts:     v.AdvertisedHosts,
 		PassCredential:      v.Backend.PassCredential,
+		Deflate:             v.Backend.Deflate,
 		ClientEndings:       clientEndings(v.Endings),
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,

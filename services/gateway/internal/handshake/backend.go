@@ -44,7 +44,7 @@ func (a *attempt) stage() *routes.Stage {
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, *balance.Member, error) {
 	r, stage := a.match.Route, a.stage()
 	req := &upstream.Request{
-		Backends: r.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols,
+		Backends: r.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols, Offers: a.offers,
 		Way: a.Way, Secure: a.Secure, Host: a.Host, DialTimeout: r.Timeouts.Dial,
 		Own: a.own(), Installation: h.Routes.Installation(),
 	}

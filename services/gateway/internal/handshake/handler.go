@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deflate"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
@@ -111,8 +112,9 @@ type attempt struct {
 	plain    bool           // it opens no session: the request is no handshake
 	// shown is what the client's request has for the backend, without credentials once they
 	// are taken out.
-	shown credential.Handshake
-	taken credential.Taken // once they are
+	shown  credential.Handshake
+	taken  credential.Taken // once they are
+	offers deflate.Offers   // of compression, where the version allows it
 	// passed is the access token or the API key that the backend gets; "" for none.
 	passed string
 	first  *first // the credential is in the first message; nil: it is not
@@ -161,6 +163,9 @@ func (h *Handler) run(ctx context.Context, a *attempt) error {
 		return err
 	}
 	if err := a.origin(); err != nil {
+		return err
+	}
+	if err := a.readOffers(); err != nil {
 		return err
 	}
 	if a.first != nil {
@@ -299,6 +304,18 @@ func (a *attempt) origin() error {
 // maxOrigin is how much of an origin that is refused the log and the record have, in bytes.
 const maxOrigin = 255
 
+// readOffers reads what the client offers of compression, where the version allows it. A
+// client that is answered before the backend is asked gets none.
+func (a *attempt) readOffers() (err error) {
+	if !a.match.Route.Deflate || a.first != nil {
+		return nil
+	}
+	if a.offers, err = deflate.Parse(a.Header["Sec-Websocket-Extensions"]); err != nil {
+		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: err.Error()}
+	}
+	return nil
+}
+
 // register makes the session, then checks once more what may have changed before
 // it could be found: from here on, a change of the route, of the deny rules or of the grant
 // ends it.
@@ -361,8 +378,8 @@ func (h *Handler) finish(ctx context.Context, a *attempt, s *session.Session, ho
 func (h *Handler) start(a *attempt, s *session.Session, backend *upstream.Backend, buffered []byte) {
 	h.Metrics.Handshake(http.StatusSwitchingProtocols)
 	pings := a.match.Route.Pings
-	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered, NoPings: pings.NoClient},
-		relay.Leg{Conn: backend.Conn, Buffered: backend.Buffered, NoPings: pings.NoBackend})
+	between := relay.New(h.Relay, relay.Leg{Conn: a.Conn, Buffered: buffered, NoPings: pings.NoClient, Compressed: backend.Compressed},
+		relay.Leg{Conn: backend.Conn, Buffered: backend.Buffered, NoPings: pings.NoBackend, Compressed: backend.Compressed})
 	h.starts <- struct{}{}
 	defer func() { <-h.starts }()
 	if err := s.Start(between); err != nil {

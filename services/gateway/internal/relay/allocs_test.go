@@ -28,7 +28,7 @@ func TestRelayAllocates(t *testing.T) {
 
 // TestDropAllocates drops and divides without allocating.
 func TestDropAllocates(t *testing.T) {
-	r, src := newWalk(true, 1<<20)
+	r, src := newWalk(true, false, 1<<20)
 	l := rate(t, limits.Terms{Reaction: limits.Drop}, limits.Rate{Amount: 1, Per: time.Hour, Burst: 1})
 	r.start = &start{frames: ending.ErrorFrames{Template: ending.JSONFrames}}
 	q := r.makeLimited()

@@ -17,6 +17,9 @@ type Leg struct {
 	Conn     net.Conn
 	Buffered []byte
 	NoPings  bool // the peer is sent no pings
+	// Compressed is whether permessage-deflate was agreed with the peer, without context
+	// takeover: then a message needs no other to be read, and any may be dropped.
+	Compressed bool
 }
 
 // unpinged reports whether the leg has no pings.
@@ -129,6 +132,9 @@ func (l *leg) attach(r *Relay, c Leg, masked bool) error {
 		limit = -1
 	}
 	l.in.frames = frame.NewWalker(masked, limit)
+	if c.Compressed {
+		l.in.frames.AllowCompressed()
+	}
 	if len(c.Buffered) > 0 {
 		l.in.held = &chunk{rest: c.Buffered}
 	}

@@ -156,7 +156,7 @@ func TestDropCuts(t *testing.T) {
 	for _, masked := range []bool{true, false} {
 		all, left, dropped, pings := dropStream(masked)
 		for at := range all {
-			r, src := newWalk(masked, 1<<20)
+			r, src := newWalk(masked, false, 1<<20)
 			l := hourly(t, limits.Terms{Unit: limits.Bytes, Reaction: limits.Drop}, 100)
 			r.start = &start{}
 			r.makeLimited().chain = chainOf(t, l)
@@ -174,14 +174,14 @@ func TestDropCuts(t *testing.T) {
 			if len(h.controls) != len(pings) {
 				t.Fatalf("cut at %d: %d pings, want %d", at, len(h.controls), len(pings))
 			}
-			if want := hear(left, masked, 1<<20).count; h.count != want {
+			if want := hear(left, masked, false, 1<<20).count; h.count != want {
 				t.Fatalf("cut at %d: count = %+v, want %+v", at, h.count, want)
 			}
 			if n := r.tally.limit(l).Dropped; n != uint64(dropped) {
 				t.Fatalf("cut at %d: %d dropped, want %d", at, n, dropped)
 			}
 			for _, edge := range h.edges {
-				if !slices.Contains(hear(left, masked, 1<<20).edges, edge) {
+				if !slices.Contains(hear(left, masked, false, 1<<20).edges, edge) {
 					t.Fatalf("cut at %d: an edge at %d of what is left, which is inside a frame", at, edge)
 				}
 			}
@@ -250,7 +250,7 @@ func TestLimitDrops(t *testing.T) {
 			if c := counted(o, l); c.Dropped != uint64(dropped) {
 				t.Errorf("counted %+v, want %d dropped", c, dropped)
 			}
-			if got, want := []ending.Count{o.Totals.FromClient, o.Totals.FromBackend}, hear(left, from.mask, 1<<20).count; !slices.Contains(got, want) {
+			if got, want := []ending.Count{o.Totals.FromClient, o.Totals.FromBackend}, hear(left, from.mask, false, 1<<20).count; !slices.Contains(got, want) {
 				t.Errorf("totals = %+v, want %+v", got, want)
 			}
 		}

@@ -30,6 +30,10 @@ func breaches(mask bool) map[string]struct {
 		word string
 	}{
 		"RSV1":                      {header(0xc1, 0), 1002, "PROTOCOL"},
+		"RSV1 of a ping":            {header(0xc9, 0), 1002, "PROTOCOL"},
+		"RSV1 of a close":           {header(0xc8, 0), 1002, "PROTOCOL"},
+		"RSV1 of a later frame":     {append(header(0x01, 0), header(0xc0, 0)...), 1002, "PROTOCOL"},
+		"RSV2 beside RSV1":          {header(0xe1, 0), 1002, "PROTOCOL"},
 		"RSV2":                      {header(0xa1, 0), 1002, "PROTOCOL"},
 		"RSV3":                      {header(0x91, 0), 1002, "PROTOCOL"},
 		"opcode 3":                  {header(0x83, 0), 1002, "PROTOCOL"},
@@ -60,13 +64,15 @@ func bounded() Config {
 	return cfg
 }
 
-// TestBreach has each leg break the protocol in each way: the offender gets the
-// code, the other leg 1011 or 1001, and what came before is relayed.
+// TestBreach has each leg break the protocol in each way, with compression agreed and
+// without: the offender gets the code, the other leg 1011 or 1001, and what came before is
+// relayed. With compression RSV1 is no breach in the first frame of a message.
 func TestBreach(t *testing.T) {
 	for _, by := range []ending.Party{ending.Client, ending.Backend} {
 		for name, breach := range breaches(by == ending.Client) {
 			t.Run(by.String()+"/"+name, func(t *testing.T) {
 				eachMode(t, func(t *testing.T, m mode) {
+					m.compressed = name != "RSV1" && m.client
 					r := newRig(t, bounded(), m, ending.Terms{})
 					from, to, other := r.client, r.backend, uint16(1001)
 					if by == ending.Backend {
@@ -98,6 +104,27 @@ func TestBreach(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestCompressed relays messages that say that they are compressed, in one frame and in
+// several, byte for byte: what counts is their size as it is sent.
+func TestCompressed(t *testing.T) {
+	eachMode(t, func(t *testing.T, m mode) {
+		m.compressed = true
+		r := newRig(t, bounded(), m, ending.Terms{})
+		for _, p := range []struct{ from, to *peer }{{r.client, r.backend}, {r.backend, r.client}} {
+			whole := []wireFrame{{0xc1, []byte("compressed")}, {0xc2, bytes.Repeat([]byte("x"), 1000)}, text("as it is"), {0xc1, nil}}
+			parts := []wireFrame{{0x42, make([]byte, 600)}, ping("between"), {0x00, make([]byte, 399)}, {0x80, make([]byte, 1)}}
+			p.from.send(append(whole, parts...)...)
+			p.to.expect(append(whole, parts[0], parts[2], parts[3])...)
+			p.from.expect(pong("between"))
+		}
+		if n := r.Totals().FromClient; n.Messages != 5 || n.Payload != 10+1000+8+1000 {
+			t.Errorf("totals = %+v, want 5 messages of 2018 bytes", n)
+		}
+		r.client.sendRaw([]byte{0xc2, 0x80 | 126, 0x03, 0xe9, 1, 2, 3, 4})
+		r.client.expectClose(1009, "TOO_BIG")
+	})
 }
 
 // TestMessageLimit sends messages of exactly the limit.

@@ -21,7 +21,7 @@ import (
 )
 
 // TestRandom relays random frames in both directions at once, cut into random
-// pieces, over plain and TLS legs. Every data frame must come out byte for byte
+// pieces, over plain and TLS legs, with compression agreed or not. Every data frame must come out byte for byte
 // and in order, pings must be answered on their own leg and nothing else appear
 // but the gateway's own pings, which are due all the time and come between frames
 // only. Half of the sessions have limits that pause. TIDEGATE_SEED runs one seed again.
@@ -75,7 +75,7 @@ var lengths = []int{0, 1, 124, 125, 126, 127, 1000, 65534, 65535, 65536, 65537, 
 
 // newScript writes what a peer sends: messages, whole and in fragments, with
 // control frames between them and inside, and now and then a breach at the end.
-func newScript(r *rand.Rand, mask, breach bool) *script {
+func newScript(r *rand.Rand, mask, compressed, breach bool) *script {
 	s := &script{breach: breach, max: []int{1, 7, 100, 4096, 1 << 20}[r.IntN(5)], seed: r.Uint64(), answers: make(chan []byte, 1)}
 	control := func() {
 		for r.IntN(3) == 0 {
@@ -93,6 +93,9 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 	}
 	for budget := 2 << 20 / (1 + 5000/s.max); budget > 0; {
 		op := byte(1 + r.IntN(2))
+		if compressed && r.IntN(2) == 0 {
+			op |= 0x40
+		}
 		for parts := 1 + r.IntN(3)*r.IntN(3); parts > 0; parts-- {
 			n := lengths[r.IntN(len(lengths)-1+r.IntN(2))]
 			if s.max < 100 {
@@ -112,7 +115,10 @@ func newScript(r *rand.Rand, mask, breach bool) *script {
 	control()
 	if breach {
 		all := breaches(mask)
-		names := []string{"RSV1", "opcode 3", "opcode 11", "stray continuation", "long ping", "wrong mask", "highest bit of the length", "close of one byte"}
+		names := []string{"RSV1", "RSV1 of a ping", "opcode 3", "opcode 11", "stray continuation", "long ping", "wrong mask", "highest bit of the length", "close of one byte"}
+		if compressed {
+			names = names[1:]
+		}
 		s.frames = append(s.frames, all[names[r.IntN(len(names))]].b)
 	}
 	s.b = slices.Concat(s.frames...)
@@ -174,11 +180,12 @@ func (s *script) send(c net.Conn) error {
 // randomSession returns how many pings of the gateway's came.
 func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	m := modes[r.IntN(len(modes))]
+	m.compressed = r.IntN(2) == 0
 	var breach ending.Party
 	if r.IntN(3) == 0 {
 		breach = ending.Client + ending.Party(r.IntN(2))
 	}
-	fromClient, fromBackend := newScript(r, true, breach == ending.Client), newScript(r, false, breach == ending.Backend)
+	fromClient, fromBackend := newScript(r, true, m.compressed, breach == ending.Client), newScript(r, false, m.compressed, breach == ending.Backend)
 	cfg := quick()
 	cfg.Flood, cfg.Write, cfg.FrameEnd, cfg.MaxMessage = math.MaxInt, time.Minute, time.Minute, math.MaxInt64
 	cfg.Buffer = []int{200, 4096, 32 << 10}[r.IntN(3)]
@@ -221,7 +228,7 @@ func randomSession(t *testing.T, r *rand.Rand) (pings int64) {
 	s.client.expectBehind(own, closing(1000, ""))
 	s.hangUp()
 	totals := s.check(t, ending.Client, ending.PeerClose, 1000, 1000, 1000, 1000).Totals
-	if c, b := hear(fromClient.b, true, 1<<62).count, hear(fromBackend.b, false, 1<<62).count; totals.FromClient != c || totals.FromBackend != b {
+	if c, b := hear(fromClient.b, true, m.compressed, 1<<62).count, hear(fromBackend.b, false, m.compressed, 1<<62).count; totals.FromClient != c || totals.FromBackend != b {
 		t.Errorf("totals = %+v, want %+v, %+v", totals, c, b)
 	}
 	return pings

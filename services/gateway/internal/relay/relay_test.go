@@ -39,10 +39,10 @@ func quick() Config {
 	return cfg
 }
 
-// mode says which legs carry TLS.
-type mode struct{ client, backend bool }
+// mode says which legs carry TLS, and whether compression was agreed.
+type mode struct{ client, backend, compressed bool }
 
-var modes = []mode{{false, false}, {true, true}, {true, false}, {false, true}}
+var modes = []mode{{}, {client: true, backend: true}, {client: true}, {backend: true}}
 
 func (m mode) String() string {
 	name := map[bool]string{false: "ws", true: "wss"}
@@ -99,7 +99,7 @@ func newRigOn(t testing.TB, e *Engine, m mode, terms ending.Terms, fromClient, f
 	r.backend = &peer{Conn: b, t: t, name: "backend", in: bufio.NewReader(b)}
 	terms.Ref = "REF"
 	terms.Observer = observerFunc(func(o ending.Outcome) { r.ended <- o })
-	r.Relay = New(e, Leg{Conn: client, Buffered: fromClient}, Leg{Conn: backend, Buffered: fromBackend})
+	r.Relay = New(e, Leg{Conn: client, Buffered: fromClient, Compressed: m.compressed}, Leg{Conn: backend, Buffered: fromBackend, Compressed: m.compressed})
 	if err := r.Start(terms); err != nil {
 		t.Fatal(err)
 	}

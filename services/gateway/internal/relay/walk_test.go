@@ -25,11 +25,13 @@ type heard struct {
 	code     uint16       // of the breach at the end; 0: none
 	at       int          // where the frame begins that is not complete, or the breach
 	fragment bool         // inside a message of several frames
+	rsv1     bool         // messages may be compressed
 	size     uint64       // of the message up to here
 }
 
 // hear is a parser as one would write it from RFC 6455, for whole streams.
-func hear(b []byte, masked bool, limit int64) (h heard) {
+func hear(b []byte, masked, compressed bool, limit int64) (h heard) {
+	h.rsv1 = compressed
 	for pos := 0; ; {
 		h.at = pos
 		if len(h.edges) == 0 || h.edges[len(h.edges)-1] != len(h.data) {
@@ -95,7 +97,7 @@ func (h *heard) judge(b []byte, n uint64, masked bool, limit int64) uint16 {
 	field := b[1] & 0x7f
 	known := op <= 2 || op >= 8 && op <= 10
 	switch {
-	case b[0]&0x70 != 0, !known, b[1] >= 0x80 != masked:
+	case b[0]&0x40 != 0 && (!h.rsv1 || op != 1 && op != 2), b[0]&0x30 != 0, !known, b[1] >= 0x80 != masked:
 		return 1002
 	case op >= 8 && (!fin || field > 125):
 		return 1002
@@ -119,7 +121,7 @@ func (h *heard) judge(b []byte, n uint64, masked bool, limit int64) uint16 {
 
 // newWalk returns a session without connections and its client's leg, or its
 // backend's when frames are not masked, to walk over what comes from it.
-func newWalk(masked bool, limit int64) (*Relay, *leg) {
+func newWalk(masked, compressed bool, limit int64) (*Relay, *leg) {
 	cfg := Default()
 	cfg.Flood = math.MaxInt
 	r := &Relay{engine: NewEngine(cfg)}
@@ -128,12 +130,15 @@ func newWalk(masked bool, limit int64) (*Relay, *leg) {
 		l = &r.backend
 	}
 	l.relay, l.in.frames = r, frame.NewWalker(masked, limit)
+	if compressed {
+		l.in.frames.AllowCompressed()
+	}
 	return r, l
 }
 
 // walkAll has the relay's own code walk over b in pieces, as reads bring it.
-func walkAll(t testing.TB, b []byte, masked bool, limit int64, pieces func(left int) int) (h heard) {
-	r, l := newWalk(masked, limit)
+func walkAll(t testing.TB, b []byte, masked, compressed bool, limit int64, pieces func(left int) int) (h heard) {
+	r, l := newWalk(masked, compressed, limit)
 	c := new(chunk)
 	var partial []byte
 	for len(b) > 0 {
@@ -183,14 +188,14 @@ func checkEdge(t testing.TB, c *chunk, inside bool) {
 }
 
 // compare checks what the relay's code made of b against the naive parser.
-func compare(t testing.TB, b []byte, masked bool, limit int64, got heard) {
+func compare(t testing.TB, b []byte, masked, compressed bool, limit int64, got heard) {
 	t.Helper()
-	want := hear(b, masked, limit)
+	want := hear(b, masked, compressed, limit)
 	if got.code != 0 && want.code == 0 {
 		// Reported before the header was complete: then no rest of it may be legal.
 		for _, rest := range []string{"\x00", "\x01\x00", "\x00\x00\x00\x00\x00\x01\x00\x00"} {
 			padded := append(bytes.Clone(b), append([]byte(rest), make([]byte, 20)...)...)
-			if p := hear(padded, masked, limit); p.code == 0 || p.at != want.at {
+			if p := hear(padded, masked, compressed, limit); p.code == 0 || p.at != want.at {
 				t.Fatalf("breach %d in %x, though %x is legal", got.code, b[want.at:], padded[want.at:])
 			}
 		}
@@ -222,24 +227,25 @@ func compare(t testing.TB, b []byte, masked bool, limit int64, got heard) {
 func FuzzWalk(f *testing.F) {
 	for _, masked := range []bool{false, true} {
 		for _, breach := range breaches(masked) {
-			f.Add(breach.b, masked, uint16(1000), uint64(1))
-			f.Add(append(text("ok").bytes(masked), breach.b...), masked, uint16(1000), uint64(2))
+			f.Add(breach.b, masked, false, uint16(1000), uint64(1))
+			f.Add(append(text("ok").bytes(masked), breach.b...), masked, true, uint16(1000), uint64(2))
 		}
 		var b []byte
-		for _, fr := range []wireFrame{text("one"), {0x02, make([]byte, 126)}, ping("p"), {0x00, make([]byte, 125)}, {0x80, nil}, {0x82, make([]byte, 70000)}} {
+		for _, fr := range []wireFrame{text("one"), {0x02, make([]byte, 126)}, ping("p"), {0x00, make([]byte, 125)}, {0x80, nil}, {0xc2, make([]byte, 7)}, {0x41, []byte("x")}, {0x80, nil}, {0x82, make([]byte, 70000)}} {
 			b = append(b, fr.bytes(masked)...)
 		}
-		f.Add(b, masked, uint16(0), uint64(3))
+		f.Add(b, masked, false, uint16(0), uint64(3))
+		f.Add(b, masked, true, uint16(0), uint64(3))
 	}
-	f.Fuzz(func(t *testing.T, b []byte, masked bool, limit uint16, seed uint64) {
+	f.Fuzz(func(t *testing.T, b []byte, masked, compressed bool, limit uint16, seed uint64) {
 		most := int64(limit)
 		if limit == 0 {
 			most = 1 << 62
 		}
-		compare(t, b, masked, most, walkAll(t, b, masked, most, func(left int) int { return left }))
-		compare(t, b, masked, most, walkAll(t, b, masked, most, func(int) int { return 1 }))
+		compare(t, b, masked, compressed, most, walkAll(t, b, masked, compressed, most, func(left int) int { return left }))
+		compare(t, b, masked, compressed, most, walkAll(t, b, masked, compressed, most, func(int) int { return 1 }))
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		compare(t, b, masked, most, walkAll(t, b, masked, most, func(int) int { return 1 + rnd.IntN(20) }))
+		compare(t, b, masked, compressed, most, walkAll(t, b, masked, compressed, most, func(int) int { return 1 + rnd.IntN(20) }))
 	})
 }
 
@@ -251,7 +257,7 @@ func TestWalkSplits(t *testing.T) {
 		near := map[int]bool{} // places in headers and at ends
 		for _, f := range []wireFrame{
 			text(""), text("one"), {0x01, make([]byte, 125)}, ping("p"), {0x00, nil}, pong("123"), {0x80, make([]byte, 126)},
-			{0x82, make([]byte, 65535)}, closing(1000, "bye"), {0x02, make([]byte, 65536)}, {0x80, []byte("x")},
+			{0x82, make([]byte, 65535)}, {0xc1, make([]byte, 130)}, {0x41, []byte("abc")}, {0x80, nil}, closing(1000, "bye"), {0x02, make([]byte, 65536)}, {0x80, []byte("x")},
 		} {
 			for i := range 20 {
 				near[len(b)+i], near[len(b)-i] = true, true
@@ -263,7 +269,7 @@ func TestWalkSplits(t *testing.T) {
 				continue
 			}
 			first := true
-			compare(t, b, masked, 1<<20, walkAll(t, b, masked, 1<<20, func(left int) int {
+			compare(t, b, masked, true, 1<<20, walkAll(t, b, masked, true, 1<<20, func(left int) int {
 				if first {
 					first = false
 					return at
@@ -275,7 +281,7 @@ func TestWalkSplits(t *testing.T) {
 }
 
 func TestWalkAllocates(t *testing.T) {
-	r, l := newWalk(true, 1<<20)
+	r, l := newWalk(true, false, 1<<20)
 	c := new(chunk)
 	b := bytes.Repeat(wireFrame{0x82, make([]byte, 100)}.bytes(true), 20)
 	if n := testing.AllocsPerRun(1000, func() {
@@ -293,7 +299,7 @@ func TestWalkAllocates(t *testing.T) {
 // what limits are asked for is never less than nothing.
 func TestHugeFrame(t *testing.T) {
 	huge := append([]byte{0x82, 0x80 | 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, make([]byte, 4)...)
-	r, l := newWalk(true, -1)
+	r, l := newWalk(true, false, -1)
 	l.in.frames.SetLimit(-1)
 	q := limits.NewQuota(limits.Window{Number: 1, End: math.MaxInt64})
 	q.SetLack(limits.LackAllows)
@@ -315,7 +321,7 @@ func TestHugeFrame(t *testing.T) {
 // TestUnderNoChain has a frame begin while no limits hold: nothing of it is given back to
 // those that held before.
 func TestUnderNoChain(t *testing.T) {
-	r, l := newWalk(true, 1<<20)
+	r, l := newWalk(true, false, 1<<20)
 	q := limits.NewQuota(limits.Window{Number: 1, End: math.MaxInt64})
 	q.Grant(0, limits.Window{Number: 1, End: math.MaxInt64}, 1000)
 	bytesLimit, err := limits.NewQuotaLimit(limits.Terms{Unit: limits.Bytes, Reaction: limits.Drop}, q)
@@ -345,7 +351,7 @@ func BenchmarkWalk(b *testing.B) {
 		frames := bytes.Repeat(wireFrame{0x82, make([]byte, 128)}.bytes(true), n)
 		for _, chain := range []*limits.Chain{nil, roomyChain(b)} {
 			b.Run(fmt.Sprintf("messages=%d/limits=%t", n, chain != nil), func(b *testing.B) {
-				r, l := newWalk(true, 1<<20)
+				r, l := newWalk(true, false, 1<<20)
 				walk := r.walk
 				if chain != nil {
 					r.makeLimited().chain = chain

@@ -44,6 +44,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		Default:        p.GetDefault(),
 		Published:      published(p),
 		PassCredential: p.GetPassCredential(),
+		Deflate:        p.GetDeflate(),
 		MaxAge:         p.GetMaxSessionAge().AsDuration(),
 		Requires:       slices.Clone(p.GetRequires()),
 		ChangeNumber:   p.GetChangeNumber(),

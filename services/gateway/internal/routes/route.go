@@ -46,6 +46,7 @@ type Route struct {
 	Backends       Backends             // how they are spoken to
 	PassCredential bool                 // backends get the access token or the API key
 	Pings          Pings                // whom the gateway sends pings
+	Deflate        bool                 // clients and backends may agree on permessage-deflate
 	MaxAge         time.Duration        // of a session; 0: no bound
 	Limits         throttle.Version     // its plan and its greatest message
 	Endings        ending.ClientEndings // what clients get at ends of sessions; nil: by default

@@ -133,6 +133,9 @@ type Backend struct {
 	Buffered []byte       // read already: what followed the head of the answer
 	Protocol string       // the sub-protocol that the backend chose; "" for none
 	Header   []head.Field // of the answer, for the client
+	// Compressed is whether messages may be compressed, without context takeover; Header
+	// tells the client.
+	Compressed bool
 }
 
 // Dial connects to r's endpoint and does the WebSocket handshake, all within ctx.

@@ -84,10 +84,15 @@ func (r *Request) accept(conn net.Conn, resp *head.Response, key string, buffere
 		return nil, incorrect("its Connection header lacks Upgrade")
 	case len(h["Sec-Websocket-Accept"]) != 1 || h["Sec-Websocket-Accept"][0] != head.AcceptKey(key):
 		return nil, incorrect("its Sec-WebSocket-Accept does not belong to the key")
-	case hasElement(h["Sec-Websocket-Extensions"]):
-		return nil, incorrect("it has an extension that was not offered")
 	}
-	b := &Backend{Conn: conn, Header: clientHeader(h)}
+	compression, err := r.Offers.Accept(h["Sec-Websocket-Extensions"])
+	if err != nil {
+		return nil, incorrect("%w", err)
+	}
+	b := &Backend{Conn: conn, Header: clientHeader(h), Compressed: compression != ""}
+	if b.Compressed {
+		b.Header = append(b.Header, head.Field{Name: "Sec-WebSocket-Extensions", Value: compression})
+	}
 	if chosen := h["Sec-Websocket-Protocol"]; hasElement(chosen) {
 		if len(chosen) > 1 || !slices.Contains(r.Protocols, chosen[0]) {
 			return nil, incorrect("it has a sub-protocol that was not offered")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/deflate"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
@@ -23,6 +24,7 @@ type Request struct {
 	Query     string          // the client's, without credentials
 	Header    http.Header     // the client's, without credentials
 	Protocols []string        // offered by the client
+	Offers    deflate.Offers  // of compression, by the client; nil: none are passed on
 	Way       proxies.Chain   // how the client's request has come
 	Secure    bool            // it came over TLS
 	Host      string          // the Host that it asked for
@@ -63,6 +65,9 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 			b = append(b, p...)
 		}
 		b = append(b, "\r\n"...)
+	}
+	if len(r.Offers) > 0 {
+		b = append(r.Offers.AppendTo(append(b, "Sec-WebSocket-Extensions: "...)), "\r\n"...)
 	}
 	b = r.appendVia(r.appendForwarded(b))
 	if origin := r.origin(host); origin != "" {

@@ -628,8 +628,10 @@ type Route struct {
 	ClientEndings []*v1.ClientEnding `protobuf:"bytes,41,rep,name=client_endings,json=clientEndings,proto3" json:"client_endings,omitempty"`
 	// Where clients reach the version, too, but for hosts that the installation does not have.
 	FurtherAddresses []*v1.FurtherAddress `protobuf:"bytes,43,rep,name=further_addresses,json=furtherAddresses,proto3" json:"further_addresses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Whether clients and backends may agree on permessage-deflate.
+	Deflate       bool `protobuf:"varint,44,opt,name=deflate,proto3" json:"deflate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
@@ -851,6 +853,13 @@ func (x *Route) GetFurtherAddresses() []*v1.FurtherAddress {
 	return nil
 }
 
+func (x *Route) GetDeflate() bool {
+	if x != nil {
+		return x.Deflate
+	}
+	return false
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
@@ -888,7 +897,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
 	"\n" +
 	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
-	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xc5\t\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xdf\t\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -917,7 +926,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\ferror_frames\x18\x1c \x01(\v2 .tidegate.catalog.v1.ErrorFramesR\verrorFrames\x12'\n" +
 	"\x0fpass_credential\x18( \x01(\bR\x0epassCredential\x12H\n" +
 	"\x0eclient_endings\x18) \x03(\v2!.tidegate.catalog.v1.ClientEndingR\rclientEndings\x12P\n" +
-	"\x11further_addresses\x18+ \x03(\v2#.tidegate.catalog.v1.FurtherAddressR\x10furtherAddresses2\x9b\x02\n" +
+	"\x11further_addresses\x18+ \x03(\v2#.tidegate.catalog.v1.FurtherAddressR\x10furtherAddresses\x12\x18\n" +
+	"\adeflate\x18, \x01(\bR\adeflate2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +

@@ -368,8 +368,13 @@ type Version struct {
 	// Where clients reach the version, too: at most 10. They are not taken over from another
 	// version. Shown to everybody who sees the version.
 	FurtherAddresses []*FurtherAddress `protobuf:"bytes,33,rep,name=further_addresses,json=furtherAddresses,proto3" json:"further_addresses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Whether clients and backends may agree on compressing messages with permessage-deflate
+	// (RFC 7692), always without context takeover. Gateways do not compress: what limits count,
+	// and the greatest message, are bytes as they are sent, and backends bound what they make of
+	// them. Sessions whose credential is in the first message have none.
+	Deflate       bool `protobuf:"varint,34,opt,name=deflate,proto3" json:"deflate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Version) Reset() {
@@ -570,6 +575,13 @@ func (x *Version) GetFurtherAddresses() []*FurtherAddress {
 	return nil
 }
 
+func (x *Version) GetDeflate() bool {
+	if x != nil {
+		return x.Deflate
+	}
+	return false
+}
+
 // ErrorFrames says what a client is told when a message to or from it is dropped: a text
 // message of the gateway's own, between two messages, that no limit counts.
 type ErrorFrames struct {
@@ -697,7 +709,7 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xe2\x11\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xfc\x11\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -730,7 +742,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x0fpass_credential\x18\x1e \x01(\bR\x0epassCredential\x12R\n" +
 	"\x0eclient_endings\x18\x1f \x03(\v2!.tidegate.catalog.v1.ClientEndingB\b\xbaH\x05\x92\x01\x02\x10\x06R\rclientEndings\x12Z\n" +
 	"\x11further_addresses\x18! \x03(\v2#.tidegate.catalog.v1.FurtherAddressB\b\xbaH\x05\x92\x01\x02\x10\n" +
-	"R\x10furtherAddresses\"F\n" +
+	"R\x10furtherAddresses\x12\x18\n" +
+	"\adeflate\x18\" \x01(\bR\adeflate\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +

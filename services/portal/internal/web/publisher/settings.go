@@ -98,7 +98,7 @@ func settings() versionForm {
 			form.Leave("fixed_host", was.GetBackendOptions().GetFixedHost())
 		}
 		v.BackendOptions.FixedHost, v.BackendOptions.Headers = form.Get("fixed_host"), headerRules(form)
-		v.ClientEndings = clientEndings(form)
+		v.ClientEndings, v.Deflate = clientEndings(form), form.Get("deflate") == "on"
 		v.ErrorFrames = &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_Template(form.Enum("error_frames", "TEMPLATE_", catalogv1.ErrorFrames_Template_value))}
 		if v.ErrorFrames.Template != catalogv1.ErrorFrames_TEMPLATE_TEXT {
 			form.Leave("error_text", was.GetErrorFrames().GetText())
@@ -116,6 +116,10 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 	if v.GetMaxSessionAge() != nil {
 		age = ui.Span(v.GetMaxSessionAge().AsDuration())
 	}
+	compressed := ""
+	if v.GetDeflate() {
+		compressed = "on"
+	}
 	return []ui.Field{
 		{Name: "description", Label: "Description", Kind: "textarea", Max: 4096, Value: v.GetDescription(), Hint: "What is particular to this version.", Paths: []string{"version.description"}},
 		{Name: "tags", Label: "Tags", Kind: "textarea", Value: strings.Join(v.GetTags(), "\n"), Hint: "Words to find the version by: one on a line, at most 20.", Paths: []string{"version.tags"}},
@@ -124,6 +128,8 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 		{Name: "pings", Label: "Pings of the gateway", Kind: "select", Value: ui.EnumEntry(v.GetPings(), "PINGS_", "BOTH"), Options: []ui.Option{
 			{Value: "", Text: "To clients and backends"}, {Value: "CLIENTS", Text: "To clients"}, {Value: "BACKENDS", Text: "To backends"}, {Value: "OFF", Text: "To nobody"},
 		}, Hint: "Who is sent none is not idle for sending nothing.", Paths: []string{"version.pings"}},
+		{Name: "deflate", Label: "Compressed messages", Kind: "check", Value: compressed, Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}},
+			Hint: "Clients and backends may agree on permessage-deflate. Limits count bytes as they are sent.", Paths: []string{"version.deflate"}},
 		{Name: "host", Label: "Host that backends get", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetHost(), "HOST_", "ENDPOINT"), Options: []ui.Option{
 			{Value: "", Text: "That of the endpoint"}, {Value: "CLIENT", Text: "The one that the client asked for"}, {Value: "FIXED", Text: "A fixed one"},
 		}, Paths: []string{"version.backend_options.host"}},

@@ -231,6 +231,16 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: repeated tidegate.catalog.v1.FurtherAddress further_addresses = 33;
    */
   furtherAddresses: FurtherAddress[];
+
+  /**
+   * Whether clients and backends may agree on compressing messages with permessage-deflate
+   * (RFC 7692), always without context takeover. Gateways do not compress: what limits count,
+   * and the greatest message, are bytes as they are sent, and backends bound what they make of
+   * them. Sessions whose credential is in the first message have none.
+   *
+   * @generated from field: bool deflate = 34;
+   */
+  deflate: boolean;
 };
 
 /**
@@ -449,6 +459,16 @@ export declare type VersionJson = {
    * @generated from field: repeated tidegate.catalog.v1.FurtherAddress further_addresses = 33;
    */
   furtherAddresses?: FurtherAddressJson[];
+
+  /**
+   * Whether clients and backends may agree on compressing messages with permessage-deflate
+   * (RFC 7692), always without context takeover. Gateways do not compress: what limits count,
+   * and the greatest message, are bytes as they are sent, and backends bound what they make of
+   * them. Sessions whose credential is in the first message have none.
+   *
+   * @generated from field: bool deflate = 34;
+   */
+  deflate?: boolean;
 };
 
 /**
