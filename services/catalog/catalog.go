@@ -24,6 +24,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
+	"github.com/tidegatehq/tidegate/services/kit/hostname"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/ops"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
@@ -53,6 +54,9 @@ type Config struct {
 	// GatewayURLs are the addresses of gateways, separated by commas, from which
 	// the addresses of versions are made; empty for none.
 	GatewayURLs string
+	// VirtualHosts are the hosts that versions may be given addresses on, each as it is
+	// advertised, separated by commas; empty for none.
+	VirtualHosts string
 	// MaxAPIs is how many APIs a user may own; 0 is no bound.
 	MaxAPIs int
 	// AuditKeep is how long changes are kept as audit log, at least 7 days.
@@ -91,6 +95,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	watch.InstanceFlag(fs, prefix, &c.Instance, "catalog-", "`name` of this replica, unique among the watchers of the subscription service")
 	run.ListVar(fs, &c.GatewayURLs, prefix+"gateway-urls", c.GatewayURLs,
 		"`addresses` of the gateways, separated by commas, from which versions' addresses are made")
+	run.ListVar(fs, &c.VirtualHosts, prefix+"virtual-hosts", c.VirtualHosts,
+		"virtual `hosts` that versions may be given addresses on, separated by commas, each as it is advertised: wss://chat.example.com, or wss://*.apps.example.com:8443 for all names with one label more; empty for none")
 	fs.IntVar(&c.MaxAPIs, prefix+"max-apis", c.MaxAPIs, "`number` of APIs that a user may own; 0 for no limit")
 	fs.DurationVar(&c.AuditKeep, prefix+"audit-keep", c.AuditKeep, "how `long` changes are kept as the audit log, at least 168h; 0 for ever")
 	c.GRPC.Flags(fs, prefix)
@@ -111,8 +117,12 @@ func (c *Config) Check() error {
 	if err := watch.CheckInstance(c.Instance); err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sinstance: %w", c.prefix, err))
 	}
-	if _, err := gatewayURLs(c.GatewayURLs); err != nil {
+	gateways, err := gatewayURLs(c.GatewayURLs)
+	if err != nil {
 		wrong = append(wrong, fmt.Errorf("-%sgateway-urls: %w", c.prefix, err))
+	}
+	if _, err := virtualHosts(c.VirtualHosts, gateways); err != nil {
+		wrong = append(wrong, fmt.Errorf("-%svirtual-hosts: %w", c.prefix, err))
 	}
 	if c.MaxAPIs < 0 {
 		wrong = append(wrong, fmt.Errorf("-%smax-apis: must not be negative; 0 is no limit", c.prefix))
@@ -158,6 +168,35 @@ func hosts(gateways []string) []string {
 	return all
 }
 
+// virtualHosts reads the virtual hosts. None of them is a host of the gateways: that is the
+// shared one, where an address would hide all others.
+func virtualHosts(text string, gateways []string) ([]store.VirtualHost, error) {
+	var all []store.VirtualHost
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		u, err := url.Parse(part)
+		if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.User != nil || u.Path != "" && u.Path != "/" || strings.ContainsAny(part, "?#") {
+			return nil, fmt.Errorf("%q is not a ws or wss URL without a path, such as wss://chat.example.com or wss://*.apps.example.com:8443", part)
+		}
+		v := store.VirtualHost{Name: strings.ToLower(u.Hostname()), Scheme: u.Scheme}
+		if err := hostname.Check(v.Name); err != nil {
+			return nil, fmt.Errorf("%q: the host %w", part, err)
+		}
+		if port := u.Port(); port != "" && port != map[string]string{"ws": "80", "wss": "443"}[u.Scheme] {
+			v.Port = ":" + port
+		}
+		for _, gateway := range gateways {
+			if g, err := url.Parse(gateway); err == nil && hostname.Covers(v.Name, strings.ToLower(g.Hostname())) {
+				return nil, fmt.Errorf("%q is, or stands for, the host of the gateways' address %s: a virtual host is one of its own", part, gateway)
+			}
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
 // CheckDatabase reports why the service would refuse its database, without
 // changing what is in it.
 func CheckDatabase(ctx context.Context, cfg Config) error {
@@ -189,6 +228,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return run.Misconfigured(err)
 	}
+	virtual, err := virtualHosts(cfg.VirtualHosts, gateways)
+	if err != nil {
+		return run.Misconfigured(err)
+	}
 	security, err := cfg.Security.Open(log)
 	if err != nil {
 		return err
@@ -215,6 +258,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	if err := st.Advertise(ctx, hosts(gateways)); err != nil {
+		return err
+	}
+	if err := st.AdvertiseFurther(ctx, gateways, virtual); err != nil {
 		return err
 	}
 	run.OnReload(ctx, security.Reopen)

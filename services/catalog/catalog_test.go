@@ -248,8 +248,14 @@ func TestConfig(t *testing.T) {
 	if err := parse("-catalog.gateway-urls", ""); err != nil {
 		t.Errorf("no gateway's address is wrong: %v", err)
 	}
+	if err := parse("-catalog.virtual-hosts", "wss://Chat.example.com:443/, ws://chat.example.com:9099 ,wss://*.apps.example.com:8443"); err != nil {
+		t.Errorf("virtual hosts are wrong: %v", err)
+	}
 	badURL := func(url string) string {
 		return `-catalog.gateway-urls: "` + url + `" is not a ws or wss URL such as ws://localhost:9099`
+	}
+	badVirtual := func(url string) string {
+		return `-catalog.virtual-hosts: "` + url + `" is not a ws or wss URL without a path, such as wss://chat.example.com or wss://*.apps.example.com:8443`
 	}
 	for _, c := range []struct {
 		args string
@@ -263,6 +269,15 @@ func TestConfig(t *testing.T) {
 		{"-catalog.gateway-urls localhost:9099", badURL("localhost:9099")},
 		{"-catalog.gateway-urls ws://u@a", badURL("ws://u@a")},
 		{"-catalog.gateway-urls ws://a?b", badURL("ws://a?b")},
+		{"-catalog.virtual-hosts https://a.example", badVirtual("https://a.example")},
+		{"-catalog.virtual-hosts wss://a.example,b.example", badVirtual("b.example")},
+		{"-catalog.virtual-hosts wss://a.example/x", badVirtual("wss://a.example/x")},
+		{"-catalog.virtual-hosts wss://u@a.example", badVirtual("wss://u@a.example")},
+		{"-catalog.virtual-hosts wss://127.0.0.1", `-catalog.virtual-hosts: "wss://127.0.0.1": the host must be a host name in lower case without a port, as chat.example.com, or *.example.com for all names with one label more`},
+		{"-catalog.gateway-urls wss://gw.example.com:8099 -catalog.virtual-hosts wss://GW.example.com",
+			`-catalog.virtual-hosts: "wss://GW.example.com" is, or stands for, the host of the gateways' address wss://gw.example.com:8099: a virtual host is one of its own`},
+		{"-catalog.gateway-urls wss://gw.example.com -catalog.virtual-hosts wss://*.example.com",
+			`-catalog.virtual-hosts: "wss://*.example.com" is, or stands for, the host of the gateways' address wss://gw.example.com: a virtual host is one of its own`},
 		{"-catalog.ops x", `-catalog.ops: "x" is not host:port`},
 		{"-catalog.db x -catalog.audit-keep 1h", "-catalog.db: must start with postgres:// or sqlite:\n-catalog.audit-keep: must be 0, or at least 168h0m0s"},
 	} {

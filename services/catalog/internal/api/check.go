@@ -81,6 +81,9 @@ func checkVersion(v *catalogv1.Version) error {
 			add(at, errors.New("needs a code or a text"))
 		}
 	}
+	for i, a := range v.GetFurtherAddresses() {
+		add(fmt.Sprintf("further_addresses[%d]", i), checkFurtherAddress(a, v.GetFurtherAddresses()[:i]))
+	}
 	wrong = append(wrong, checkBackend(v.GetBackendOptions())...)
 	wrong = append(wrong, checkConnections(v)...)
 	for _, w := range checkSecurity(filledIn(v.GetSecurity()), v.GetAllowedOrigins()) {
@@ -97,6 +100,19 @@ func checkErrorText(f *catalogv1.ErrorFrames) error {
 		return errors.New("is required with the template TEXT, 1 to 1000 bytes")
 	case !own && f.GetText() != "":
 		return errors.New("only with the template TEXT")
+	}
+	return nil
+}
+
+// checkFurtherAddress checks an address of a version beside those before it.
+func checkFurtherAddress(a *catalogv1.FurtherAddress, before []*catalogv1.FurtherAddress) error {
+	if a.GetHost() == "" && a.GetPrefix() == "" {
+		return errors.New("needs a prefix, a host, or both")
+	}
+	for i, other := range before {
+		if a.GetHost() == other.GetHost() && strings.EqualFold(a.GetPrefix(), other.GetPrefix()) {
+			return fmt.Errorf("is the same as further_addresses[%d]", i)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/hostname"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/page"
@@ -85,12 +87,21 @@ func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1
 	for _, gateway := range a.gateways {
 		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
 	}
+	for _, further := range row.Further {
+		if further.Serves != store.ServesHTTP && !hostname.IsWildcard(further.Host) {
+			v.Addresses = append(v.Addresses, further.Addresses...)
+		}
+	}
 	return v
 }
 
 // versionProto returns a version without its addresses.
 func versionProto(row store.Version) *catalogv1.Version {
 	r := row.Route()
+	var further []*catalogv1.FurtherAddress
+	for _, a := range row.Further {
+		further = append(further, a.Message())
+	}
 	return &catalogv1.Version{
 		Name:           r.GetName(),
 		Version:        r.GetVersion(),
@@ -109,6 +120,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		PassCredential:   r.GetPassCredential(),
 		Deflate:          r.GetDeflate(),
 		ClientEndings:    r.GetClientEndings(),
+		FurtherAddresses: further,
 		Subscriptionless: r.GetSubscriptionless(),
 		MaxMessageBytes:  r.GetMaxMessageBytes(),
 		ErrorFrames:      r.GetErrorFrames(),
@@ -134,6 +146,12 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Endings = nil
 	for _, e := range v.GetClientEndings() {
 		row.Endings = append(row.Endings, store.ClientEnding{Cause: enumRow(e.GetCause(), store.CausePrefix), Code: e.GetCode(), Text: e.GetText()})
+	}
+	row.Further = nil
+	for _, a := range v.GetFurtherAddresses() {
+		row.Further = append(row.Further, store.FurtherAddress{
+			Host: a.GetHost(), Prefix: a.GetPrefix(), Serves: enumRow(a.GetServes(), store.ServesPrefix), KeepPrefix: a.GetKeepPrefix(),
+		})
 	}
 	row.BackendHost, row.FixedHost = enumRow(options.GetHost(), store.HostPrefix), options.GetFixedHost()
 	row.BackendOrigin, row.Pings = enumRow(options.GetOrigin(), store.OriginPrefix), enumRow(v.GetPings(), store.PingsPrefix)
@@ -176,6 +194,11 @@ func warnings(v store.Version) (all []string) {
 	}
 	if v.PassesOn() {
 		all = append(all, "security: backends get the first message of clients, with the credential in it, and can use that at whatever it is good for")
+	}
+	for i, a := range v.Further {
+		if !a.Served() {
+			all = append(all, fmt.Sprintf("further_addresses[%d]: the installation has no virtual host %s any more, so gateways do not serve it", i, a.Host))
+		}
 	}
 	return all
 }

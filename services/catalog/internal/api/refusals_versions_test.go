@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,29 @@ const badCloseCode = "must be 1000, 1001, 1008, 1011, 1012, 1013, or from 3000 t
 // endings are what clients of a version get.
 func endings(all ...*catalogv1.ClientEnding) func(*catalogv1.Version) {
 	return func(v *catalogv1.Version) { v.ClientEndings = all }
+}
+
+const (
+	badPrefix      = "must be 1 to 8 segments of A-Z a-z 0-9 _ . -, each after a / and starting with a letter, a digit or _, without a / at the end, as /app/socket"
+	badVirtualHost = "must be a host name in lower case without a port, as chat.example.com, or *.example.com for all names with one label more"
+)
+
+// furtherAt are further addresses of a version: hosts, each with the prefix after it.
+func furtherAt(list ...string) func(*catalogv1.Version) {
+	return func(v *catalogv1.Version) {
+		v.FurtherAddresses = nil
+		for at := range slices.Chunk(list, 2) {
+			v.FurtherAddresses = append(v.FurtherAddresses, &catalogv1.FurtherAddress{Host: at[0], Prefix: at[1]})
+		}
+	}
+}
+
+// pairs are n addresses on the shared host.
+func pairs(n int) (list []string) {
+	for i := range n {
+		list = append(list, "", fmt.Sprint("/a", i))
+	}
+	return list
 }
 
 // options are those of a version with a fixed host.
@@ -234,6 +258,22 @@ func badFields() []struct {
 		{"a copy of a header that does not pass", headers(copyHeader("X-A", "X-Forwarded-User")), rule0 + "copy_of: must not be X-Forwarded-User, which does not pass from clients to backends"},
 		{"31 rules for headers", headers(manyHeaders(31, "v")...), "version.backend_options.headers: must contain no more than 30 item(s)"},
 		{"large rules for headers", headers(manyHeaders(3, strings.Repeat("v", 3000))...), "version.backend_options.headers: must have at most 8192 bytes of names and values together"},
+		{"an address twice", furtherAt("chat.example.com", "/a", "chat.example.com", "/A"), "version.further_addresses[1]: is the same as further_addresses[0]"},
+		{"an address with a slash at its end", furtherAt("", "/a/"), "version.further_addresses[0].prefix: " + badPrefix},
+		{"an address of the gateway's own", furtherAt("", "/-/healthz"), "version.further_addresses[0].prefix: " + badPrefix},
+		{"an address without a slash", furtherAt("", "a"), "version.further_addresses[0].prefix: " + badPrefix},
+		{"an address with a dot segment", furtherAt("", "/a/../b"), "version.further_addresses[0].prefix: " + badPrefix},
+		{"an encoded address", furtherAt("", "/%61"), "version.further_addresses[0].prefix: " + badPrefix},
+		{"an address of nine segments", furtherAt("", "/1/2/3/4/5/6/7/8/9"), "version.further_addresses[0].prefix: " + badPrefix},
+		{"a host with a port", furtherAt("chat.example.com:443", "/a"), "version.further_addresses[0].host: " + badVirtualHost},
+		{"a host in capitals", furtherAt("Chat.example.com", "/a"), "version.further_addresses[0].host: " + badVirtualHost},
+		{"an IP address as a host", furtherAt("192.0.2.1", "/a"), "version.further_addresses[0].host: " + badVirtualHost},
+		{"a wildcard in the middle", furtherAt("chat.*.com", "/a"), "version.further_addresses[0].host: " + badVirtualHost},
+		{"a host that there is not", furtherAt("chat.example.com", "/a"), `version.further_addresses[0].host: there is no virtual host "chat.example.com": the installation has none, only the shared host, which is an empty text`},
+		{"an address of an unknown kind", func(v *catalogv1.Version) {
+			v.FurtherAddresses = []*catalogv1.FurtherAddress{{Prefix: "/a", Serves: 99}}
+		}, "version.further_addresses[0].serves: is not one of the defined values"},
+		{"11 addresses", furtherAt(pairs(11)...), "version.further_addresses: must contain no more than 10 item(s)"},
 		{"an ending without a cause", endings(&catalogv1.ClientEnding{Code: 4000}), "version.client_endings[0].cause: is required"},
 		{"an ending of an unknown cause", endings(&catalogv1.ClientEnding{Cause: 99, Code: 4000}), "version.client_endings[0].cause: is not one of the defined values"},
 		{"an ending with a code that nobody sends", endings(&catalogv1.ClientEnding{Cause: 1, Code: 1006}), "version.client_endings[0].code: " + badCloseCode},
@@ -367,7 +407,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
 		"endpoints.production, endpoints.sandbox, endpoints.health_check, endpoints.suspension, endpoints.timeouts, endpoints.production_connection, endpoints.sandbox_connection, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
-		"traffic_plan, subscriptionless, pass_credential, deflate, client_endings, max_message_bytes, error_frames, error_frames.template, error_frames.text"
+		"traffic_plan, subscriptionless, pass_credential, deflate, client_endings, further_addresses, max_message_bytes, error_frames, error_frames.template, error_frames.text"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -92,15 +93,18 @@ func settings() []string {
 		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
 		"endpoints.health_check", "endpoints.suspension", "endpoints.timeouts", "endpoints.production_connection", "endpoints.sandbox_connection",
 		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
-		"traffic_plan", "subscriptionless", "pass_credential", "deflate", "client_endings", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
+		"traffic_plan", "subscriptionless", "pass_credential", "deflate", "client_endings", "further_addresses", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
 	}
 }
 
-// takeOver returns a version with the settings of source that it does not have itself.
+// takeOver returns a version with the settings of source that it does not have itself. Its
+// further addresses are one version's only.
 func takeOver(v, source *catalogv1.Version) *catalogv1.Version {
 	v = proto.CloneOf(v)
 	for _, name := range settings() {
-		takeOverField(v, source, name)
+		if name != "further_addresses" {
+			takeOverField(v, source, name)
+		}
 	}
 	return v
 }
@@ -214,7 +218,7 @@ func (a *API) UpdateVersion(ctx context.Context, req *catalogv1.UpdateVersionReq
 	}
 	c := identity.From(ctx)
 	return a.changeVersion(ctx, "version.name", req.GetVersion().GetName(), func(old store.Version) (store.Version, error) {
-		if err := mayUpdate(c, old, u.Only("traffic_plan", "subscriptionless", "pass_credential")); err != nil {
+		if err := mayUpdate(c, old, u.Only("traffic_plan", "subscriptionless", "pass_credential", "further_addresses")); err != nil {
 			return old, err
 		}
 		v := a.versionProto(old, c.Viewer())
@@ -256,10 +260,13 @@ func mayServe(c identity.Caller, old, next store.Version) error {
 }
 
 // mayPromise returns why the caller may not make a version next, or nil: what all its
-// traffic may be, whether it needs subscriptions, and whether backends get what clients
-// prove who they are with, is for publishers to say.
+// traffic may be, whether it needs subscriptions, where it is reached, and whether backends
+// get what clients prove who they are with, is for publishers to say.
 func mayPromise(c identity.Caller, old, next store.Version) error {
 	if err := mayProxy(c, old, next); err != nil {
+		return err
+	}
+	if err := mayReach(c, old.Further, next.Further); err != nil {
 		return err
 	}
 	if next.PassesOn() && !old.PassesOn() && !c.User.Has(identity.RolePublisher) {
@@ -270,6 +277,23 @@ func mayPromise(c identity.Caller, old, next store.Version) error {
 		return nil
 	}
 	return fault.Denied("this needs the role publisher: without it, traffic_plan, subscriptionless and pass_credential cannot be changed")
+}
+
+// mayReach returns why the caller may not give a version its next further addresses, or nil:
+// that takes a publisher, and what is new on the host that all share an administrator.
+func mayReach(c identity.Caller, old, next []store.FurtherAddress) error {
+	for i, a := range next {
+		if a.Host == "" && !slices.ContainsFunc(old, a.Same) && !c.User.Has(identity.RoleAdmin) {
+			return fault.Denied("version.further_addresses[%d]: only administrators give addresses on the shared host; on a virtual host publishers do", i)
+		}
+	}
+	same := func(a, b store.FurtherAddress) bool {
+		return a.Same(b) && a.Serves == b.Serves && a.KeepPrefix == b.KeepPrefix
+	}
+	if c.User.Has(identity.RolePublisher) || slices.EqualFunc(old, next, same) {
+		return nil
+	}
+	return fault.Denied("this needs the role publisher: without it, further_addresses cannot be changed")
 }
 
 // PublishVersion publishes a version, which need not be the caller's: the rule of the

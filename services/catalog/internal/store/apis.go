@@ -343,5 +343,8 @@ func checkFree(ctx context.Context, tx *change.Tx, a API) error {
 	if err := like.Fault("api.display_name", a.DisplayName); err != nil {
 		return err
 	}
-	return checkContext(ctx, tx, a)
+	if err := checkContext(ctx, tx, a); err != nil {
+		return err
+	}
+	return checkContextBesideFurther(ctx, tx, a)
 }

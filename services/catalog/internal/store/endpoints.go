@@ -61,6 +61,8 @@ type stages struct {
 	// Endings are here though they are no secret, because they belong to what is written of
 	// a version as a whole.
 	Endings []ClientEnding `json:"endings,omitempty"`
+	// Further are here for the same reason.
+	Further []FurtherAddress `json:"further,omitempty"`
 }
 
 // Endpoints returns the endpoints as the API and routes have them.
@@ -98,7 +100,9 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{v.Production, v.Sandbox, v.Balance, v.Connections, v.Backend, v.Endings})
+	plain, err := json.Marshal(stages{
+		Production: v.Production, Sandbox: v.Sandbox, Balance: v.Balance, Connections: v.Connections, Backend: v.Backend, Endings: v.Endings, Further: v.Further,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -116,7 +120,7 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
 	v.Production, v.Sandbox, v.Balance, v.Connections = all.Production, all.Sandbox, all.Balance, all.Connections
-	v.Backend, v.Endings = all.Backend, all.Endings
+	v.Backend, v.Endings, v.Further = all.Backend, all.Endings, all.Further
 	return nil
 }
 

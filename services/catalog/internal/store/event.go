@@ -30,6 +30,7 @@ const (
 	KindPrefix     = "KIND_"
 	FormPrefix     = "FORM_"
 	EncodingPrefix = "ENCODING_"
+	ServesPrefix   = "SERVES_"
 
 	AuthStylePrefix = "AUTH_STYLE_"
 )
@@ -148,6 +149,7 @@ func (v Version) Route() *backplanev1.Route {
 		PassCredential:      v.Backend.PassCredential,
 		Deflate:             v.Backend.Deflate,
 		ClientEndings:       clientEndings(v.Endings),
+		FurtherAddresses:    served(v.Further),
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,
 	}

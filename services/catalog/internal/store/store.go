@@ -33,6 +33,10 @@ type Store struct {
 	// hosts are those under which gateways are advertised, in order; Advertise sets
 	// them.
 	hosts []string
+	// gateways and virtual are what further addresses are advertised with; AdvertiseFurther
+	// sets them.
+	gateways []string
+	virtual  []VirtualHost
 	// maxAPIs is how many APIs a user may own; 0 is no bound.
 	maxAPIs int
 }

@@ -49,6 +49,8 @@ type Version struct {
 	Backend Backend
 	// Endings are what clients get at ends of sessions.
 	Endings []ClientEnding
+	// Further are where it is reached, too.
+	Further []FurtherAddress
 	// FixedHost is what the backend gets as Host if BackendHost is HostFixed.
 	FixedHost string
 	// AdvertisedHosts are those of the installation, in order, if BackendHost is
@@ -292,6 +294,10 @@ func (s *Store) createVersion(ctx context.Context, req requestid.Request, viewer
 		if err := checkNew(ctx, tx, api, v); err != nil {
 			return change.Record{}, err
 		}
+		if err := s.checkFurther(ctx, tx, viewer, api, v, nil); err != nil {
+			return change.Record{}, err
+		}
+		v.Further = s.advertised(v.Further)
 		standard, err := s.readDefault(ctx, tx, api)
 		if err != nil {
 			return change.Record{}, err
@@ -349,7 +355,10 @@ func checkNew(ctx context.Context, tx *change.Tx, api API, v Version) error {
 	case count >= MaxVersions:
 		return fault.Precondition("the API has %d versions, the most that it may have", MaxVersions)
 	}
-	return checkAddress(ctx, tx, api, v.Version)
+	if err := checkAddress(ctx, tx, api, v.Version); err != nil {
+		return err
+	}
+	return checkVersionBesideFurther(ctx, tx, api, v.Version)
 }
 
 // checkPlans refuses a version with plans that do not exist.
@@ -400,6 +409,10 @@ func (s *Store) UpdateVersion(ctx context.Context, viewer identity.Viewer, name 
 		if err := checkPlans(ctx, tx, v); err != nil {
 			return change.Record{}, err
 		}
+		if err := s.checkFurther(ctx, tx, viewer, API{ID: old.APIID, Context: old.Context, Owner: old.Owner}, v, old.Further); err != nil {
+			return change.Record{}, err
+		}
+		v.Further = s.advertised(v.Further)
 		sealed, err := s.sealEndpoints(v)
 		if err != nil {
 			return change.Record{}, err
@@ -454,13 +467,16 @@ func keepStates(ctx context.Context, tx *change.Tx, api string) error {
 	return nil
 }
 
-// link adds what versions are found by: their tags and plans, what is searched, and in
-// their API's row their state.
+// link adds what versions are found by: their tags and plans, their further addresses, what
+// is searched, and in their API's row their state.
 func link(ctx context.Context, tx *change.Tx, v Version) error {
 	if err := keepSearch(ctx, tx, v); err != nil {
 		return err
 	}
 	if err := keepStates(ctx, tx, v.APIID); err != nil {
+		return err
+	}
+	if err := keepAddresses(ctx, tx, v); err != nil {
 		return err
 	}
 	for _, tag := range v.Tags {
