@@ -23,10 +23,8 @@ type yesFlag struct {
 // at, it does not ask: a script does what it says, with --yes and without, and the result
 // has what went along. Its error is that of a person who did not agree.
 func (s *shell) confirm(ctx context.Context, yes bool, does string, takes func() []string) error {
-	terminal, ok := s.Stdin.(*os.File)
-	asks := ok && term.IsTerminal(int(terminal.Fd())) && !yes
 	with := some(takes())
-	if !asks {
+	if !s.asks(yes) {
 		s.took = with
 		return nil
 	}
@@ -44,6 +42,12 @@ func (s *shell) confirm(ctx context.Context, yes bool, does string, takes func()
 		return nil
 	}
 	return failed(codes.Canceled, "nothing was done: the answer was not yes")
+}
+
+// asks reports whether confirm asks: at a terminal, without --yes.
+func (s *shell) asks(yes bool) bool {
+	terminal, ok := s.Stdin.(*os.File)
+	return ok && term.IsTerminal(int(terminal.Fd())) && !yes
 }
 
 // along is the field of a result that says what a command has taken along.

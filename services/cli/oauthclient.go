@@ -83,6 +83,34 @@ func (c *client) oauthClients(ctx context.Context, app string) ([]*subscriptionv
 	return found, err
 }
 
+// oauthClientFilter returns a filter by --oauth-client of sessions, empty without it. An OAuth
+// client that was deleted is found by its name alone.
+func (c *client) oauthClientFilter(ctx context.Context, app, client string) (string, error) {
+	stage := catalogv1.Stage(catalogv1.Stage_value["STAGE_"+strings.ToUpper(client)])
+	switch {
+	case client == "":
+		return "", nil
+	case strings.HasPrefix(client, "applications/") && strings.Count(client, "/") == 3:
+		return filter("oauth_client", client), nil
+	case app == "" || stage == 0:
+		return "", usagef("--oauth-client: %q is no name of an OAuth client, which is applications/…/oauthClients/…; production and sandbox need --app beside them", client)
+	}
+	of, err := c.application(ctx, "--app", app)
+	if err != nil {
+		return "", err
+	}
+	all, err := c.oauthClients(ctx, of.GetName())
+	for _, found := range all {
+		if found.GetStage() == stage {
+			return filter("oauth_client", found.GetName()), nil
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return "", failed(codes.FailedPrecondition, "--oauth-client: %s has no %s OAuth client", of.GetDisplayName(), client)
+}
+
 // lifetimeFlag says how long a new secret is valid.
 type lifetimeFlag struct {
 	Lifetime time.Duration `placeholder:"TIME" help:"How long the secret is valid, such as 90d. Default: for ever."`

@@ -60,7 +60,12 @@ func (c *revokeCmd) Run(ctx context.Context, s *shell) error {
 		}
 		req.Application = app.GetName()
 	}
-	err = s.confirm(ctx, c.Yes, "Revokes the credentials of "+of+" that were issued until now", func() []string { return []string{"the live sessions under them"} })
+	err = s.confirm(ctx, c.Yes, "Revokes the credentials of "+of+" that were issued until now", func() []string {
+		if !s.asks(c.Yes) {
+			return nil // a script waits for nothing: what was closed is counted by those who close it
+		}
+		return []string{cl.sessionsUnder(ctx, req)}
+	})
 	if err != nil {
 		return err
 	}
@@ -78,6 +83,29 @@ func (c *revokeCmd) Run(ctx context.Context, s *shell) error {
 		return s.printFields([2]string{"Revoked", done.GetName()}, [2]string{"Note", "there was nothing left to revoke"})
 	}
 	return s.printFields(append([][2]string{{"Revoked", done.GetName()}}, closedFields(done)...)...)
+}
+
+// sessionsUnder is the number of live sessions that end with what is revoked, or what they are
+// where that is not known.
+func (c *client) sessionsUnder(ctx context.Context, req *subscriptionv1.RevokeRequest) string {
+	name, field := req.GetName(), ""
+	switch {
+	case strings.Contains(name, "/secrets/"):
+		field = "secret"
+	case strings.Contains(name, "/oauthClients/"):
+		field = "oauth_client"
+	case strings.Contains(name, "/apiKeys/"):
+		field = "api_key"
+	case strings.HasPrefix(name, "applications/"):
+		field = "application"
+	case strings.HasPrefix(name, "subscriptions/"):
+		field = "subscription"
+	case strings.HasPrefix(name, "grants/"):
+		field = "grant"
+	default: // a value, or what is no name
+		return "the live sessions under them"
+	}
+	return c.liveSessions(ctx, filter(field, name))
 }
 
 // closings is an answer that says what was closed.

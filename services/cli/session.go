@@ -31,6 +31,8 @@ type sessionListCmd struct {
 	App string `placeholder:"APP" help:"Show only those of this application."`
 	API string `name:"api" placeholder:"VERSION" help:"Show only those of this version, such as EchoWebSocket/1.0.0."`
 	Key string `placeholder:"KEY" help:"Show only those of this API key: its name, applications/…/apiKeys/…, or with --app what it is called."`
+
+	OAuthClient string `name:"oauth-client" placeholder:"CLIENT" help:"Show only those of this OAuth client: its name, applications/…/oauthClients/…, or with --app its stage, production or sandbox."`
 }
 
 // Run lists the sessions.
@@ -47,8 +49,12 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	byClient, err := cl.oauthClientFilter(ctx, c.App, c.OAuthClient)
+	if err != nil {
+		return err
+	}
 	all := &gatewayv1.ListSessionsResponse{}
-	if all.Sessions, all.Unreachable, err = cl.listSessions(ctx, join(only, byKey)); err != nil {
+	if all.Sessions, all.Unreachable, err = cl.listSessions(ctx, join(only, byKey, byClient)); err != nil {
 		return err
 	}
 	all.TotalSize = int32(len(all.GetSessions()))
@@ -77,7 +83,7 @@ func (c *sessionListCmd) Run(ctx context.Context, s *shell) error {
 
 // sessionCountCmd counts sessions.
 type sessionCountCmd struct {
-	By  string `enum:"version,application,subscription,api_key,gateway" default:"version" placeholder:"WHAT" help:"What to count by: version (the default), application, subscription, api_key or gateway."`
+	By  string `enum:"version,application,subscription,oauth_client,api_key,gateway" default:"version" placeholder:"WHAT" help:"What to count by: version (the default), application, subscription, oauth_client, api_key or gateway."`
 	App string `placeholder:"APP" help:"Count only those of this application."`
 	API string `name:"api" placeholder:"VERSION" help:"Count only those of this version, such as EchoWebSocket/1.0.0."`
 }
@@ -150,7 +156,7 @@ func (c *sessionGetCmd) Run(ctx context.Context, s *shell) error {
 	fields := [][2]string{
 		{"Session", live.GetName()}, {"Version", label.version(ctx, live.GetVersion())}, {"Application", label.application(ctx, live.GetApplication())},
 		{"Owner", label.user(ctx, live.GetUser())}, {"Client", live.GetClientAddress()}, {"Began", when(live.GetStartTime())},
-		{"API key", live.GetApiKey()}, {"Credential expires", when(live.GetExpireTime())}, {"Grant", live.GetGrant()}, {"Renewed", renewals(live)}, {"Sub-protocol", live.GetSubprotocol()},
+		{"OAuth client", live.GetOauthClient()}, {"API key", live.GetApiKey()}, {"Credential expires", when(live.GetExpireTime())}, {"Grant", live.GetGrant()}, {"Renewed", renewals(live)}, {"Sub-protocol", live.GetSubprotocol()},
 		{"In", amount(live.GetInbound())}, {"Out", amount(live.GetOutbound())},
 		{"Plan", label.plan(ctx, live.GetPlan())}, {"Application's plan", label.plan(ctx, live.GetApplicationPlan())},
 		{"Traffic plan", label.plan(ctx, live.GetTrafficPlan())}, {"Paused since", when(live.GetPausedSinceTime())},
@@ -271,7 +277,7 @@ type sessionCloseCmd struct {
 	App     string `placeholder:"APP" help:"Instead of one session, close all of this application."`
 	API     string `name:"api" placeholder:"VERSION" help:"Instead of one session, close all of this version, such as EchoWebSocket/1.0.0."`
 	Address string `placeholder:"ADDRESS" help:"Instead of one session, close all of clients at this address, or in this network, such as 192.0.2.0/24."`
-	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on api, version, application, subscription, user, api_key, plan and client_address."`
+	Filter  string `placeholder:"TERMS" help:"Instead of one session, close all that fit, such as 'user = \"users/…\"': on api, version, application, subscription, user, oauth_client, secret, grant, api_key, plan and client_address."`
 
 	yesFlag `embed:""`
 }

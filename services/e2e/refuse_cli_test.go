@@ -98,6 +98,8 @@ func TestRefusedCommands(t *testing.T) {
 		{"usage --since yesterday", `usage: --since: "yesterday" is neither a time such as 2026-01-31T12:00:00Z nor how long ago, such as 24h or 7d`, 2},
 		{"usage --since 1h --until 2h", `usage: --until: must be after --since`, 2},
 		{"session list --key kiosk", `session list: --key: "kiosk" is no name of an API key, which is applications/…/apiKeys/…; what it is called needs --app beside it`, 2},
+		{"session list --oauth-client production", `session list: --oauth-client: "production" is no name of an OAuth client, which is applications/…/oauthClients/…; production and sandbox need --app beside them`, 2},
+		{"session list --app Phone --oauth-client live", `session list: --oauth-client: "live" is no name of an OAuth client, which is applications/…/oauthClients/…; production and sandbox need --app beside them`, 2},
 		{"session list --app Nothing --key kiosk", `session list: --app: there is no application "Nothing" that you may see; list them with: tidegate app list`, 1},
 		{"record list --key kiosk", `record list: --key: "kiosk" is no name of an API key, which is applications/…/apiKeys/…; what it is called needs --app beside it`, 2},
 		{"record list --key applications/none/apiKeys/none", `record list: applications/none/apiKeys/none not found`, 1},

@@ -429,7 +429,7 @@ func TestBadInput(t *testing.T) {
 		{&gatewayv1.ListSessionsRequest{PageToken: strings.Repeat("x", 1025)}, "page_token: must be at most 1024 characters"},
 		{&gatewayv1.ListSessionsRequest{PageToken: elsewhere.Token(sessionorder.NewKey(time.Time{}, resourcename.Session{Gateway: "g", Ref: "r"}))}, "page_token: belongs to another list or filter"},
 		{&gatewayv1.ListSessionsRequest{Filter: "user"}, `filter: must be field = "value", joined by AND`},
-		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are api, api_key, application, client_address, plan, subscription, user, version`},
+		{&gatewayv1.ListSessionsRequest{Filter: `color = "red"`}, `filter: no field "color": there are api, api_key, application, client_address, grant, oauth_client, plan, secret, subscription, user, version`},
 		{&gatewayv1.ListSessionsRequest{Filter: `client_address = "192.0.2.1/24"`}, `filter: client_address must be an IP address or a network such as 203.0.113.0/24: "192.0.2.1/24" has bits beyond its length: 192.0.2.0/24 is meant`},
 		{&gatewayv1.ListSessionsRequest{Filter: strings.Repeat("ä", 1025)}, "filter: must be at most 1024 characters"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
@@ -62,6 +63,9 @@ var fields = map[string]func(value string) (condition, error){
 	"application":  equals(func(s *session.Session, _ viewer) string { return grantOf(s).Application }),
 	"subscription": equals(func(s *session.Session, _ viewer) string { return grantOf(s).Subscription }),
 	"user":         equals(func(s *session.Session, _ viewer) string { return grantOf(s).User }),
+	"oauth_client": equals(func(s *session.Session, _ viewer) string { return grantOf(s).OAuthClient }),
+	"secret":       ofOwner(func(g *grant.Grant) string { return g.Secret }),
+	"grant":        ofOwner(func(g *grant.Grant) string { return g.Name }),
 	"api_key":      equals(func(s *session.Session, _ viewer) string { return grantOf(s).APIKey }),
 	"plan": func(value string) (condition, error) {
 		return func(s *session.Session, v viewer) bool { return hasPlan(v.plans(s), value) }, nil
@@ -79,6 +83,14 @@ var fields = map[string]func(value string) (condition, error){
 func equals(of func(*session.Session, viewer) string) func(string) (condition, error) {
 	return func(value string) (condition, error) {
 		return func(s *session.Session, v viewer) bool { return of(s, v) == value }, nil
+	}
+}
+
+// ofOwner returns the conditions of a field that only the application's owner may ask for.
+// Others find that no session has a value there.
+func ofOwner(of func(*grant.Grant) string) func(string) (condition, error) {
+	return func(value string) (condition, error) {
+		return func(s *session.Session, v viewer) bool { return v.isApplicationOwner(s) && of(grantOf(s)) == value }, nil
 	}
 }
 

@@ -54,7 +54,7 @@ func (a *API) toSession(s *session.Session, v viewer) *gatewayv1.Session {
 	}
 	if g := info.Grant; g != nil {
 		out.Application, out.Subscription, out.User = g.Application, g.Subscription, g.User
-		out.ApiKey, out.ExpireTime = g.APIKey, stamp(g.ExpireTime)
+		out.OauthClient, out.ApiKey, out.ExpireTime = g.OAuthClient, g.APIKey, stamp(g.ExpireTime)
 		if v.isApplicationOwner(s) {
 			out.Grant = g.Name
 		}

@@ -32,6 +32,10 @@ var groups = map[string]group{
 		of:    func(_ *API, s *session.Session) string { return grantOf(s).Subscription },
 		check: func(field, name string) error { _, err := resourcename.ParseSubscription(field, name); return err },
 	},
+	"oauth_client": {
+		of:    func(_ *API, s *session.Session) string { return grantOf(s).OAuthClient },
+		check: func(field, name string) error { _, err := resourcename.ParseOAuthClient(field, name); return err },
+	},
 	"api_key": {
 		of:    func(_ *API, s *session.Session) string { return grantOf(s).APIKey },
 		check: func(field, name string) error { _, err := resourcename.ParseAPIKey(field, name); return err },
@@ -81,7 +85,7 @@ func (a *API) count(match func(*session.Session) bool, by group, counts map[stri
 func checkCount(req *gatewayv1.CountSessionsRequest) (by group, counts map[string]int64, err error) {
 	by, ok := groups[req.GetGroupBy()]
 	if !ok {
-		return by, nil, fault.Invalid("group_by", "must be version, application, subscription, api_key or gateway")
+		return by, nil, fault.Invalid("group_by", "must be version, application, subscription, oauth_client, api_key or gateway")
 	}
 	names := req.GetNames()
 	if len(names) > sessionorder.MaxCounts {

@@ -82,8 +82,8 @@ func TestCountIsBounded(t *testing.T) {
 		names []string
 		want  string
 	}{
-		{"", nil, "group_by: must be version, application, subscription, api_key or gateway"},
-		{"plan", nil, "group_by: must be version, application, subscription, api_key or gateway"},
+		{"", nil, "group_by: must be version, application, subscription, oauth_client, api_key or gateway"},
+		{"plan", nil, "group_by: must be version, application, subscription, oauth_client, api_key or gateway"},
 		{"version", names, "names: must be at most 1000"},
 		{"version", names[:2], "names: must not have the same value twice"},
 		{"version", []string{"apis/a"}, "names: must be apis/{api}/versions/{version}"},

@@ -179,7 +179,11 @@ type Session struct {
 	// How often its credential was renewed.
 	Renewals int32 `protobuf:"varint,21,opt,name=renewals,proto3" json:"renewals,omitempty"`
 	// When its credential was renewed last; not set while it was not.
-	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
+	RenewTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
+	// The OAuth client that its token was issued to,
+	// applications/{application}/oauthClients/{oauth_client}; empty for another credential and
+	// for a try-out token.
+	OauthClient   string `protobuf:"bytes,41,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -352,6 +356,13 @@ func (x *Session) GetRenewTime() *timestamppb.Timestamp {
 		return x.RenewTime
 	}
 	return nil
+}
+
+func (x *Session) GetOauthClient() string {
+	if x != nil {
+		return x.OauthClient
+	}
+	return ""
 }
 
 // ListGatewaysRequest asks for a page of gateways.
@@ -543,8 +554,10 @@ type ListSessionsRequest struct {
 	// and the filter must be the same. At most 1024 characters.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Restricts the list: terms `field = "value"` joined by AND, on api, version,
-	// application, subscription, user, api_key, plan, which the session has at any place, and
-	// client_address, an IP address or a network in CIDR notation. At most 1024 characters.
+	// application, subscription, user, oauth_client, api_key, plan, which the session has at any
+	// place, and client_address, an IP address or a network in CIDR notation. The owner of the
+	// application and administrators can also ask for the secret that the token was issued for,
+	// by its name in secret, and for the grant. At most 1024 characters.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Whether to leave out gateways that cannot be reached, and name them in
 	// unreachable (AIP-217). Only for gateways/-.
@@ -697,8 +710,8 @@ type CountSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// gateways/{gateway}, or gateways/- for all.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// What sessions are counted by: "version", "application", "subscription", "api_key" or
-	// "gateway".
+	// What sessions are counted by: "version", "application", "subscription", "oauth_client",
+	// "api_key" or "gateway".
 	// Those that have none are left out.
 	GroupBy string `protobuf:"bytes,2,opt,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
 	// Only these, by their names, at most 1000; empty for all. Each that is named has a
@@ -1152,7 +1165,7 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\bsessions\x18\x06 \x01(\x04R\bsessions\x129\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime:<\xeaA9\n" +
-	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xfd\x06\n" +
+	"\x10tidegate/Gateway\x12\x12gateways/{gateway}*\bgateways2\agateway\"\xa0\a\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -1177,7 +1190,8 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x05grant\x18\x14 \x01(\tR\x05grant\x12\x1a\n" +
 	"\brenewals\x18\x15 \x01(\x05R\brenewals\x129\n" +
 	"\n" +
-	"renew_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\trenewTime:O\xeaAL\n" +
+	"renew_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\trenewTime\x12!\n" +
+	"\foauth_client\x18) \x01(\tR\voauthClient:O\xeaAL\n" +
 	"\x10tidegate/Session\x12%gateways/{gateway}/sessions/{session}*\bsessions2\asession\"\x87\x01\n" +
 	"\x13ListGatewaysRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +

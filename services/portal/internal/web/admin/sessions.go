@@ -53,6 +53,8 @@ func (p *pages) sessions() ui.Route {
 			ui.Field{Name: "gateway", Label: "Gateway"},
 			ui.Field{Name: "version", Label: "Version", Code: true, Placeholder: "apis/…/versions/…"},
 			ui.Field{Name: "application", Label: "Application", Code: true, Placeholder: "applications/…"},
+			ui.Field{Name: "oauth_client", Label: "OAuth client", Code: true, Placeholder: "applications/…/oauthClients/…"},
+			ui.Field{Name: "api_key", Label: "API key", Code: true, Placeholder: "applications/…/apiKeys/…"},
 			ui.Field{Name: "user", Label: "Owner of the application", Max: 64, Placeholder: "username"},
 		)}
 		v.Empty = ui.Empty{Title: "No live session", Text: "Nobody is connected."}
@@ -79,7 +81,7 @@ func (p *pages) listSessions(r *ui.Request, v *sessionsView) error {
 	if g := v.Filters.Get("gateway"); g != "" {
 		req.Parent, req.ReturnPartialSuccess = "gateways/"+g, false
 	}
-	terms := []string{v.Filters.Terms("version", "application"), user}
+	terms := []string{v.Filters.Terms("version", "application", "oauth_client", "api_key"), user}
 	req.Filter = strings.Join(slices.DeleteFunc(terms, func(s string) bool { return s == "" }), " AND ")
 	list, err := p.Sessions.ListSessions(r.Context(), req)
 	switch {

@@ -102,6 +102,9 @@ func sessions(t *testing.T, s *webtest.Tidegate) {
 	want(t, b.Open(gateway), http.StatusOK, "Harbour 1")
 
 	want(t, b.Open("/admin/sessions?user=admin"), http.StatusOK, "No live session found")
+	for _, credential := range []string{"oauth_client=applications/x/oauthClients/y", "api_key=applications/x/apiKeys/y"} {
+		want(t, b.Open("/admin/sessions?"+credential), http.StatusOK, "No live session found")
+	}
 	p = b.Open("/admin/sessions?user=nobody-at-all&version=x")
 	if want(t, p, http.StatusUnprocessableEntity); p.Error("user") == "" || p.Value("version") != "x" {
 		t.Errorf("a user who is not there: %q\n%s", p.Error("user"), p.Text())

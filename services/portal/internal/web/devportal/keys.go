@@ -191,12 +191,7 @@ func (p *pages) clientOf(r *ui.Request, a *application) (*subscriptionv1.OAuthCl
 		if ui.ID(c.GetName()) != r.PathValue("client") {
 			continue
 		}
-		// Sessions are not counted by OAuth client: those of the application, less those under
-		// API keys, are known to be its own where it is the only one, or where there are none.
-		sessions, err := p.AllLiveSessions(r, `application = "`+a.GetName()+`" AND api_key = ""`)
-		if len(list.GetOauthClients()) > 1 && sessions > 0 {
-			sessions = -1
-		}
+		sessions, err := p.AllLiveSessions(r, `oauth_client = "`+c.GetName()+`"`)
 		return c, sessions, err
 	}
 	return nil, 0, fault.NotFound("the application has no such OAuth client")

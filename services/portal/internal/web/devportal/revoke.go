@@ -108,7 +108,7 @@ func (p *pages) revokeClient() ui.Route {
 // revokeSecret deletes a secret and revokes the tokens that were issued for it.
 func (p *pages) revokeSecret() ui.Route {
 	return p.revokes("/keys/{client}/secrets/{secret}/revoke", func(r *ui.Request, a *application) (revocation, error) {
-		client, sessions, err := p.clientOf(r, a)
+		client, _, err := p.clientOf(r, a)
 		if err != nil {
 			return revocation{}, err
 		}
@@ -120,16 +120,14 @@ func (p *pages) revokeSecret() ui.Route {
 			if ui.ID(s.GetName()) != r.PathValue("secret") {
 				continue
 			}
-			if len(list.GetOauthClientSecrets()) > 1 && sessions > 0 {
-				sessions = -1 // they are not counted by secret
-			}
+			sessions, err := p.AllLiveSessions(r, `secret = "`+s.GetName()+`"`)
 			return revocation{
 				name: s.GetName(), title: "Revoke the secret and its tokens?", done: "The secret is revoked.",
 				text: []string{
 					"It was made on " + ui.Date(s.GetCreateTime()) + ". It is deleted, and all access tokens that programs have got with it are refused. Sessions under them end at once with code 4001.",
 				},
 				sessions: sessions, from: ui.Link{Text: "Keys", To: a.Base + "/keys"},
-			}, nil
+			}, err
 		}
 		return revocation{}, fault.NotFound("the OAuth client has no such secret")
 	})

@@ -91,9 +91,24 @@ func revocations(t *testing.T, w *world) {
 	}
 	revoked("a subscription", two, kept)
 
-	// The OAuth client: it stays, with its secrets.
+	// The OAuth client: it stays, with its secrets. Its sessions are counted apart from those of
+	// another one, and those of a secret from those of the other secrets.
+	b.Open(base + "/keys")
+	b.Submit("Create for sandbox")
+	b.Open(base + "/keys")
+	sandbox := b.Page.URL.Path
+	for text, to := range b.Page.Links() {
+		if strings.HasPrefix(text, "Revoke tokens for sandbox") {
+			sandbox = to
+		}
+	}
 	token := another()
 	three := connected(token)
+	if p := b.Open(sandbox); p.Status != http.StatusOK || !p.Has("There are no live sessions that would end") {
+		t.Errorf("Revoke the tokens of an OAuth client without sessions asks:\n%s", p.Text())
+	}
+	b.Open(strings.TrimSuffix(sandbox, "/revoke") + "/delete")
+	b.Submit("Delete it")
 	b.Open(base + "/keys")
 	if p := b.Click("Revoke tokens for production"); !p.Has("1 live session ends with it") {
 		t.Errorf("Revoke an OAuth client's tokens asks:\n%s", p.Text())
@@ -111,6 +126,7 @@ func revocations(t *testing.T, w *world) {
 	p := b.Submit("New secret for production")
 	token = w.granted(t, p.Copied("the client_id"), p.Copied("the secret"))
 	four := connected(token)
+	fifth := connected(another()) // of the same OAuth client, and of no secret
 	b.Open(base + "/keys")
 	for text, to := range b.Page.Links() {
 		if strings.HasPrefix(text, "Revoke the secret of") {
@@ -128,6 +144,7 @@ func revocations(t *testing.T, w *world) {
 		t.Errorf("Revoke them leads to %s\n%s", p.URL, p.Text())
 	}
 	revoked("a secret", four, token)
+	fifth.CloseNow()
 	if p := b.Open(gone); p.Status != http.StatusNotFound {
 		t.Errorf("a secret that is revoked = %d", p.Status)
 	}

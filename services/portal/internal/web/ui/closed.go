@@ -27,7 +27,7 @@ func ClosingForm(r *Request, fields ...Field) *Form {
 		},
 		Field{
 			Name: "filter", Label: "Filter", Code: true, Max: 1024, Placeholder: `application = "applications/…"`,
-			Hint: "By api, api_key, application, client_address, plan, subscription, user or version, several with AND. Empty for all.", Paths: []string{"filter"},
+			Hint: "By api, api_key, application, client_address, grant, oauth_client, plan, secret, subscription, user or version, several with AND. Empty for all.", Paths: []string{"filter"},
 		})...)
 }
 

@@ -287,6 +287,15 @@ export declare type Session = Message<"tidegate.gateway.v1.Session"> & {
    * @generated from field: google.protobuf.Timestamp renew_time = 22;
    */
   renewTime?: Timestamp;
+
+  /**
+   * The OAuth client that its token was issued to,
+   * applications/{application}/oauthClients/{oauth_client}; empty for another credential and
+   * for a try-out token.
+   *
+   * @generated from field: string oauth_client = 41;
+   */
+  oauthClient: string;
 };
 
 /**
@@ -441,6 +450,15 @@ export declare type SessionJson = {
    * @generated from field: google.protobuf.Timestamp renew_time = 22;
    */
   renewTime?: TimestampJson;
+
+  /**
+   * The OAuth client that its token was issued to,
+   * applications/{application}/oauthClients/{oauth_client}; empty for another credential and
+   * for a try-out token.
+   *
+   * @generated from field: string oauth_client = 41;
+   */
+  oauthClient?: string;
 };
 
 /**
@@ -644,8 +662,10 @@ export declare type ListSessionsRequest = Message<"tidegate.gateway.v1.ListSessi
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on api, version,
-   * application, subscription, user, api_key, plan, which the session has at any place, and
-   * client_address, an IP address or a network in CIDR notation. At most 1024 characters.
+   * application, subscription, user, oauth_client, api_key, plan, which the session has at any
+   * place, and client_address, an IP address or a network in CIDR notation. The owner of the
+   * application and administrators can also ask for the secret that the token was issued for,
+   * by its name in secret, and for the grant. At most 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -691,8 +711,10 @@ export declare type ListSessionsRequestJson = {
 
   /**
    * Restricts the list: terms `field = "value"` joined by AND, on api, version,
-   * application, subscription, user, api_key, plan, which the session has at any place, and
-   * client_address, an IP address or a network in CIDR notation. At most 1024 characters.
+   * application, subscription, user, oauth_client, api_key, plan, which the session has at any
+   * place, and client_address, an IP address or a network in CIDR notation. The owner of the
+   * application and administrators can also ask for the secret that the token was issued for,
+   * by its name in secret, and for the grant. At most 1024 characters.
    *
    * @generated from field: string filter = 4;
    */
@@ -805,8 +827,8 @@ export declare type CountSessionsRequest = Message<"tidegate.gateway.v1.CountSes
   parent: string;
 
   /**
-   * What sessions are counted by: "version", "application", "subscription", "api_key" or
-   * "gateway".
+   * What sessions are counted by: "version", "application", "subscription", "oauth_client",
+   * "api_key" or "gateway".
    * Those that have none are left out.
    *
    * @generated from field: string group_by = 2;
@@ -851,8 +873,8 @@ export declare type CountSessionsRequestJson = {
   parent?: string;
 
   /**
-   * What sessions are counted by: "version", "application", "subscription", "api_key" or
-   * "gateway".
+   * What sessions are counted by: "version", "application", "subscription", "oauth_client",
+   * "api_key" or "gateway".
    * Those that have none are left out.
    *
    * @generated from field: string group_by = 2;
