@@ -53,7 +53,7 @@ func checkPassCredential(v *catalogv1.Version) error {
 	if !v.GetPassCredential() {
 		return nil
 	}
-	if len(v.GetSecurity()) == 1 && v.GetSecurity()[0].GetNone() != nil {
+	if withVersion(store.Version{}, v).Anonymous() {
 		return errors.New("must be false with the security none, which asks for no credential")
 	}
 	for i, rule := range v.GetBackendOptions().GetHeaders() {
@@ -112,7 +112,7 @@ func secrets(v store.Version) map[string]secretAt {
 	for _, c := range connectionsOf(v) {
 		add := func(field string, s *store.Secret, to string) {
 			if s != nil {
-				all[c.field+field] = secretAt{"endpoints." + c.field + field, s, to}
+				all[c.field+field] = secretAt{c.field + field, s, to}
 			}
 		}
 		if t := c.is.TLS; t != nil {
@@ -187,14 +187,19 @@ func leadsElsewhere(old, next store.Version) bool {
 	if old.BackendHost != next.BackendHost || old.FixedHost != next.FixedHost {
 		return true
 	}
-	before := map[string]bool{"": true, old.Connections.Production.ProxyURL(): true, old.Connections.Sandbox.ProxyURL(): true}
-	if !before[next.Connections.Production.ProxyURL()] || !before[next.Connections.Sandbox.ProxyURL()] {
-		return true
+	before := map[string]bool{"": true}
+	for _, c := range connectionsOf(old) {
+		before[c.is.ProxyURL()] = true
 	}
-	for _, e := range slices.Concat(old.Production, old.Sandbox) {
+	for _, c := range connectionsOf(next) {
+		if !before[c.is.ProxyURL()] {
+			return true
+		}
+	}
+	for _, e := range old.AllEndpoints() {
 		before[placeOf(e.URL)] = true
 	}
-	return slices.ContainsFunc(slices.Concat(next.Production, next.Sandbox), func(e store.Endpoint) bool { return !before[placeOf(e.URL)] })
+	return slices.ContainsFunc(next.AllEndpoints(), func(e store.Endpoint) bool { return !before[placeOf(e.URL)] })
 }
 
 // placeOf returns whether an endpoint is spoken to with TLS, its host, its port and its path.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +33,10 @@ func checkAPI(old store.API, next *catalogv1.Api) error {
 // an API with the most versions still fits in one message of the watch.
 const maxOrigins = 8192
 
+// maxURLs is the largest number of characters in the URLs of all endpoints of a version, for
+// the same reason.
+const maxURLs = 16384
+
 // checkVersion checks what the proto's rules do not.
 func checkVersion(v *catalogv1.Version) error {
 	var wrong []fault.Violation
@@ -42,19 +45,19 @@ func checkVersion(v *catalogv1.Version) error {
 			wrong = append(wrong, fault.Violation{Field: "version." + field, Message: err.Error()})
 		}
 	}
-	for stage, endpoints := range map[string][]*catalogv1.Endpoint{
-		"production": v.GetEndpoints().GetProduction(), "sandbox": v.GetEndpoints().GetSandbox(),
-	} {
-		for i, e := range endpoints {
-			field := fmt.Sprintf("endpoints.%s[%d].url", stage, i)
-			add(field, checkEndpoint(e.GetUrl()))
-			if slices.ContainsFunc(endpoints[:i], func(o *catalogv1.Endpoint) bool { return o.GetUrl() == e.GetUrl() }) {
-				add(field, errors.New("must not be the same as another one of its stage"))
-			}
+	addAll := func(all []fault.Violation) {
+		for _, w := range all {
+			add(w.Field, errors.New(w.Message))
 		}
 	}
-	if v.GetEndpoints() == nil {
-		add("endpoints", errors.New("is required"))
+	addAll(checkEndpoints("endpoints", v.GetEndpoints(), checkEndpoint))
+	addAll(checkHTTP(v))
+	urls := 0
+	for _, e := range withVersion(store.Version{}, v).AllEndpoints() {
+		urls += len(e.URL)
+	}
+	if urls > maxURLs {
+		add("endpoints", fmt.Errorf("must have URLs of at most %d characters together, with those of http", maxURLs))
 	}
 	size := 0
 	for i, origin := range v.GetAllowedOrigins() {
@@ -65,7 +68,7 @@ func checkVersion(v *catalogv1.Version) error {
 		add("allowed_origins", fmt.Errorf("must have at most %d characters together", maxOrigins))
 	}
 	add("error_frames.text", checkErrorText(v.GetErrorFrames()))
-	if v.GetSubscriptionless() && len(v.GetSecurity()) == 1 && v.GetSecurity()[0].GetNone() != nil {
+	if v.GetSubscriptionless() && withVersion(store.Version{}, v).Anonymous() {
 		add("subscriptionless", errors.New("must be false with the security none, which asks for no token"))
 	}
 	add("pass_credential", checkPassCredential(v))
@@ -86,9 +89,7 @@ func checkVersion(v *catalogv1.Version) error {
 	}
 	wrong = append(wrong, checkBackend(v.GetBackendOptions())...)
 	wrong = append(wrong, checkConnections(v)...)
-	for _, w := range checkSecurity(filledIn(v.GetSecurity()), v.GetAllowedOrigins()) {
-		add(w.Field, errors.New(w.Message))
-	}
+	addAll(checkSecurity("security", filledIn(v.GetSecurity()), v.GetAllowedOrigins()))
 	return fault.InvalidAll(wrong...)
 }
 

@@ -27,16 +27,19 @@ const (
 
 // stageConnection is a connection with what it is for.
 type stageConnection struct {
-	field     string // below version.endpoints.
+	field     string // below version.
 	endpoints int
 	is        *catalogv1.Connection
 }
 
-// connections are those of both stages.
-func connections(e *catalogv1.Endpoints) []stageConnection {
+// connections are those of both stages, of the socket and of HTTP.
+func connections(v *catalogv1.Version) []stageConnection {
+	socket, http := v.GetEndpoints(), v.GetHttp().GetEndpoints()
 	return []stageConnection{
-		{"production_connection", len(e.GetProduction()), e.GetProductionConnection()},
-		{"sandbox_connection", len(e.GetSandbox()), e.GetSandboxConnection()},
+		{"endpoints.production_connection", len(socket.GetProduction()), socket.GetProductionConnection()},
+		{"endpoints.sandbox_connection", len(socket.GetSandbox()), socket.GetSandboxConnection()},
+		{"http.endpoints.production_connection", len(http.GetProduction()), http.GetProductionConnection()},
+		{"http.endpoints.sandbox_connection", len(http.GetSandbox()), http.GetSandboxConnection()},
 	}
 }
 
@@ -44,8 +47,8 @@ func connections(e *catalogv1.Endpoints) []stageConnection {
 // A private key is checked by checkKeys, when it is known which one is stored.
 func checkConnections(v *catalogv1.Version) []fault.Violation {
 	var wrong []fault.Violation
-	for _, c := range connections(v.GetEndpoints()) {
-		at := "version.endpoints." + c.field
+	for _, c := range connections(v) {
+		at := "version." + c.field
 		add := func(field string, err error) {
 			if err != nil {
 				wrong = append(wrong, fault.Violation{Field: at + field, Message: err.Error()})
@@ -55,7 +58,7 @@ func checkConnections(v *catalogv1.Version) []fault.Violation {
 			continue
 		}
 		if c.endpoints == 0 {
-			stage, _, _ := strings.Cut(c.field, "_")
+			stage, _, _ := strings.Cut(c.field[strings.LastIndex(c.field, ".")+1:], "_")
 			add("", fmt.Errorf("needs an endpoint in %s", stage))
 		}
 		_, err := rootCertificates(c.is.GetTls().GetRootCertificates())
@@ -171,7 +174,7 @@ func checkKeys(v store.Version) []fault.Violation {
 			continue
 		}
 		if field, err := checkPair(c.is.TLS.Certificate, c.is.TLS.Key.Value); err != nil {
-			wrong = append(wrong, fault.Violation{Field: "version.endpoints." + c.field + ".tls." + field, Message: err.Error()})
+			wrong = append(wrong, fault.Violation{Field: "version." + c.field + ".tls." + field, Message: err.Error()})
 		}
 	}
 	return wrong
@@ -202,7 +205,7 @@ func checkPair(certificate, key string) (field string, err error) {
 
 // storedConnection is a connection as rows have it, with what it is for.
 type storedConnection struct {
-	field     string // below version.endpoints.
+	field     string // below version.
 	is        store.Connection
 	endpoints []store.Endpoint
 }
@@ -210,11 +213,17 @@ type storedConnection struct {
 // connectionsOf are the connections of a version that are set.
 func connectionsOf(v store.Version) []storedConnection {
 	var all []storedConnection
-	if c := v.Connections.Production; c != nil {
-		all = append(all, storedConnection{"production_connection", *c, v.Production})
+	add := func(at string, e store.Endpoints) {
+		if c := e.Connections.Production; c != nil {
+			all = append(all, storedConnection{at + "endpoints.production_connection", *c, e.Production})
+		}
+		if c := e.Connections.Sandbox; c != nil {
+			all = append(all, storedConnection{at + "endpoints.sandbox_connection", *c, e.Sandbox})
+		}
 	}
-	if c := v.Connections.Sandbox; c != nil {
-		all = append(all, storedConnection{"sandbox_connection", *c, v.Sandbox})
+	add("", v.Endpoints)
+	if v.HTTP != nil {
+		add("http.", v.HTTP.Endpoints)
 	}
 	return all
 }
@@ -224,7 +233,7 @@ func connectionsOf(v store.Version) []storedConnection {
 func connectionWarnings(v store.Version, now time.Time) []string {
 	var all []string
 	for _, c := range connectionsOf(v) {
-		at := "endpoints." + c.field
+		at := c.field
 		if t := c.is.TLS; t != nil {
 			roots, _ := certificates(t.Roots, maxRoots)
 			chain, _ := certificates(t.Certificate, maxChain)
@@ -278,7 +287,7 @@ func mayProxy(c identity.Caller, old, next store.Version) error {
 	for _, n := range connectionsOf(next) {
 		for _, to := range behindProxy(n) {
 			if !before[to] {
-				return fault.Denied("this needs an administrator: endpoints.%s.proxy leads past the address rules of gateways, so only administrators set it, and change the endpoints and the token_url behind it", n.field)
+				return fault.Denied("this needs an administrator: %s.proxy leads past the address rules of gateways, so only administrators set it, and change the endpoints and the token_url behind it", n.field)
 			}
 		}
 	}

@@ -361,7 +361,7 @@ func TestWarningsOfConnections(t *testing.T) {
 		t.Errorf("a subscriber sees %v, %v", seen, err)
 	}
 	for after, want := range map[time.Duration]string{0: "expires", 2 * time.Hour: "has expired"} {
-		row := store.Version{Connections: store.Connections{Production: &store.Connection{TLS: &store.BackendTLS{Certificate: string(soon.leaf.Cert)}}}}
+		row := store.Version{Endpoints: store.Endpoints{Connections: store.Connections{Production: &store.Connection{TLS: &store.BackendTLS{Certificate: string(soon.leaf.Cert)}}}}}
 		if got := connectionWarnings(row, time.Now().Add(after)); len(got) == 0 || !strings.Contains(got[0], "certificate 1 "+want+" at ") {
 			t.Errorf("after %v the warnings are %q", after, got)
 		}
@@ -374,10 +374,13 @@ func TestLargestRoutesFitInAMessage(t *testing.T) {
 	v := largest("1")
 	secret := func() *catalogv1.Secret { return secretOf(strings.Repeat("s", 4096)) }
 	v.Endpoints = &catalogv1.Endpoints{}
-	for _, stage := range []*[]*catalogv1.Endpoint{&v.Endpoints.Production, &v.Endpoints.Sandbox} {
-		for range 10 {
-			*stage = append(*stage, endpoint(strings.Repeat("u", 2048))...)
+	v.Endpoints.Production = longEndpoints(maxURLs / 2048)
+	for range 8 {
+		var places []*catalogv1.CredentialPlace
+		for range 8 {
+			places = append(places, inQuery(strings.Repeat("p", 64)))
 		}
+		v.Security = append(v.Security, oauth2(places...))
 	}
 	c := client(strings.Repeat("t", 2048), strings.Repeat("s", 4096))
 	c.GetOauth2().ClientId, c.GetOauth2().Audience = strings.Repeat("i", 255), strings.Repeat("a", 1024)
@@ -390,6 +393,7 @@ func TestLargestRoutesFitInAMessage(t *testing.T) {
 	}
 	c.Proxy = &catalogv1.ConnectProxy{Url: strings.Repeat("p", 300), User: strings.Repeat("u", 255), Password: secret()}
 	v.Endpoints.ProductionConnection, v.Endpoints.SandboxConnection = c, c
+	v.Http = &catalogv1.HTTPOptions{Endpoints: &catalogv1.Endpoints{ProductionConnection: c, SandboxConnection: c}, Security: v.GetSecurity()}
 	for range 6 {
 		v.ClientEndings = append(v.ClientEndings, &catalogv1.ClientEnding{Code: 4000, Text: strings.Repeat("x", 1024)})
 	}

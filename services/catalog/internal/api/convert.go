@@ -83,9 +83,16 @@ func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1
 	publishes := viewer.Publishes && row.State == store.Created
 	if !publishes && !viewer.Sees(row.Owner) {
 		v.Endpoints, v.BackendOptions, v.TrafficPlan, v.Warnings = nil, nil, "", warnings(row)
+		if v.Http != nil {
+			v.Http.Endpoints = nil
+		}
 	}
 	for _, gateway := range a.gateways {
-		v.Addresses = append(v.Addresses, gateway+row.Context+"/"+row.Version)
+		address := gateway + row.Context + "/" + row.Version
+		v.Addresses = append(v.Addresses, address)
+		if v.Http != nil {
+			v.Http.Addresses = append(v.Http.Addresses, httpAddress(address))
+		}
 	}
 	for _, further := range row.Further {
 		if further.Serves != store.ServesHTTP && !hostname.IsWildcard(further.Host) {
@@ -107,7 +114,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Version:        r.GetVersion(),
 		Description:    row.Description,
 		Tags:           row.Tags,
-		Endpoints:      row.Endpoints(store.ForUsers),
+		Endpoints:      row.Endpoints.Message(store.ForUsers),
 		Security:       r.GetSecurity(),
 		Plans:          r.GetPlans(),
 		AllowedOrigins: r.GetAllowedOrigins(),
@@ -121,6 +128,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Deflate:          r.GetDeflate(),
 		ClientEndings:    r.GetClientEndings(),
 		FurtherAddresses: further,
+		Http:             row.HTTP.Message(store.ForUsers),
 		Subscriptionless: r.GetSubscriptionless(),
 		MaxMessageBytes:  r.GetMaxMessageBytes(),
 		ErrorFrames:      r.GetErrorFrames(),
@@ -136,9 +144,8 @@ func versionProto(row store.Version) *catalogv1.Version {
 // Secrets of which the version has no value are to be kept (keepSecrets).
 func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Description, row.Tags, row.Origins = v.GetDescription(), v.GetTags(), v.GetAllowedOrigins()
-	row.Production, row.Sandbox = endpointRows(v.GetEndpoints().GetProduction()), endpointRows(v.GetEndpoints().GetSandbox())
-	row.Balance, row.Connections = balanceRow(v.GetEndpoints()), connectionRows(v.GetEndpoints())
-	row.Security = securityRows(v.GetSecurity())
+	row.Endpoints, row.HTTP = endpointsRow(v.GetEndpoints()), httpRow(v.GetHttp())
+	row.Security = schemeRows(filledIn(v.GetSecurity()))
 	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
 	options := v.GetBackendOptions()
 	row.Backend = backendRow(options)
@@ -219,6 +226,11 @@ func filledIn(schemes []*catalogv1.SecurityScheme) []*catalogv1.SecurityScheme {
 	if len(schemes) == 0 {
 		schemes = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{}}}
 	}
+	return placesFilledIn(schemes)
+}
+
+// placesFilledIn returns alternatives with the places of each scheme that names none.
+func placesFilledIn(schemes []*catalogv1.SecurityScheme) []*catalogv1.SecurityScheme {
 	filled := make([]*catalogv1.SecurityScheme, len(schemes))
 	for i, s := range schemes {
 		if filled[i] = s; s.GetScheme() == nil {
@@ -230,6 +242,13 @@ func filledIn(schemes []*catalogv1.SecurityScheme) []*catalogv1.SecurityScheme {
 		}
 	}
 	return filled
+}
+
+// endpointsRow returns endpoints as rows have them.
+func endpointsRow(e *catalogv1.Endpoints) store.Endpoints {
+	return store.Endpoints{
+		Production: endpointRows(e.GetProduction()), Sandbox: endpointRows(e.GetSandbox()), Balance: balanceRow(e), Connections: connectionRows(e),
+	}
 }
 
 func endpointRows(endpoints []*catalogv1.Endpoint) []store.Endpoint {
@@ -261,10 +280,10 @@ func balanceRow(e *catalogv1.Endpoints) (row store.Balance) {
 	return row
 }
 
-// securityRows returns the alternatives with their defaults filled in.
-func securityRows(schemes []*catalogv1.SecurityScheme) []store.SecurityScheme {
+// schemeRows returns alternatives, whose defaults are filled in, as rows have them.
+func schemeRows(schemes []*catalogv1.SecurityScheme) []store.SecurityScheme {
 	var rows []store.SecurityScheme
-	for _, s := range filledIn(schemes) {
+	for _, s := range schemes {
 		rows = append(rows, schemeRow(s))
 	}
 	return rows

@@ -11,15 +11,16 @@ import (
 )
 
 // checkSecurity returns what is wrong with the alternatives of a version that has these
-// origins, by field. The defaults of the alternatives are filled in.
-func checkSecurity(schemes []*catalogv1.SecurityScheme, origins []string) []fault.Violation {
+// origins, by field; at is the field that has them. The defaults of the alternatives are
+// filled in.
+func checkSecurity(at string, schemes []*catalogv1.SecurityScheme, origins []string) []fault.Violation {
 	var wrong []fault.Violation
 	add := func(field, format string, args ...any) {
 		wrong = append(wrong, fault.Violation{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
 	taken, cookie, message := map[string]string{}, "", ""
 	for i, s := range schemes {
-		field := fmt.Sprintf("security[%d]", i)
+		field := fmt.Sprintf("%s[%d]", at, i)
 		if s.GetNone() != nil && len(schemes) > 1 {
 			add(field, "none stands alone")
 		}

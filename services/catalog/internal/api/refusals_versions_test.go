@@ -74,12 +74,15 @@ func options(host catalogv1.BackendOptions_Host, fixed string) func(*catalogv1.V
 	return func(v *catalogv1.Version) { v.BackendOptions = &catalogv1.BackendOptions{Host: host, FixedHost: fixed} }
 }
 
-// badFields are versions of which one field is wrong, for creating and updating.
-func badFields() []struct {
+// badField is a version of which one field is wrong.
+type badField struct {
 	name    string
 	change  func(*catalogv1.Version)
 	message string
-} {
+}
+
+// badFields are versions of which one field is wrong, for creating and updating.
+func badFields() []badField {
 	production := func(url string) func(*catalogv1.Version) {
 		return func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Production: endpoint(url)} }
 	}
@@ -102,11 +105,7 @@ func badFields() []struct {
 		return all
 	}
 	at, origin := "version.endpoints.production[0].url: ", "version.allowed_origins[0]: "
-	return []struct {
-		name    string
-		change  func(*catalogv1.Version)
-		message string
-	}{
+	return append(badHTTP(), []badField{
 		{"a long description", func(v *catalogv1.Version) { v.Description = strings.Repeat("x", 4097) }, "version.description: must be at most 4096 characters"},
 		{"NUL in the description", func(v *catalogv1.Version) { v.Description = "\x00" }, "version.description: must not have the character NUL"},
 		{"NUL in a tag", func(v *catalogv1.Version) { v.Tags = []string{"a", "\x00"} }, "version.tags[1]: must not have the character NUL"},
@@ -141,6 +140,9 @@ func badFields() []struct {
 		{"an endpoint with half an address", production("ws://10.0.0"), at + badHost},
 		{"an endpoint with a bad address", production("ws://1.2.3.256"), at + badHost},
 		{"an endpoint with a zone", production("ws://[fe80::1%25eth0]:80"), at + badHost},
+		{"long URLs", func(v *catalogv1.Version) {
+			v.Endpoints = &catalogv1.Endpoints{Production: longEndpoints(9)}
+		}, "version.endpoints: must have URLs of at most 16384 characters together, with those of http"},
 		{"a bad sandbox", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{Sandbox: endpoint("ws://b:99999")} }, "version.endpoints.sandbox[0].url: " + badPort},
 		{"an endpoint twice in a stage", func(v *catalogv1.Version) {
 			v.Endpoints = &catalogv1.Endpoints{Production: append(endpoint("ws://a"), endpoint("ws://a")...)}
@@ -302,7 +304,7 @@ func badFields() []struct {
 		{"a text for no template", errorFrames(0, "x"), "version.error_frames.text: only with the template TEXT"},
 		{"a long text", errorFrames(catalogv1.ErrorFrames_TEMPLATE_TEXT, strings.Repeat("ä", 500)+"x"), "version.error_frames.text: must be at most 1000 bytes"},
 		{"a long etag", func(v *catalogv1.Version) { v.Etag = strings.Repeat("1", 65) }, "version.etag: must be at most 64 characters"},
-	}
+	}...)
 }
 
 func TestCreateVersionRefuses(t *testing.T) {
@@ -407,7 +409,9 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	badName := "version.name: must be apis/{api}/versions/{version}"
 	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
 		"endpoints.production, endpoints.sandbox, endpoints.health_check, endpoints.suspension, endpoints.timeouts, endpoints.production_connection, endpoints.sandbox_connection, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
-		"traffic_plan, subscriptionless, pass_credential, deflate, client_endings, further_addresses, max_message_bytes, error_frames, error_frames.template, error_frames.text"
+		"traffic_plan, subscriptionless, pass_credential, deflate, client_endings, further_addresses, max_message_bytes, error_frames, error_frames.template, error_frames.text, " +
+		"http, http.endpoints, http.endpoints.production, http.endpoints.sandbox, http.endpoints.health_check, http.endpoints.suspension, http.endpoints.timeouts, " +
+		"http.endpoints.production_connection, http.endpoints.sandbox_connection, http.security, http.cors, http.max_body_bytes, http.timeout"
 	all := []refusal{
 		{"without a token", refuse(ctx, w.UpdateVersion, &catalogv1.UpdateVersionRequest{Version: w.created}), codes.Unauthenticated, notSignedIn},
 		{"without a version", update(nil, w.ann), codes.InvalidArgument, badName},

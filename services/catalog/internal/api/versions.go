@@ -94,6 +94,9 @@ func settings() []string {
 		"endpoints.health_check", "endpoints.suspension", "endpoints.timeouts", "endpoints.production_connection", "endpoints.sandbox_connection",
 		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
 		"traffic_plan", "subscriptionless", "pass_credential", "deflate", "client_endings", "further_addresses", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",
+		"http", "http.endpoints", "http.endpoints.production", "http.endpoints.sandbox", "http.endpoints.health_check",
+		"http.endpoints.suspension", "http.endpoints.timeouts", "http.endpoints.production_connection", "http.endpoints.sandbox_connection",
+		"http.security", "http.cors", "http.max_body_bytes", "http.timeout",
 	}
 }
 

@@ -17,6 +17,14 @@ type Endpoint struct {
 	URL string `json:"url"`
 }
 
+// Endpoints are where backends are reached, by stage, and how gateways choose between them.
+type Endpoints struct {
+	Production []Endpoint `json:"production,omitempty"`
+	Sandbox    []Endpoint `json:"sandbox,omitempty"`
+	Balance
+	Connections Connections `json:"connections,omitzero"`
+}
+
 // Balance says how gateways choose between endpoints, check them and give them up; the zero
 // value is by default.
 type Balance struct {
@@ -53,11 +61,9 @@ type Timeouts struct {
 // stages are the endpoints of a version, and what is said of them and to them, as they are
 // sealed.
 type stages struct {
-	Production []Endpoint `json:"production,omitempty"`
-	Sandbox    []Endpoint `json:"sandbox,omitempty"`
-	Balance
-	Connections Connections `json:"connections,omitzero"`
-	Backend     Backend     `json:"backend,omitzero"`
+	Endpoints
+	HTTP    *HTTP   `json:"http,omitempty"`
+	Backend Backend `json:"backend,omitzero"`
 	// Endings are here though they are no secret, because they belong to what is written of
 	// a version as a whole.
 	Endings []ClientEnding `json:"endings,omitempty"`
@@ -65,22 +71,22 @@ type stages struct {
 	Further []FurtherAddress `json:"further,omitempty"`
 }
 
-// Endpoints returns the endpoints as the API and routes have them.
-func (v Version) Endpoints(r reader) *catalogv1.Endpoints {
+// Message returns the endpoints as the API and routes have them.
+func (e Endpoints) Message(r reader) *catalogv1.Endpoints {
 	all := &catalogv1.Endpoints{
-		Production: endpoints(v.Production), ProductionConnection: v.Connections.Production.message(r),
-		Sandbox: endpoints(v.Sandbox), SandboxConnection: v.Connections.Sandbox.message(r),
+		Production: endpoints(e.Production), ProductionConnection: e.Connections.Production.message(r),
+		Sandbox: endpoints(e.Sandbox), SandboxConnection: e.Connections.Sandbox.message(r),
 	}
-	if c := v.Balance.HealthCheck; c != nil {
+	if c := e.HealthCheck; c != nil {
 		all.HealthCheck = &catalogv1.HealthCheck{
 			Kind: catalogv1.HealthCheck_Kind(catalogv1.HealthCheck_Kind_value[KindPrefix+c.Kind]), HttpPath: c.HTTPPath,
 			Interval: span(c.Interval), Timeout: span(c.Timeout), HealthyAfter: c.HealthyAfter, UnhealthyAfter: c.UnhealthyAfter,
 		}
 	}
-	if s := v.Balance.Suspension; s != nil {
+	if s := e.Suspension; s != nil {
 		all.Suspension = &catalogv1.Suspension{Failures: s.Failures, First: span(s.First), Longest: span(s.Longest), Factor: s.Factor}
 	}
-	if t := v.Balance.Timeouts; t != nil {
+	if t := e.Timeouts; t != nil {
 		all.Timeouts = &catalogv1.Timeouts{Dial: span(t.Dial), Handshake: span(t.Handshake)}
 	}
 	return all
@@ -100,9 +106,7 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{
-		Production: v.Production, Sandbox: v.Sandbox, Balance: v.Balance, Connections: v.Connections, Backend: v.Backend, Endings: v.Endings, Further: v.Further,
-	})
+	plain, err := json.Marshal(stages{v.Endpoints, v.HTTP, v.Backend, v.Endings, v.Further})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -119,8 +123,7 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	if err := json.Unmarshal(plain, &all); err != nil {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
-	v.Production, v.Sandbox, v.Balance, v.Connections = all.Production, all.Sandbox, all.Balance, all.Connections
-	v.Backend, v.Endings, v.Further = all.Backend, all.Endings, all.Further
+	v.Endpoints, v.HTTP, v.Backend, v.Endings, v.Further = all.Endpoints, all.HTTP, all.Backend, all.Endings, all.Further
 	return nil
 }
 

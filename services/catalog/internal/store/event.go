@@ -31,6 +31,7 @@ const (
 	FormPrefix     = "FORM_"
 	EncodingPrefix = "ENCODING_"
 	ServesPrefix   = "SERVES_"
+	CorsPrefix     = "CORS_"
 
 	AuthStylePrefix = "AUTH_STYLE_"
 )
@@ -137,7 +138,7 @@ func (v Version) Route() *backplanev1.Route {
 		Version:        v.Version,
 		Default:        v.Default,
 		State:          catalogv1.Version_State(catalogv1.Version_State_value[statePrefix+v.State]),
-		Endpoints:      v.Endpoints(forGateways),
+		Endpoints:      v.Endpoints.Message(forGateways),
 		AllowedOrigins: v.Origins,
 		ChangeNumber:   uint64(v.ChangeNumber),
 
@@ -153,7 +154,7 @@ func (v Version) Route() *backplanev1.Route {
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,
 	}
-	if v.Connections != (Connections{}) {
+	if v.Connections != (Connections{}) || v.HTTP != nil && v.HTTP.Connections != (Connections{}) {
 		// A gateway that does not know connections would connect past the proxy, and without
 		// what backends ask for.
 		r.Requires = append(r.Requires, routefeature.Connections)
@@ -165,8 +166,10 @@ func (v Version) Route() *backplanev1.Route {
 		template := catalogv1.ErrorFrames_Template(catalogv1.ErrorFrames_Template_value[TemplatePrefix+v.ErrorTemplate])
 		r.ErrorFrames = &catalogv1.ErrorFrames{Template: template, Text: v.ErrorText}
 	}
-	for _, s := range v.Security {
-		r.Security = append(r.Security, s.Message())
+	r.Security = messages(v.Security)
+	if v.HTTP != nil {
+		r.Http = v.HTTP.Message(forGateways)
+		r.Http.Security = messages(v.HTTPSecurity())
 	}
 	for _, id := range v.Plans {
 		r.Plans = append(r.Plans, resourcename.Plan{Plan: id}.String())
@@ -181,6 +184,13 @@ func endpoints(rows []Endpoint) []*catalogv1.Endpoint {
 	var all []*catalogv1.Endpoint
 	for _, e := range rows {
 		all = append(all, &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: e.URL}})
+	}
+	return all
+}
+
+func messages(schemes []SecurityScheme) (all []*catalogv1.SecurityScheme) {
+	for _, s := range schemes {
+		all = append(all, s.Message())
 	}
 	return all
 }

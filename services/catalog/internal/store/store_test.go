@@ -84,11 +84,15 @@ func (b *bench) api(owner, name, context string) API {
 func sample(api API, version string) Version {
 	return Version{
 		APIID: api.ID, Version: version, Description: "First.", Tags: []string{"b", "a"},
-		Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}},
-		Security: []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
-		Plans:    []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1,
+		Endpoints: Endpoints{Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}}},
+		Security:  []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
+		Plans:     []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1,
 		BackendHost: "FIXED", FixedHost: "app.example", BackendOrigin: "NONE", Pings: "OFF",
 		TrafficPlan: "async-gold", Subscriptionless: true, MaxMessageBytes: 1 << 30, ErrorTemplate: "TEXT", ErrorText: "slow down",
+		HTTP: &HTTP{
+			Endpoints: Endpoints{Production: []Endpoint{{URL: "http://backend"}}, Balance: Balance{HealthCheck: &HealthCheck{Kind: "HTTP", HTTPPath: "/healthz"}}},
+			Security:  []SecurityScheme{{Type: SchemeNone}}, Cors: "BACKEND", MaxBodyBytes: 1 << 20, Timeout: time.Minute,
+		},
 	}
 }
 

@@ -30,11 +30,10 @@ type Version struct {
 	Version     string
 	Description string
 	Tags        []string
-	// Production and Sandbox are the endpoints of the two stages.
-	Production, Sandbox []Endpoint
-	// Balance says how gateways choose between them, Connections how they connect to them.
-	Balance     Balance
-	Connections Connections
+	// Endpoints are those of the socket.
+	Endpoints
+	// HTTP says what becomes of plain requests; nil: they are refused.
+	HTTP *HTTP
 	// Security has the alternatives in order.
 	Security []SecurityScheme
 	// Plans are ids of plans.
@@ -100,9 +99,13 @@ const (
 	SchemeAPIKey = "apiKey"
 )
 
-// Anonymous reports whether clients connect without a credential.
+// Anonymous reports whether clients need no credential, neither for the socket nor for HTTP.
 func (v Version) Anonymous() bool {
-	return len(v.Security) == 1 && v.Security[0].Type == SchemeNone
+	return anonymous(v.Security) && (v.HTTP == nil || anonymous(v.HTTPSecurity()))
+}
+
+func anonymous(schemes []SecurityScheme) bool {
+	return len(schemes) == 1 && schemes[0].Type == SchemeNone
 }
 
 // Name returns the version's name.

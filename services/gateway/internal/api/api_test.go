@@ -80,8 +80,9 @@ func newFixture(t *testing.T) *fixture {
 	table, err := current.Load().With(routes.Changes{Put: []*routes.Route{
 		{
 			Name: "apis/a/versions/1", API: "apis/a", Owner: "users/ann", Context: "/a", Segment: "1", Published: true,
-			Production: stage("ws://production.example"), Sandbox: stage("ws://sandbox.example"),
-			Backends: routes.Backends{ClientHosts: []string{"client.example"}},
+			Endpoints: routes.Endpoints{Production: stage("ws://production.example"), Sandbox: stage("ws://sandbox.example")},
+			HTTP:      &routes.HTTP{Endpoints: routes.Endpoints{Production: stage("http://plain.example")}},
+			Backends:  routes.Backends{ClientHosts: []string{"client.example"}},
 		},
 		{Name: "apis/b/versions/2", API: "apis/b", Owner: "users/bob", Context: "/b", Segment: "2"},
 		{Name: "apis/c/versions/3", API: "apis/c", Owner: "users/sue", Context: "/c", Segment: "3"},

@@ -55,7 +55,10 @@ func (a *API) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointReq
 	case <-ctx.Done():
 		return nil, fault.Unavailable("%s makes %d checks already, try again", a.name(), maxChecks)
 	}
-	stage := stageOf(route, req.GetStage())
+	var stage *routes.Stage
+	if route != nil {
+		stage = stageOf(&route.Endpoints, req.GetStage())
+	}
 	if stage == nil {
 		return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{{
 			Gateway: a.name().String(), Step: gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION,
@@ -116,34 +119,35 @@ func (a *API) DescribeEndpoints(ctx context.Context, req *gatewayv1.DescribeEndp
 		return nil, fault.Denied("%s: only its owner, or an administrator, may see its endpoints", req.GetVersion())
 	}
 	resp := &gatewayv1.DescribeEndpointsResponse{}
-	for _, name := range []catalogv1.Stage{catalogv1.Stage_STAGE_PRODUCTION, catalogv1.Stage_STAGE_SANDBOX} {
-		stage := stageOf(route, name)
-		if stage == nil {
-			continue
-		}
-		for i, e := range stage.Endpoints {
-			s := stage.Member(i).Status(time.Now())
-			resp.Endpoints = append(resp.Endpoints, &gatewayv1.EndpointStatus{
-				Gateway: a.name().String(), Stage: name, Url: e.URL(),
-				State:     gatewayv1.EndpointStatus_State(s.State) + 1, // the numbers follow on that of no state
-				SinceTime: stamp(s.Since), SuspendedUntilTime: stamp(s.Until), Connections: int64(s.Connections),
-				LastFailure: s.LastFailure, LastFailureTime: stamp(s.LastFailed),
-			})
-		}
+	if route == nil {
+		return resp, nil
 	}
+	route.EachEndpoints(func(of *routes.Endpoints) {
+		for _, name := range []catalogv1.Stage{catalogv1.Stage_STAGE_PRODUCTION, catalogv1.Stage_STAGE_SANDBOX} {
+			stage := stageOf(of, name)
+			if stage == nil {
+				continue
+			}
+			for i, e := range stage.Endpoints {
+				s := stage.Member(i).Status(time.Now())
+				resp.Endpoints = append(resp.Endpoints, &gatewayv1.EndpointStatus{
+					Gateway: a.name().String(), Stage: name, Url: e.URL(), Http: of != &route.Endpoints,
+					State:     gatewayv1.EndpointStatus_State(s.State) + 1, // the numbers follow on that of no state
+					SinceTime: stamp(s.Since), SuspendedUntilTime: stamp(s.Until), Connections: int64(s.Connections),
+					LastFailure: s.LastFailure, LastFailureTime: stamp(s.LastFailed),
+				})
+			}
+		}
+	})
 	return resp, nil
 }
 
-// stageOf returns a route's endpoints of a stage, nil if there is none.
-func stageOf(route *routes.Route, stage catalogv1.Stage) *routes.Stage {
-	switch {
-	case route == nil:
-		return nil
-	case stage == catalogv1.Stage_STAGE_SANDBOX:
-		return route.Sandbox
-	default:
-		return route.Production
+// stageOf returns the endpoints of a stage, nil if there are none.
+func stageOf(of *routes.Endpoints, stage catalogv1.Stage) *routes.Stage {
+	if stage == catalogv1.Stage_STAGE_SANDBOX {
+		return of.Sandbox
 	}
+	return of.Production
 }
 
 // asClient is the handshake as a client's that has come straight to an address that the

@@ -115,6 +115,9 @@ func TestDescribeEndpoints(t *testing.T) {
 	sandbox := &gatewayv1.EndpointStatus{
 		Gateway: parent, Stage: catalogv1.Stage_STAGE_SANDBOX, Url: "ws://sandbox.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY, Connections: 1,
 	}
+	plain := &gatewayv1.EndpointStatus{
+		Gateway: parent, Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "http://plain.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY, Http: true,
+	}
 	route := f.routes.Load().Get(v1)
 	lasting := balance.Default()
 	lasting.First, lasting.Longest = time.Hour, time.Hour
@@ -129,8 +132,8 @@ func TestDescribeEndpoints(t *testing.T) {
 			t.Errorf("%s: %v (- want, + got):\n%s", who, err, diff)
 		}
 	}
-	sees("ann", v1, f.ann, production, sandbox)
-	sees("root", v1, f.root, production, sandbox)
+	sees("ann", v1, f.ann, production, sandbox, plain)
+	sees("root", v1, f.root, production, sandbox, plain)
 	sees("bob, without an endpoint", v2, f.bob)
 	sees("root, a version that is not there", "apis/none/versions/1", f.root)
 
@@ -140,7 +143,7 @@ func TestDescribeEndpoints(t *testing.T) {
 	production.State, production.SinceTime = gatewayv1.EndpointStatus_STATE_SUSPENDED, timestamppb.New(now)
 	production.SuspendedUntilTime = timestamppb.New(now.Add(length))
 	production.LastFailure, production.LastFailureTime = "nothing listens", timestamppb.New(now)
-	sees("ann, after a failure", v1, f.ann, production, sandbox)
+	sees("ann, after a failure", v1, f.ann, production, sandbox, plain)
 
 	for who, as := range map[string]grpc.CallOption{"bob": f.bob, "sue": f.sue} {
 		_, err := describe(v1, as)

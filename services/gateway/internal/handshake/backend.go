@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -20,23 +19,8 @@ import (
 // leave before the time is over would never be the last.
 const patience = 2 * time.Second
 
-// stage returns the endpoints that the grant leads to; without a grant, those for
-// production, or else the sandbox's. It is nil if the version has none of that stage.
-func (a *attempt) stage() *routes.Stage {
-	r := a.match.Route
-	switch {
-	case a.grant == nil && r.Production != nil:
-		return r.Production
-	case a.grant == nil:
-		return r.Sandbox
-	case a.grant.Stage == grant.Production:
-		return r.Production
-	case a.grant.Stage == grant.Sandbox:
-		return r.Sandbox
-	default:
-		return nil
-	}
-}
+// stage returns the endpoints that the grant leads to, nil if there are none.
+func (a *attempt) stage() *routes.Stage { return a.match.Route.For(a.grant) }
 
 // dial connects to one of the stage's endpoints: each is tried at most once, until one
 // takes the handshake or its answer is for the client. The error is that of the last. A

@@ -233,7 +233,7 @@ func (w *world) serveAll(urls []string, more ...func(*routes.Route)) {
 	}
 	r := &routes.Route{
 		Name: "apis/echo/versions/1", API: "apis/echo", Context: "/echo", Segment: "1.0.0", Default: true, Published: true,
-		Production: routes.NewStage(balance.Default(), endpoints...), Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}, ChangeNumber: 3,
+		Endpoints: routes.Endpoints{Production: routes.NewStage(balance.Default(), endpoints...)}, Schemes: []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}, ChangeNumber: 3,
 	}
 	for _, f := range more {
 		f(r)

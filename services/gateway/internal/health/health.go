@@ -56,8 +56,8 @@ func (c *Checker) Run(ctx context.Context) error {
 // endpoints that are gone.
 func (c *Checker) round(ctx context.Context, checks *sync.WaitGroup) {
 	now, seen := time.Now(), map[*balance.Member]bool{}
-	c.Routes.Load().Checked(func(r *routes.Route) {
-		for _, stage := range []*routes.Stage{r.Production, r.Sandbox} {
+	c.Routes.Load().Checked(func(r *routes.Route, of *routes.Endpoints) {
+		for _, stage := range []*routes.Stage{of.Production, of.Sandbox} {
 			if stage == nil {
 				continue
 			}
@@ -65,7 +65,7 @@ func (c *Checker) round(ctx context.Context, checks *sync.WaitGroup) {
 				m := stage.Member(i)
 				seen[m] = true
 				if c.begin(m, now) {
-					checks.Go(func() { c.check(ctx, r, e, m) })
+					checks.Go(func() { c.check(ctx, r, of, e, m) })
 				}
 			}
 		}
@@ -98,19 +98,19 @@ func (c *Checker) begin(m *balance.Member, now time.Time) bool {
 	}
 }
 
-func (c *Checker) check(ctx context.Context, r *routes.Route, e *routes.Endpoint, m *balance.Member) {
+func (c *Checker) check(ctx context.Context, r *routes.Route, of *routes.Endpoints, e *routes.Endpoint, m *balance.Member) {
 	defer func() { <-c.slots }()
 	began := time.Now()
-	within, cancel := context.WithTimeoutCause(ctx, r.Check.Timeout, upstream.ErrTooSlow)
+	within, cancel := context.WithTimeoutCause(ctx, of.Check.Timeout, upstream.ErrTooSlow)
 	defer cancel()
 	req := &upstream.Request{
-		Endpoint: e, Backends: r.Backends, Header: http.Header{}, Host: e.Host, Secure: true, DialTimeout: r.Timeouts.Dial,
+		Endpoint: e, Backends: r.Backends, Header: http.Header{}, Host: e.Host, Secure: true, DialTimeout: of.Timeouts.Dial,
 		Way: proxies.Chain{Addrs: []netip.AddrPort{{}}}, Installation: c.Routes.Installation(),
 	}
-	why := c.Dialer.CheckHealth(within, req, r.Check.HTTPPath)
+	why := c.Dialer.CheckHealth(within, req, of.Check.HTTPPath)
 	now := time.Now()
 	c.mu.Lock()
-	c.due[m] = now.Add(r.Check.Interval)
+	c.due[m] = now.Add(of.Check.Interval)
 	c.mu.Unlock()
 	if ctx.Err() != nil {
 		return

@@ -35,7 +35,7 @@ func checking(t *testing.T, cfg balance.Config, check routes.HealthCheck, urls .
 		stage := routes.NewStage(cfg, e)
 		segment := strconv.Itoa(i + 1)
 		changes.Put = append(changes.Put, &routes.Route{
-			Name: "apis/a/versions/" + segment, API: "apis/a", Context: "/a", Segment: segment, Published: true, Production: stage, Check: &check,
+			Name: "apis/a/versions/" + segment, API: "apis/a", Context: "/a", Segment: segment, Published: true, Endpoints: routes.Endpoints{Production: stage, Check: &check},
 		})
 		all = append(all, stage.Member(0))
 	}

@@ -56,17 +56,13 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 			r.VersionStrings[strings.ToLower(s)] = struct{}{}
 		}
 	}
-	var errs [4]error
-	balanced := r.balanced(p.GetEndpoints())
-	r.Production, errs[0] = r.stage(p.GetEndpoints().GetProduction(), balanced)
-	r.Sandbox, errs[1] = r.stage(p.GetEndpoints().GetSandbox(), balanced)
+	var errs [3]error
+	r.Endpoints, errs[0] = r.endpoints(p.GetEndpoints())
+	r.HTTP, errs[1] = r.beside(p.GetHttp())
 	r.Origins, errs[2] = ParseOrigins(p.GetAllowedOrigins())
-	if errs[0] == nil && errs[1] == nil && r.Production == nil && r.Sandbox == nil && len(r.Requires) == 0 {
-		errs[3] = errors.New("no endpoint")
-	}
-	r.secure(p.GetSecurity())
 	r.addresses(p.GetFurtherAddresses())
 	r.speak(p.GetBackendOptions(), slices.Concat(p.GetAdvertisedHosts(), advertised(p.GetFurtherAddresses())))
+	r.Schemes = r.schemes(p.GetSecurity())
 	r.ping(p.GetPings())
 	r.tell(p.GetErrorFrames())
 	r.end(p.GetClientEndings())
@@ -78,23 +74,24 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 
 func published(p *backplanev1.Route) bool { return p.GetState() == catalogv1.Version_STATE_PUBLISHED }
 
-// secure sets how clients authenticate: as the route says, or by default.
-func (r *Route) secure(alternatives []*catalogv1.SecurityScheme) {
+// schemes converts how clients authenticate; none is the default.
+func (r *Route) schemes(alternatives []*catalogv1.SecurityScheme) (all []credential.Scheme) {
 	if len(alternatives) == 0 {
-		r.Schemes = []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}
+		return []credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()}}
 	}
 	for _, alternative := range alternatives {
 		switch s := alternative.GetScheme().(type) {
 		case *catalogv1.SecurityScheme_Oauth2:
-			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces(), credential.OAuth2Places())})
+			all = append(all, credential.Scheme{Type: credential.OAuth2, Places: r.places(s.Oauth2.GetPlaces(), credential.OAuth2Places())})
 		case *catalogv1.SecurityScheme_ApiKey:
-			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.APIKey, Places: r.places(s.ApiKey.GetPlaces(), credential.APIKeyPlaces())})
+			all = append(all, credential.Scheme{Type: credential.APIKey, Places: r.places(s.ApiKey.GetPlaces(), credential.APIKeyPlaces())})
 		case *catalogv1.SecurityScheme_None:
-			r.Schemes = append(r.Schemes, credential.Scheme{Type: credential.None})
+			all = append(all, credential.Scheme{Type: credential.None})
 		default:
 			r.lacks("scheme")
 		}
 	}
+	return all
 }
 
 // speak sets how backends are spoken to.

@@ -420,7 +420,7 @@ func isNoRoute(err error) bool {
 // not that.
 func TestNear(t *testing.T) {
 	version := func(name, segment string, published bool) *Route {
-		return &Route{Name: name, API: "apis/a", Context: "/a", Segment: segment, Published: published, Production: NewStage(balance.Default(), &Endpoint{})}
+		return &Route{Name: name, API: "apis/a", Context: "/a", Segment: segment, Published: published, Endpoints: Endpoints{Production: NewStage(balance.Default(), &Endpoint{})}}
 	}
 	tab, err := new(Table).With(Changes{Put: []*Route{version("apis/a/versions/1", "1", true), version("apis/a/versions/2", "2", false)}})
 	if err != nil {

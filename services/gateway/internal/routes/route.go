@@ -37,10 +37,8 @@ type Route struct {
 	VersionStrings map[string]struct{}
 
 	Further        []Address            // where it is reached, too
-	Production     *Stage               // nil: none
-	Sandbox        *Stage               // nil: none
-	Timeouts       Timeouts             // of its backends
-	Check          *HealthCheck         // of its endpoints; nil: none
+	Endpoints                           // of its socket
+	HTTP           *HTTP                // beside the socket; nil: plain requests are refused
 	Schemes        []credential.Scheme  // how clients authenticate, in the order tried
 	Origins        Origins              // the zero value allows any
 	Backends       Backends             // how they are spoken to

@@ -2,11 +2,44 @@ package routes
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 )
+
+// Endpoints are where a version's backends are reached.
+type Endpoints struct {
+	Production *Stage       // nil: none
+	Sandbox    *Stage       // nil: none
+	Timeouts   Timeouts     // of backends
+	Check      *HealthCheck // nil: none
+}
+
+// For returns the endpoints that a grant leads to; without one, those for production, or else
+// the sandbox's. It is nil if there are none of that stage.
+func (e *Endpoints) For(g *grant.Grant) *Stage {
+	switch {
+	case g == nil && e.Production != nil:
+		return e.Production
+	case g == nil:
+		return e.Sandbox
+	case g.Stage == grant.Production:
+		return e.Production
+	case g.Stage == grant.Sandbox:
+		return e.Sandbox
+	default:
+		return nil
+	}
+}
+
+// inherit takes over what is known of the endpoints that there have been before.
+func (e *Endpoints) inherit(old *Endpoints) {
+	e.Production.inherit(old.Production)
+	e.Sandbox.inherit(old.Sandbox)
+}
 
 // Stage has a version's endpoints of one stage, which take each other's place. It is not
 // changed once its route is in a table; what is known of its endpoints changes with every
@@ -65,9 +98,21 @@ type HealthCheck struct {
 	Interval, Timeout time.Duration
 }
 
-// balanced sets how endpoints are chosen, checked and given up.
-func (r *Route) balanced(e *catalogv1.Endpoints) balance.Config {
-	r.Timeouts = Timeouts{Dial: e.GetTimeouts().GetDial().AsDuration(), Handshake: e.GetTimeouts().GetHandshake().AsDuration()}
+// endpoints converts endpoints. Its error is that of those that have no form.
+func (r *Route) endpoints(p *catalogv1.Endpoints) (e Endpoints, err error) {
+	cfg := r.balanced(&e, p)
+	var errs [2]error
+	e.Production, errs[0] = r.stage(p.GetProduction(), cfg)
+	e.Sandbox, errs[1] = r.stage(p.GetSandbox(), cfg)
+	if err = errors.Join(errs[:]...); err == nil && e.Production == nil && e.Sandbox == nil && len(r.Requires) == 0 {
+		err = errors.New("no endpoint")
+	}
+	return e, err
+}
+
+// balanced sets how endpoints are checked, and returns how they are chosen and given up.
+func (r *Route) balanced(to *Endpoints, e *catalogv1.Endpoints) balance.Config {
+	to.Timeouts = Timeouts{Dial: e.GetTimeouts().GetDial().AsDuration(), Handshake: e.GetTimeouts().GetHandshake().AsDuration()}
 	cfg, s := balance.Default(), e.GetSuspension()
 	cfg.Failures = int(cmp.Or(s.GetFailures(), int32(cfg.Failures)))
 	cfg.First = cmp.Or(s.GetFirst().AsDuration(), cfg.First)
@@ -80,13 +125,13 @@ func (r *Route) balanced(e *catalogv1.Endpoints) balance.Config {
 	cfg.Checked = true
 	cfg.Healthy = int(cmp.Or(c.GetHealthyAfter(), int32(cfg.Healthy)))
 	cfg.Unhealthy = int(cmp.Or(c.GetUnhealthyAfter(), int32(cfg.Unhealthy)))
-	r.Check = &HealthCheck{
+	to.Check = &HealthCheck{
 		Interval: cmp.Or(c.GetInterval().AsDuration(), 10*time.Second), Timeout: cmp.Or(c.GetTimeout().AsDuration(), 3*time.Second),
 	}
 	switch c.GetKind() {
 	case catalogv1.HealthCheck_KIND_WEBSOCKET:
 	case catalogv1.HealthCheck_KIND_HTTP:
-		r.Check.HTTPPath = c.GetHttpPath()
+		to.Check.HTTPPath = c.GetHttpPath()
 	default:
 		r.lacks("kind of health check")
 	}

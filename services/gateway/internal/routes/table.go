@@ -66,8 +66,10 @@ func (t *Table) With(c Changes) (*Table, error) {
 	var errs []error
 	for _, r := range c.Put {
 		if old := e.routes[r.Name]; old != nil {
-			r.Production.inherit(old.Production)
-			r.Sandbox.inherit(old.Sandbox)
+			r.Endpoints.inherit(&old.Endpoints)
+			if r.HTTP != nil && old.HTTP != nil {
+				r.HTTP.inherit(&old.HTTP.Endpoints)
+			}
 		}
 		e.remove(r.Name)
 		if err := r.check(); err != nil {
@@ -219,28 +221,38 @@ func preferred(a, b *Route) bool {
 	return cmp.Or(cmp.Compare(a.ChangeNumber, b.ChangeNumber), cmp.Compare(a.Name, b.Name)) > 0
 }
 
-// Checked calls fn for each published route whose endpoints have health checks.
-func (t *Table) Checked(fn func(*Route)) {
+// Checked calls fn for the endpoints of published routes that have health checks.
+func (t *Table) Checked(fn func(*Route, *Endpoints)) {
 	for _, r := range t.routes {
-		if r.Check != nil && r.Published {
-			fn(r)
+		if !r.Published {
+			continue
 		}
+		r.EachEndpoints(func(e *Endpoints) {
+			if e.Check != nil {
+				fn(r, e)
+			}
+		})
 	}
 }
 
 // EndpointsIn counts the endpoints of published versions that are in a state.
 func (t *Table) EndpointsIn(state balance.State, now time.Time) (n int) {
 	for _, r := range t.routes {
-		for _, stage := range []*Stage{r.Production, r.Sandbox} {
-			if stage == nil || !r.Published {
-				continue
-			}
-			for _, m := range stage.members {
-				if m.Status(now).State == state {
-					n++
+		if !r.Published {
+			continue
+		}
+		r.EachEndpoints(func(e *Endpoints) {
+			for _, stage := range []*Stage{e.Production, e.Sandbox} {
+				if stage == nil {
+					continue
+				}
+				for _, m := range stage.members {
+					if m.Status(now).State == state {
+						n++
+					}
 				}
 			}
-		}
+		})
 	}
 	return n
 }

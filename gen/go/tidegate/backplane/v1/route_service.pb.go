@@ -629,7 +629,10 @@ type Route struct {
 	// Where clients reach the version, too, but for hosts that the installation does not have.
 	FurtherAddresses []*v1.FurtherAddress `protobuf:"bytes,43,rep,name=further_addresses,json=furtherAddresses,proto3" json:"further_addresses,omitempty"`
 	// Whether clients and backends may agree on permessage-deflate.
-	Deflate       bool `protobuf:"varint,44,opt,name=deflate,proto3" json:"deflate,omitempty"`
+	Deflate bool `protobuf:"varint,44,opt,name=deflate,proto3" json:"deflate,omitempty"`
+	// What becomes of plain HTTP requests, with the default of its security filled in; not set:
+	// they are refused.
+	Http          *v1.HTTPOptions `protobuf:"bytes,42,opt,name=http,proto3" json:"http,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -860,11 +863,18 @@ func (x *Route) GetDeflate() bool {
 	return false
 }
 
+func (x *Route) GetHttp() *v1.HTTPOptions {
+	if x != nil {
+		return x.Http
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a#tidegate/catalog/v1/deny_rule.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
+	")tidegate/backplane/v1/route_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!tidegate/backplane/v1/watch.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a#tidegate/catalog/v1/deny_rule.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/http.proto\x1a\x1etidegate/catalog/v1/plan.proto\x1a\"tidegate/catalog/v1/security.proto\x1a!tidegate/catalog/v1/version.proto\x1a\x1dtidegate/rules/v1/rules.proto\"4\n" +
 	"\x10FetchPlanRequest\x12 \n" +
 	"\x04name\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x98\xea0\x01R\x04name\"3\n" +
 	"\x0fGetRouteRequest\x12 \n" +
@@ -897,7 +907,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
 	"\n" +
 	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
-	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xdf\t\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\x95\n" +
+	"\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x02 \x01(\tR\x03api\x12!\n" +
@@ -927,7 +938,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x0fpass_credential\x18( \x01(\bR\x0epassCredential\x12H\n" +
 	"\x0eclient_endings\x18) \x03(\v2!.tidegate.catalog.v1.ClientEndingR\rclientEndings\x12P\n" +
 	"\x11further_addresses\x18+ \x03(\v2#.tidegate.catalog.v1.FurtherAddressR\x10furtherAddresses\x12\x18\n" +
-	"\adeflate\x18, \x01(\bR\adeflate2\x9b\x02\n" +
+	"\adeflate\x18, \x01(\bR\adeflate\x124\n" +
+	"\x04http\x18* \x01(\v2 .tidegate.catalog.v1.HTTPOptionsR\x04http2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +
@@ -973,6 +985,7 @@ var file_tidegate_backplane_v1_route_service_proto_goTypes = []any{
 	(*v1.ErrorFrames)(nil),      // 22: tidegate.catalog.v1.ErrorFrames
 	(*v1.ClientEnding)(nil),     // 23: tidegate.catalog.v1.ClientEnding
 	(*v1.FurtherAddress)(nil),   // 24: tidegate.catalog.v1.FurtherAddress
+	(*v1.HTTPOptions)(nil),      // 25: tidegate.catalog.v1.HTTPOptions
 }
 var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	8,  // 0: tidegate.backplane.v1.WatchRoutesRequest.hello:type_name -> tidegate.backplane.v1.Hello
@@ -999,17 +1012,18 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	22, // 21: tidegate.backplane.v1.Route.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
 	23, // 22: tidegate.backplane.v1.Route.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
 	24, // 23: tidegate.backplane.v1.Route.further_addresses:type_name -> tidegate.catalog.v1.FurtherAddress
-	2,  // 24: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	1,  // 25: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	0,  // 26: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
-	3,  // 27: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	7,  // 28: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	13, // 29: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
-	27, // [27:30] is the sub-list for method output_type
-	24, // [24:27] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	25, // 24: tidegate.backplane.v1.Route.http:type_name -> tidegate.catalog.v1.HTTPOptions
+	2,  // 25: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	1,  // 26: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	0,  // 27: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
+	3,  // 28: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	7,  // 29: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	13, // 30: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
+	28, // [28:31] is the sub-list for method output_type
+	25, // [25:28] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }

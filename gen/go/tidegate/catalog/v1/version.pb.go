@@ -291,7 +291,8 @@ type Version struct {
 	// without control characters and without a space at either end.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
 	// Where the backends are reached. At least one endpoint is needed, if it is not
-	// taken over from another version. They are shown to the owner, to users with the role
+	// taken over from another version; the URLs of all, with those of http, have at most 16384
+	// characters together. They are shown to the owner, to users with the role
 	// publisher while the version is CREATED and theirs to publish, and to administrators;
 	// for others they are not set.
 	Endpoints *Endpoints `protobuf:"bytes,5,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
@@ -372,7 +373,11 @@ type Version struct {
 	// (RFC 7692), always without context takeover. Gateways do not compress: what limits count,
 	// and the greatest message, are bytes as they are sent, and backends bound what they make of
 	// them. Sessions whose credential is in the first message have none.
-	Deflate       bool `protobuf:"varint,34,opt,name=deflate,proto3" json:"deflate,omitempty"`
+	Deflate bool `protobuf:"varint,34,opt,name=deflate,proto3" json:"deflate,omitempty"`
+	// What becomes of plain HTTP requests below the version's addresses; not set means that they
+	// are refused with 426. Set by those who may change the version, and shown to everybody
+	// but for its endpoints.
+	Http          *HTTPOptions `protobuf:"bytes,32,opt,name=http,proto3" json:"http,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -582,6 +587,13 @@ func (x *Version) GetDeflate() bool {
 	return false
 }
 
+func (x *Version) GetHttp() *HTTPOptions {
+	if x != nil {
+		return x.Http
+	}
+	return nil
+}
+
 // ErrorFrames says what a client is told when a message to or from it is dropped: a text
 // message of the gateway's own, between two messages, that no limit counts.
 type ErrorFrames struct {
@@ -709,7 +721,7 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xfc\x11\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/http.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb2\x12\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -743,7 +755,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x0eclient_endings\x18\x1f \x03(\v2!.tidegate.catalog.v1.ClientEndingB\b\xbaH\x05\x92\x01\x02\x10\x06R\rclientEndings\x12Z\n" +
 	"\x11further_addresses\x18! \x03(\v2#.tidegate.catalog.v1.FurtherAddressB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\x10furtherAddresses\x12\x18\n" +
-	"\adeflate\x18\" \x01(\bR\adeflate\"F\n" +
+	"\adeflate\x18\" \x01(\bR\adeflate\x124\n" +
+	"\x04http\x18  \x01(\v2 .tidegate.catalog.v1.HTTPOptionsR\x04http\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
@@ -809,6 +822,7 @@ var file_tidegate_catalog_v1_version_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 	(*BackendOptions)(nil),        // 11: tidegate.catalog.v1.BackendOptions
 	(*FurtherAddress)(nil),        // 12: tidegate.catalog.v1.FurtherAddress
+	(*HTTPOptions)(nil),           // 13: tidegate.catalog.v1.HTTPOptions
 }
 var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
 	7,  // 0: tidegate.catalog.v1.Version.endpoints:type_name -> tidegate.catalog.v1.Endpoints
@@ -822,13 +836,14 @@ var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
 	5,  // 8: tidegate.catalog.v1.Version.error_frames:type_name -> tidegate.catalog.v1.ErrorFrames
 	6,  // 9: tidegate.catalog.v1.Version.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
 	12, // 10: tidegate.catalog.v1.Version.further_addresses:type_name -> tidegate.catalog.v1.FurtherAddress
-	2,  // 11: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
-	3,  // 12: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	13, // 11: tidegate.catalog.v1.Version.http:type_name -> tidegate.catalog.v1.HTTPOptions
+	2,  // 12: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
+	3,  // 13: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }
@@ -839,6 +854,7 @@ func file_tidegate_catalog_v1_version_proto_init() {
 	file_tidegate_catalog_v1_address_proto_init()
 	file_tidegate_catalog_v1_backend_options_proto_init()
 	file_tidegate_catalog_v1_endpoint_proto_init()
+	file_tidegate_catalog_v1_http_proto_init()
 	file_tidegate_catalog_v1_security_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -200,7 +200,8 @@ func (x *DescribeEndpointsRequest) GetVersion() string {
 // DescribeEndpointsResponse says what is known of a version's endpoints.
 type DescribeEndpointsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By the gateway's name, the stage, and the order of the endpoints in it. A gateway that
+	// By the gateway's name, then those of the socket before those of the HTTP beside it, the
+	// stage, and the order of the endpoints in it. A gateway that
 	// does not have the version yet says nothing.
 	Endpoints []*EndpointStatus `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// Names of the gateways that could not be reached, or did not answer in 2 seconds.
@@ -274,8 +275,11 @@ type EndpointStatus struct {
 	LastFailure string `protobuf:"bytes,8,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
 	// When that was.
 	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Whether it is one of the HTTP beside the socket. Connections are then requests that are
+	// with it.
+	Http          bool `protobuf:"varint,10,opt,name=http,proto3" json:"http,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndpointStatus) Reset() {
@@ -369,6 +373,13 @@ func (x *EndpointStatus) GetLastFailureTime() *timestamppb.Timestamp {
 		return x.LastFailureTime
 	}
 	return nil
+}
+
+func (x *EndpointStatus) GetHttp() bool {
+	if x != nil {
+		return x.Http
+	}
+	return false
 }
 
 // CheckEndpointRequest names a stage's endpoints.
@@ -600,7 +611,7 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tB\x03\xe0A\x02R\aversion\"\x85\x01\n" +
 	"\x19DescribeEndpointsResponse\x12A\n" +
 	"\tendpoints\x18\x01 \x03(\v2#.tidegate.gateway.v1.EndpointStatusR\tendpoints\x12%\n" +
-	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xa6\x04\n" +
+	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xba\x04\n" +
 	"\x0eEndpointStatus\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x120\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x1a.tidegate.catalog.v1.StageR\x05stage\x12\x15\n" +
@@ -611,7 +622,9 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\x14suspended_until_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x12suspendedUntilTime\x12 \n" +
 	"\vconnections\x18\a \x01(\x03R\vconnections\x12!\n" +
 	"\flast_failure\x18\b \x01(\tR\vlastFailure\x12F\n" +
-	"\x11last_failure_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\"Z\n" +
+	"\x11last_failure_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\x12\x12\n" +
+	"\x04http\x18\n" +
+	" \x01(\bR\x04http\"Z\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_HEALTHY\x10\x01\x12\x13\n" +

@@ -42,7 +42,8 @@ type EndpointServiceClient interface {
 	// version's owner, or an administrator. RESOURCE_EXHAUSTED after 10 checks by one user
 	// in a minute; FAILED_PRECONDITION when the version has no endpoint for the stage.
 	CheckEndpoint(ctx context.Context, in *CheckEndpointRequest, opts ...grpc.CallOption) (*CheckEndpointResponse, error)
-	// Returns what each gateway knows of a version's endpoints of both stages: whether they
+	// Returns what each gateway knows of a version's endpoints of both stages, of its socket and
+	// of the HTTP beside it: whether they
 	// work, and how many connections it has to them. It connects to nothing. A gateway's own
 	// listener answers for that gateway only. Needs the version's owner, or an administrator.
 	DescribeEndpoints(ctx context.Context, in *DescribeEndpointsRequest, opts ...grpc.CallOption) (*DescribeEndpointsResponse, error)
@@ -95,7 +96,8 @@ type EndpointServiceServer interface {
 	// version's owner, or an administrator. RESOURCE_EXHAUSTED after 10 checks by one user
 	// in a minute; FAILED_PRECONDITION when the version has no endpoint for the stage.
 	CheckEndpoint(context.Context, *CheckEndpointRequest) (*CheckEndpointResponse, error)
-	// Returns what each gateway knows of a version's endpoints of both stages: whether they
+	// Returns what each gateway knows of a version's endpoints of both stages, of its socket and
+	// of the HTTP beside it: whether they
 	// work, and how many connections it has to them. It connects to nothing. A gateway's own
 	// listener answers for that gateway only. Needs the version's owner, or an administrator.
 	DescribeEndpoints(context.Context, *DescribeEndpointsRequest) (*DescribeEndpointsResponse, error)

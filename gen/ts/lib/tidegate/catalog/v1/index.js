@@ -15,6 +15,7 @@ export * from "./connection_pb.js";
 export * from "./deny_rule_pb.js";
 export * from "./deny_rule_service_pb.js";
 export * from "./endpoint_pb.js";
+export * from "./http_pb.js";
 export * from "./limit_pb.js";
 export * from "./plan_pb.js";
 export * from "./secret_pb.js";

@@ -9,6 +9,7 @@ import type { SecurityScheme, SecuritySchemeJson } from "./security_pb.js";
 import type { Duration, DurationJson, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import type { BackendOptions, BackendOptionsJson } from "./backend_options_pb.js";
 import type { FurtherAddress, FurtherAddressJson } from "./address_pb.js";
+import type { HTTPOptions, HTTPOptionsJson } from "./http_pb.js";
 
 /**
  * Describes the file tidegate/catalog/v1/version.proto.
@@ -56,7 +57,8 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
 
   /**
    * Where the backends are reached. At least one endpoint is needed, if it is not
-   * taken over from another version. They are shown to the owner, to users with the role
+   * taken over from another version; the URLs of all, with those of http, have at most 16384
+   * characters together. They are shown to the owner, to users with the role
    * publisher while the version is CREATED and theirs to publish, and to administrators;
    * for others they are not set.
    *
@@ -241,6 +243,15 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: bool deflate = 34;
    */
   deflate: boolean;
+
+  /**
+   * What becomes of plain HTTP requests below the version's addresses; not set means that they
+   * are refused with 426. Set by those who may change the version, and shown to everybody
+   * but for its endpoints.
+   *
+   * @generated from field: tidegate.catalog.v1.HTTPOptions http = 32;
+   */
+  http?: HTTPOptions;
 };
 
 /**
@@ -284,7 +295,8 @@ export declare type VersionJson = {
 
   /**
    * Where the backends are reached. At least one endpoint is needed, if it is not
-   * taken over from another version. They are shown to the owner, to users with the role
+   * taken over from another version; the URLs of all, with those of http, have at most 16384
+   * characters together. They are shown to the owner, to users with the role
    * publisher while the version is CREATED and theirs to publish, and to administrators;
    * for others they are not set.
    *
@@ -469,6 +481,15 @@ export declare type VersionJson = {
    * @generated from field: bool deflate = 34;
    */
   deflate?: boolean;
+
+  /**
+   * What becomes of plain HTTP requests below the version's addresses; not set means that they
+   * are refused with 426. Set by those who may change the version, and shown to everybody
+   * but for its endpoints.
+   *
+   * @generated from field: tidegate.catalog.v1.HTTPOptions http = 32;
+   */
+  http?: HTTPOptionsJson;
 };
 
 /**

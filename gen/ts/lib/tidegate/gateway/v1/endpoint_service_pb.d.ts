@@ -53,7 +53,8 @@ export declare const DescribeEndpointsRequestSchema: GenMessage<DescribeEndpoint
  */
 export declare type DescribeEndpointsResponse = Message<"tidegate.gateway.v1.DescribeEndpointsResponse"> & {
   /**
-   * By the gateway's name, the stage, and the order of the endpoints in it. A gateway that
+   * By the gateway's name, then those of the socket before those of the HTTP beside it, the
+   * stage, and the order of the endpoints in it. A gateway that
    * does not have the version yet says nothing.
    *
    * @generated from field: repeated tidegate.gateway.v1.EndpointStatus endpoints = 1;
@@ -75,7 +76,8 @@ export declare type DescribeEndpointsResponse = Message<"tidegate.gateway.v1.Des
  */
 export declare type DescribeEndpointsResponseJson = {
   /**
-   * By the gateway's name, the stage, and the order of the endpoints in it. A gateway that
+   * By the gateway's name, then those of the socket before those of the HTTP beside it, the
+   * stage, and the order of the endpoints in it. A gateway that
    * does not have the version yet says nothing.
    *
    * @generated from field: repeated tidegate.gateway.v1.EndpointStatus endpoints = 1;
@@ -164,6 +166,14 @@ export declare type EndpointStatus = Message<"tidegate.gateway.v1.EndpointStatus
    * @generated from field: google.protobuf.Timestamp last_failure_time = 9;
    */
   lastFailureTime?: Timestamp;
+
+  /**
+   * Whether it is one of the HTTP beside the socket. Connections are then requests that are
+   * with it.
+   *
+   * @generated from field: bool http = 10;
+   */
+  http: boolean;
 };
 
 /**
@@ -234,6 +244,14 @@ export declare type EndpointStatusJson = {
    * @generated from field: google.protobuf.Timestamp last_failure_time = 9;
    */
   lastFailureTime?: TimestampJson;
+
+  /**
+   * Whether it is one of the HTTP beside the socket. Connections are then requests that are
+   * with it.
+   *
+   * @generated from field: bool http = 10;
+   */
+  http?: boolean;
 };
 
 /**
@@ -615,7 +633,8 @@ export declare const EndpointService: GenService<{
     output: typeof CheckEndpointResponseSchema;
   },
   /**
-   * Returns what each gateway knows of a version's endpoints of both stages: whether they
+   * Returns what each gateway knows of a version's endpoints of both stages, of its socket and
+   * of the HTTP beside it: whether they
    * work, and how many connections it has to them. It connects to nothing. A gateway's own
    * listener answers for that gateway only. Needs the version's owner, or an administrator.
    *
