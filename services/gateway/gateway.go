@@ -308,6 +308,7 @@ func connectionsOf(shares descriptors.Shares) connlimit.Config {
 
 // measure registers the gauges.
 func (g *gateway) measure(dialer *upstream.Dialer) {
+	g.metrics.Certificates(g.listener.CertificatesFailed)
 	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials,
 		func() int { return g.deny.Load().Len() })
 	g.metrics.Plans(g.throttle.SeatsTaken)

@@ -76,7 +76,7 @@ func Open(files Files, log *slog.Logger) (*Source, error) {
 func (s *Source) current() (*tls.Certificate, *x509.CertPool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stamps, err := s.stat(); err != nil || !slices.EqualFunc(stamps[:], s.stamps[:], filestamp.Stamp.Same) {
+	if stamps, err := s.stat(); err != nil || s.failed != nil || !slices.EqualFunc(stamps[:], s.stamps[:], filestamp.Stamp.Same) {
 		_ = s.readAgain() // logged; what was read before stays in use
 	}
 	return s.cert, s.pool
@@ -88,6 +88,20 @@ func (s *Source) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readAgain()
+}
+
+// Failed looks at the files, and reports whether what is in use is not what they have, because
+// that cannot be used.
+func (s *Source) Failed() bool {
+	s.current()
+	return s.why() != nil
+}
+
+// why returns why the files could not be read again the last time, nil if they could.
+func (s *Source) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // readAgain reads and logs what came of it, the same failure once.

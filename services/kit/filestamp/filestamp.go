@@ -2,7 +2,10 @@
 // replaced while a program runs is read again.
 package filestamp
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // Stamp is what is seen of a file from outside. The zero Stamp is that of no file.
 type Stamp struct{ info os.FileInfo }
@@ -16,6 +19,12 @@ func Of(path string) (Stamp, error) {
 		return Stamp{}, err
 	}
 	return Stamp{info: info}, nil
+}
+
+// Fresh reports whether the file had changed so shortly before that one more change may have
+// left its time as it was: file systems count in milliseconds, and some in seconds.
+func (s Stamp) Fresh(now time.Time) bool {
+	return s.info != nil && now.Sub(s.info.ModTime()) < 2*time.Second
 }
 
 // Same reports whether the file looked the same when both stamps were taken: no other

@@ -21,13 +21,16 @@ type Config struct {
 	// self-signed pair in CertDir is used, which is made if it does not exist.
 	CertFile, KeyFile string
 	CertDir           string
-	Timeout           time.Duration // of a whole handshake, TLS and head included
-	MaxHandshakes     int           // in progress at once, 0 for any number; further clients are refused
-	MaxPerAddress     int           // of these, of one address; at most half of them, which 0 means too
-	MaxRate           int           // handshakes of one address in a second, ten times as many after a pause; 0: any number
-	Spare             int           // connections beyond these, which are only refused
-	MaxHead           int           // bytes of a request's head
-	Proxies           proxies.Config
+	// HostCertDir is a folder with the certificates of virtual hosts; empty for none. CertFile
+	// is for every other name.
+	HostCertDir   string
+	Timeout       time.Duration // of a whole handshake, TLS and head included
+	MaxHandshakes int           // in progress at once, 0 for any number; further clients are refused
+	MaxPerAddress int           // of these, of one address; at most half of them, which 0 means too
+	MaxRate       int           // handshakes of one address in a second, ten times as many after a pause; 0: any number
+	Spare         int           // connections beyond these, which are only refused
+	MaxHead       int           // bytes of a request's head
+	Proxies       proxies.Config
 	// Listener and TLSListener, if set, are used instead of the addresses.
 	Listener, TLSListener net.Listener
 	// Inside, if set, has plain connections of this process, which is believed about its
@@ -64,6 +67,8 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.TLSAddr, prefix+"wss", c.TLSAddr, "`address` of WebSocket over TLS, host:port; empty for none")
 	fs.StringVar(&c.CertFile, prefix+"tls-cert", c.CertFile, "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
 	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of the certificate's key")
+	fs.StringVar(&c.HostCertDir, prefix+"tls-dir", c.HostCertDir,
+		"`folder` with certificates of virtual hosts, each NAME.crt with its key NAME.key in PEM, for the DNS names in it; followed while the gateway runs; empty for none. -"+prefix+"tls-cert is for every other name")
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
 	fs.IntVar(&c.MaxHead, prefix+"max-head", c.MaxHead, "largest head of a request or of a backend's answer in `bytes`, 4096 to 1048576")
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503; 0 for no limit")

@@ -39,6 +39,7 @@ type Listener struct {
 	plain, secure, inside net.Listener // nil: none
 
 	source   *certs.Source // nil without TLS
+	folder   *certs.Folder // nil without certificates of virtual hosts
 	tls      *tls.Config
 	gate     *gate
 	rate     *addressRate // nil: any
@@ -69,12 +70,10 @@ func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, 
 		return nil, err
 	}
 	if l.secure != nil {
-		if l.source, err = openCertificate(cfg, log); err != nil {
+		if err = l.openCertificates(); err != nil {
 			_ = l.secure.Close()
 			return nil, err
 		}
-		// HTTP/1.1 alone, because WebSocket over HTTP/2 (RFC 8441) is not served.
-		l.tls = l.source.Server(false, "http/1.1")
 	}
 	if l.plain, err = listen(cfg.Listener, "-"+cfg.prefix+"ws", cfg.Addr); err != nil && l.secure != nil {
 		_ = l.secure.Close()
@@ -102,14 +101,6 @@ func listen(given net.Listener, flag, addr string) (net.Listener, error) {
 		return nil, netaddr.Unusable(flag, addr, err)
 	}
 	return ln, nil
-}
-
-// Reload reads the certificate again.
-func (l *Listener) Reload() error {
-	if l.source == nil {
-		return nil
-	}
-	return l.source.Reload()
 }
 
 // Addr returns the address for plain connections, nil if there is none.

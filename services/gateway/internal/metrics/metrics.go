@@ -134,6 +134,14 @@ func (m *Metrics) Gauges(sessions, most, handshakes, dials, rules func() int) {
 	gauge("tidegate_deny_rules", "Deny rules that are held, those that have expired and are not deleted yet too.", rules)
 }
 
+// Certificates registers the gauge of certificates of the gateway's own whose files cannot be
+// used as they are; failed looks at them at each scrape.
+func (m *Metrics) Certificates(failed func() int) {
+	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tidegate_certificates_failed", Help: "Certificates for clients whose files cannot be used as they are now; what they had before stays in use.",
+	}, func() float64 { return float64(failed()) }))
+}
+
 // Endpoints registers the gauges of endpoints by state, whose values count returns at each
 // scrape.
 func (m *Metrics) Endpoints(count func(balance.State) int) {
