@@ -37,6 +37,7 @@ type versionFlags struct {
 	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
 	Description     string        `placeholder:"TEXT" help:"What it is for."`
 	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
+	IdleTimeout     time.Duration `placeholder:"DURATION" help:"How long a session may be without a message, such as 10m. Default: as long as the gateway allows."`
 	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
 	balanceFlags    `embed:""`
@@ -68,6 +69,9 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 	}
 	if f.MaxSessionAge != 0 {
 		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
+	}
+	if f.IdleTimeout != 0 {
+		v.IdleTimeout = durationpb.New(f.IdleTimeout)
 	}
 	if _, err = f.set(ctx, s, v); err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ var arguments = map[string]string{
 	"version.allowed_origins":            "--origin",
 	"version.tags":                       "--tag",
 	"version.max_session_age":            "--max-session-age",
+	"version.idle_timeout":               "--idle-timeout",
 	"version.backend_options":            "--backend-host",
 	"version.backend_options.fixed_host": "--backend-host",
 	"version.backend_options.headers":    "--backend-header",

@@ -154,10 +154,6 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	for _, scheme := range v.GetSecurity() {
 		schemes = append(schemes, schemeLabel(scheme))
 	}
-	age := ""
-	if v.GetMaxSessionAge() != nil {
-		age = v.GetMaxSessionAge().AsDuration().String()
-	}
 	fields := [][2]string{
 		{"Version", label.version(ctx, v.GetName())}, {"Name", v.GetName()}, {"State", word(v.GetState(), "STATE_")},
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
@@ -168,7 +164,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Traffic plan", label.plan(ctx, v.GetTrafficPlan())}, {"Without subscription", yes(v.GetSubscriptionless())},
 		{"Greatest message", maxMessage(v)}, {"Error frames", errorFramesWords(v.GetErrorFrames())},
 		{"Endings for clients", endingWords(v.GetClientEndings())},
-		{"Longest session", age}, {"Host for backends", backendHost(v.GetBackendOptions())},
+		{"Longest session", span(v.GetMaxSessionAge())}, {"Idle time-out", span(v.GetIdleTimeout())}, {"Host for backends", backendHost(v.GetBackendOptions())},
 		{"Origin for backends", option(v.GetBackendOptions().GetOrigin() == 0, v.GetBackendOptions().GetOrigin(), "ORIGIN_")},
 		{"Identity for backends", option(v.GetBackendOptions().GetIdentity() == 0, v.GetBackendOptions().GetIdentity(), "IDENTITY_")},
 		{"Passes credentials on", yes(v.GetPassCredential())}, {"Compression", yes(v.GetDeflate())},
@@ -180,6 +176,14 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		fields = append(fields, [2]string{"Address", a})
 	}
 	return s.printFields(append(fields, warnings(v)...)...)
+}
+
+// span is a duration in words, empty for none.
+func span(d *durationpb.Duration) string {
+	if d == nil {
+		return ""
+	}
+	return d.AsDuration().String()
 }
 
 // urls are the endpoints of a stage in words.
@@ -201,6 +205,7 @@ type versionUpdateCmd struct {
 	Tag             []string       `sep:"none" placeholder:"WORD" help:"Tag; can be repeated; empty for none. Replaces all tags."`
 	Description     *string        `placeholder:"TEXT" help:"What is particular to this version."`
 	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live; 0 for no limit."`
+	IdleTimeout     *time.Duration `placeholder:"DURATION" help:"How long a session may be without a message; 0 for as long as the gateway allows."`
 	securityFlags   `embed:""`
 	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
@@ -241,7 +246,7 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	}
 	mask.Paths = append(append(mask.Paths, traffic...), balanced...)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend- and --backend-")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend- and --backend-")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
@@ -282,11 +287,18 @@ func (c *versionUpdateCmd) change(v *catalogv1.Version, plans []string, security
 		change.Description = *c.Description
 		given("description")
 	}
-	if c.MaxSessionAge != nil {
-		if *c.MaxSessionAge != 0 {
-			change.MaxSessionAge = durationpb.New(*c.MaxSessionAge)
+	for _, d := range []struct {
+		given *time.Duration
+		to    **durationpb.Duration
+		path  string
+	}{{c.MaxSessionAge, &change.MaxSessionAge, "max_session_age"}, {c.IdleTimeout, &change.IdleTimeout, "idle_timeout"}} {
+		if d.given == nil {
+			continue
 		}
-		given("max_session_age")
+		if *d.given != 0 {
+			*d.to = durationpb.New(*d.given)
+		}
+		given(d.path)
 	}
 	return change, mask
 }

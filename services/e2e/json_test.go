@@ -48,7 +48,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"api version get Json/1.0.0", "endpoints"},
 		{"api version check Json/1.0.0", "checks"},
 		{"api endpoints Json/1.0.0", "endpoints"},
-		{"api version update Renamed --tag one --tag two --max-session-age 1h --origin https://example.com", "maxSessionAge"},
+		{"api version update Renamed --tag one --tag two --max-session-age 1h --idle-timeout 10m --origin https://example.com", "maxSessionAge"},
 		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
 		{"api version update Renamed --backend-identity headers --pass-credential", "passCredential"},
 		{"api version update Renamed --deflate", "deflate"},

@@ -208,6 +208,30 @@ func TestMaximumAge(t *testing.T) {
 	}
 }
 
+// TestIdleTimeout: a session ends after the version's time without a message, though its
+// client is there and pings.
+func TestIdleTimeout(t *testing.T) {
+	w, b, _ := frames(t, nil)
+	r := w.open()
+	r.Endpoints.Production, r.IdleTimeout = endpoint("ws://"+b.Addr().String()), durationpb.New(300*time.Millisecond)
+	w.plane.put(r)
+	w.settled()
+	client, backend := w.pair(b, w.plain+"/x/open", nil)
+	if err := client.write(ws.NewPingFrame([]byte("x"))); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := client.next(); err != nil || f.Header.OpCode != ws.OpPong {
+		t.Fatalf("a ping is answered with %v, %v", f.Header, err)
+	}
+	codes, reasons := seen(client, backend)
+	if codes != [2]int{1001, 1001} || !strings.HasPrefix(reasons[0], "IDLE ref=") {
+		t.Errorf("closed with %d %q, want 1001 IDLE", codes, reasons)
+	}
+	if rec := w.record(reasons[0]); rec.GetEndReason() != usagev1.EndReason_END_REASON_IDLE || rec.GetDetail() != "no message for 300ms" {
+		t.Errorf("the record is %v, want IDLE", rec)
+	}
+}
+
 // TestSlowReader: a client that takes no bytes is cut, its backend told 1013, and
 // no more than the sockets hold was read from it.
 func TestSlowReader(t *testing.T) {

@@ -119,6 +119,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Plans:          r.GetPlans(),
 		AllowedOrigins: r.GetAllowedOrigins(),
 		MaxSessionAge:  r.GetMaxSessionAge(),
+		IdleTimeout:    r.GetIdleTimeout(),
 		BackendOptions: row.BackendOptions(store.ForUsers),
 		Pings:          r.GetPings(),
 		Warnings:       append(warnings(row), connectionWarnings(row, time.Now())...),
@@ -146,7 +147,7 @@ func withVersion(row store.Version, v *catalogv1.Version) store.Version {
 	row.Description, row.Tags, row.Origins = v.GetDescription(), v.GetTags(), v.GetAllowedOrigins()
 	row.Endpoints, row.HTTP = endpointsRow(v.GetEndpoints()), httpRow(v.GetHttp())
 	row.Security = schemeRows(filledIn(v.GetSecurity()))
-	row.MaxSessionAge = v.GetMaxSessionAge().AsDuration()
+	row.MaxSessionAge, row.IdleTimeout = v.GetMaxSessionAge().AsDuration(), v.GetIdleTimeout().AsDuration()
 	options := v.GetBackendOptions()
 	row.Backend = backendRow(options)
 	row.Backend.PassCredential, row.Backend.Deflate = v.GetPassCredential(), v.GetDeflate()

@@ -19,6 +19,7 @@ const (
 	badEndpoint     = "must be a ws, wss, http or https URL of at most 2048 characters with a host, without user info and fragment"
 	badHost         = "its host must be a DNS name or an IP address"
 	badPort         = "its port must be a number from 1 to 65535"
+	badIdle         = "version.idle_timeout: must be greater than or equal to 1s and less than or equal to 2592000s"
 	badAge          = "version.max_session_age: must be greater than or equal to 1s and less than or equal to 2592000s"
 	badOrigin       = "must be an origin, as https://example.com, https://*.example.com, http://[::1]:3000, app://localhost, file:// or null"
 	optionsField    = "version.backend_options"
@@ -231,6 +232,8 @@ func badFields() []badField {
 		{"101 origins", origins(many(101, "https://o%d")...), "version.allowed_origins: must contain no more than 100 item(s)"},
 		{"long origins", origins(many(90, "https://"+strings.Repeat("a.", 50)+"o%d")...), "version.allowed_origins: must have at most 8192 characters together"},
 		{"a short session", func(v *catalogv1.Version) { v.MaxSessionAge = durationpb.New(time.Millisecond) }, badAge},
+		{"a short idle time", func(v *catalogv1.Version) { v.IdleTimeout = durationpb.New(time.Second - 1) }, badIdle},
+		{"a long idle time", func(v *catalogv1.Version) { v.IdleTimeout = durationpb.New(30*24*time.Hour + 1) }, badIdle},
 		{"a long session", func(v *catalogv1.Version) { v.MaxSessionAge = durationpb.New(30*24*time.Hour + 1) }, badAge},
 		{"a fixed host that is none", options(fixed, ""), optionsField + badFixed},
 		{"a fixed host for another option", options(catalogv1.BackendOptions_HOST_CLIENT, "a"), optionsField + badFixed},
@@ -407,7 +410,7 @@ func TestUpdateVersionRefuses(t *testing.T) {
 	}
 	nothing := func(*catalogv1.Version) {}
 	badName := "version.name: must be apis/{api}/versions/{version}"
-	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, " +
+	known := "there are description, tags, endpoints, security, plans, allowed_origins, max_session_age, idle_timeout, " +
 		"endpoints.production, endpoints.sandbox, endpoints.health_check, endpoints.suspension, endpoints.timeouts, endpoints.production_connection, endpoints.sandbox_connection, backend_options, backend_options.host, backend_options.fixed_host, backend_options.origin, backend_options.headers, backend_options.identity, pings, " +
 		"traffic_plan, subscriptionless, pass_credential, deflate, client_endings, further_addresses, max_message_bytes, error_frames, error_frames.template, error_frames.text, " +
 		"http, http.endpoints, http.endpoints.production, http.endpoints.sandbox, http.endpoints.health_check, http.endpoints.suspension, http.endpoints.timeouts, " +

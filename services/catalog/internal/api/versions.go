@@ -90,7 +90,7 @@ func (a *API) copyVersion(ctx context.Context, c identity.Caller, parent resourc
 func settings() []string {
 	return []string{
 		"description", "tags", "endpoints", "security", "plans",
-		"allowed_origins", "max_session_age", "endpoints.production", "endpoints.sandbox",
+		"allowed_origins", "max_session_age", "idle_timeout", "endpoints.production", "endpoints.sandbox",
 		"endpoints.health_check", "endpoints.suspension", "endpoints.timeouts", "endpoints.production_connection", "endpoints.sandbox_connection",
 		"backend_options", "backend_options.host", "backend_options.fixed_host", "backend_options.origin", "backend_options.headers", "backend_options.identity", "pings",
 		"traffic_plan", "subscriptionless", "pass_credential", "deflate", "client_endings", "further_addresses", "max_message_bytes", "error_frames", "error_frames.template", "error_frames.text",

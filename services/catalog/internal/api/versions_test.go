@@ -53,8 +53,8 @@ func TestVersion(t *testing.T) {
 			Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "app.example.com:8443", Origin: catalogv1.BackendOptions_ORIGIN_ENDPOINT,
 		},
 		Pings:         catalogv1.Version_PINGS_CLIENTS,
-		MaxSessionAge: durationpb.New(90*time.Minute + 1),
-		TrafficPlan:   "plans/bronze", Subscriptionless: true, MaxMessageBytes: 1 << 30,
+		MaxSessionAge: durationpb.New(90*time.Minute + 1), IdleTimeout: durationpb.New(5*time.Minute + 1),
+		TrafficPlan: "plans/bronze", Subscriptionless: true, MaxMessageBytes: 1 << 30,
 		ErrorFrames: &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_TEXT, Text: "langsamer, bitte: ä"},
 		State:       catalogv1.Version_STATE_PUBLISHED, Addresses: []string{"ws://elsewhere"}, Etag: "9",
 	}
@@ -104,7 +104,7 @@ func TestVersion(t *testing.T) {
 	}, f.ann)
 	want.Description, want.Endpoints, want.Security, want.Plans = "", &catalogv1.Endpoints{Production: endpoint("ws://c")}, defaults, nil
 	want.AllowedOrigins, want.MaxSessionAge, want.BackendOptions, want.Pings = nil, nil, nil, 0
-	want.Subscriptionless, want.MaxMessageBytes = false, 0
+	want.Subscriptionless, want.MaxMessageBytes, want.IdleTimeout = false, 0, nil
 	check("UpdateVersion of everything", got, err)
 
 	if _, err := f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName(), Etag: want.GetEtag()}, f.ann); err != nil {

@@ -69,6 +69,8 @@ type stages struct {
 	Endings []ClientEnding `json:"endings,omitempty"`
 	// Further are here for the same reason.
 	Further []FurtherAddress `json:"further,omitempty"`
+	// IdleTimeout is here for the same reason.
+	IdleTimeout time.Duration `json:"idleTimeout,omitempty"`
 }
 
 // Message returns the endpoints as the API and routes have them.
@@ -106,7 +108,7 @@ func endpointsOf(id string) []byte { return []byte("endpoints/" + id) }
 
 // sealEndpoints returns a version's endpoints as they are stored.
 func (s *Store) sealEndpoints(v Version) ([]byte, error) {
-	plain, err := json.Marshal(stages{v.Endpoints, v.HTTP, v.Backend, v.Endings, v.Further})
+	plain, err := json.Marshal(stages{v.Endpoints, v.HTTP, v.Backend, v.Endings, v.Further, v.IdleTimeout})
 	if err != nil {
 		return nil, fmt.Errorf("encode endpoints: %w", err)
 	}
@@ -123,7 +125,8 @@ func (s *Store) openEndpoints(v *Version, sealed []byte) error {
 	if err := json.Unmarshal(plain, &all); err != nil {
 		return fmt.Errorf("read endpoints of version %q: %w", v.ID, err)
 	}
-	v.Endpoints, v.HTTP, v.Backend, v.Endings, v.Further = all.Endpoints, all.HTTP, all.Backend, all.Endings, all.Further
+	v.Endpoints, v.HTTP, v.Backend, v.Endings = all.Endpoints, all.HTTP, all.Backend, all.Endings
+	v.Further, v.IdleTimeout = all.Further, all.IdleTimeout
 	return nil
 }
 

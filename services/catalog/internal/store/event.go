@@ -153,6 +153,7 @@ func (v Version) Route() *backplanev1.Route {
 		FurtherAddresses:    served(v.Further),
 		Subscriptionless:    v.Subscriptionless,
 		MaxMessageBytes:     v.MaxMessageBytes,
+		IdleTimeout:         span(v.IdleTimeout),
 	}
 	if v.Connections != (Connections{}) || v.HTTP != nil && v.HTTP.Connections != (Connections{}) {
 		// A gateway that does not know connections would connect past the proxy, and without

@@ -86,7 +86,7 @@ func sample(api API, version string) Version {
 		APIID: api.ID, Version: version, Description: "First.", Tags: []string{"b", "a"},
 		Endpoints: Endpoints{Production: []Endpoint{{URL: "ws://backend"}}, Sandbox: []Endpoint{{URL: "ws://sandbox"}}},
 		Security:  []SecurityScheme{{Type: SchemeOAuth2, Places: []Place{{In: InQuery, Name: "access_token"}}}},
-		Plans:     []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1,
+		Plans:     []string{"silver", "gold"}, Origins: []string{"https://example.com"}, MaxSessionAge: time.Hour + 1, IdleTimeout: time.Minute + 1,
 		BackendHost: "FIXED", FixedHost: "app.example", BackendOrigin: "NONE", Pings: "OFF",
 		TrafficPlan: "async-gold", Subscriptionless: true, MaxMessageBytes: 1 << 30, ErrorTemplate: "TEXT", ErrorText: "slow down",
 		HTTP: &HTTP{

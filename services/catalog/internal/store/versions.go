@@ -41,6 +41,8 @@ type Version struct {
 	Origins []string
 	// MaxSessionAge is 0 for no limit.
 	MaxSessionAge time.Duration
+	// IdleTimeout is 0 for what gateways allow.
+	IdleTimeout time.Duration
 	// BackendHost, BackendOrigin and Pings are values of the enums of these names,
 	// without their prefixes; empty is "not set".
 	BackendHost, BackendOrigin, Pings string

@@ -14,6 +14,7 @@ type Terms struct {
 	Expires  time.Time     // ends the session as EXPIRED; needs a monotonic reading; zero: never
 	MaxAge   time.Duration // ends the session as MAX_AGE, up to a tenth sooner; 0: never
 	Retry    time.Duration // the hint of that end
+	Idle     time.Duration // without a message, ends the session as IDLE; 0: as long as the transport allows
 	Ended    *Ending       // set: the session has ended already, and only its closes are sent
 	Observer Observer
 

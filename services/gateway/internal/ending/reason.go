@@ -57,7 +57,7 @@ var reasons = [...]entry{
 	CloseTimeout: {"CLOSE_TIMEOUT", Gateway, 0, 0,
 		"A peer closed, and for 5 s the other did not answer. Whoever closed gets its own code back; the record says `PEER_CLOSE`."},
 	Idle: {"IDLE", Gateway, 1001, 1001,
-		"A peer did not answer a ping within 10 s, and no other frame of its had come for 40 s. Pings are sent every 30 s."},
+		"A peer did not answer a ping within 10 s, and no other frame of its had come for 40 s. Pings are sent every 30 s. Or no message passed for the version's idle time-out."},
 	MaxAge: {"MAX_AGE", Gateway, 1012, 1001,
 		"The session reached its maximum age. The close has a retry hint."},
 	TooBig: {"TOO_BIG", Gateway, 1009, 1001,

@@ -27,6 +27,9 @@ func (r *Relay) onTick(now int64) {
 	if r.closing == nil {
 		r.checkLifetime(now)
 	}
+	if r.ended == nil {
+		r.checkIdle(now)
+	}
 	for _, l := range r.legs() {
 		r.checkLeg(l, now)
 	}
@@ -51,6 +54,19 @@ func (r *Relay) checkLifetime(now int64) {
 		e := ending.New(ending.MaxAge, "")
 		e.Retry = r.start.retry
 		r.end(e)
+	}
+}
+
+// checkIdle ends a session of which no message passes. A leg that is not read, because it
+// is paused or the other one takes no bytes, has the clock begin anew.
+func (r *Relay) checkIdle(now int64) {
+	idle := r.start.idle
+	switch {
+	case idle == 0:
+	case r.client.paused() || r.backend.paused() || r.client.out.stalled != 0 || r.backend.out.stalled != 0:
+		r.moved = now
+	case now-r.moved >= int64(idle):
+		r.end(ending.New(ending.Idle, "no message for "+idle.String()))
 	}
 }
 
@@ -155,6 +171,9 @@ func (r *Relay) nextDeadline() int64 {
 	if r.closing == nil {
 		sooner(r.expires)
 		sooner(r.maxAgeAt)
+	}
+	if idle := r.start.idle; idle != 0 && r.ended == nil {
+		sooner(r.moved + int64(idle))
 	}
 	sooner(r.closeBy)
 	if q := r.limited; q != nil && q.notice.isDue() && !q.notice.waits {

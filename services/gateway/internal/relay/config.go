@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Ping       time.Duration // between two pings to a leg; 0: no pings
 	Pong       time.Duration // wait for the pong; 0: none is needed
+	Idle       time.Duration // nothing of a message passes for this long; 0: that may be
 	Close      time.Duration // wait for the answer to a close
 	Linger     time.Duration // read and discard after the last frame
 	Write      time.Duration // a leg that takes no byte for this long is cut; 0: it is not
@@ -48,6 +49,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.prefix = prefix
 	fs.DurationVar(&c.Ping, prefix+"ping", c.Ping, "`time` between pings to a client or backend; 0 for no pings")
 	fs.DurationVar(&c.Pong, prefix+"pong", c.Pong, "`time` to answer a ping; 0 if no answer is needed")
+	fs.DurationVar(&c.Idle, prefix+"idle", c.Idle, "`time` without a message in either direction after which a session ends, if its version does not say less; 0 for never")
 	fs.DurationVar(&c.Close, prefix+"close", c.Close, "`time` to answer a close")
 	fs.DurationVar(&c.Linger, prefix+"linger", c.Linger, "`time` to go on reading after the last frame was sent; 0 for none")
 	fs.DurationVar(&c.Write, prefix+"write", c.Write, "`time` after which a peer that takes no bytes is cut off; 0 for never")
@@ -62,7 +64,7 @@ func (c *Config) Check() error {
 		name  string
 		value int64
 	}{
-		{"ping", int64(c.Ping)}, {"pong", int64(c.Pong)}, {"linger", int64(c.Linger)},
+		{"ping", int64(c.Ping)}, {"pong", int64(c.Pong)}, {"idle", int64(c.Idle)}, {"linger", int64(c.Linger)},
 		{"write", int64(c.Write)}, {"max-message", c.MaxMessage}, {"flood", int64(c.Flood)},
 	} {
 		if f.value < 0 {

@@ -186,8 +186,9 @@ func (r *Relay) pass(c *chunk, src, dst *leg) bool {
 			r.admit(c, src)
 		}
 		if c.done = c.end == nil && c.control.Size == 0 && !c.waits; len(c.out) > 0 {
-			if src.in.lastLife = r.engine.coarse(); c.count.Frames > 0 {
-				src.in.lastData = src.in.lastLife
+			now := r.engine.coarse()
+			if src.in.lastLife, r.moved = now, now; c.count.Frames > 0 {
+				src.in.lastData = now
 			}
 		}
 	}
@@ -337,7 +338,7 @@ func (r *Relay) forward(c *chunk, src, dst *leg) bool {
 		if dst.out.stalled != 0 {
 			dst.out.stalled = 0
 			src.in.lastLife = r.engine.now()
-			dst.in.lastLife = src.in.lastLife
+			dst.in.lastLife, r.moved = src.in.lastLife, src.in.lastLife
 		}
 	}
 	return true

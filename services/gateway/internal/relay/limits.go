@@ -14,6 +14,7 @@ import (
 type start struct {
 	at     int64         // engine's time
 	age    time.Duration // the greatest that the terms allow; 0: any
+	idle   time.Duration // without a message, that ends it; 0: none does
 	limit  time.Duration // the greatest that holds, of the terms and the limits; 0: any
 	retry  time.Duration // the hint of a session that ends of its age
 	frames ending.ErrorFrames

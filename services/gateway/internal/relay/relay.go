@@ -35,6 +35,7 @@ type Relay struct {
 	deadline int64          // when the wheel calls; 0: it was not asked to
 	expires  int64          // end of the credential; 0: never
 	maxAgeAt int64          // end of the maximum age; 0: never
+	moved    int64          // when something of a message passed last, or a leg that was not read kept it from that
 	closeBy  int64          // end of waiting for closes; 0: none is awaited
 	frameBy  int64          // end of waiting for the end of a frame, before a close
 	over     bool           // both sockets are closed
@@ -94,7 +95,8 @@ func (r *Relay) begin(t ending.Terms, legs *[2]Leg) {
 	e := r.engine
 	now := e.now()
 	r.observer, r.ref = t.Observer, t.Ref
-	r.start = &start{at: now, age: t.MaxAge, retry: t.Retry, frames: t.Frames, endings: t.Endings}
+	r.start = &start{at: now, age: t.MaxAge, idle: least(t.Idle, e.cfg.Idle), retry: t.Retry, frames: t.Frames, endings: t.Endings}
+	r.moved = now
 	r.minute = e.minuteOf(now)
 	r.mark, r.started = rand.Uint64(), time.Now().UnixNano()
 	for i, l := range r.legs() {

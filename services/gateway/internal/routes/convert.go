@@ -46,6 +46,7 @@ func fromProto(p *backplanev1.Route) (*Route, error) {
 		PassCredential: p.GetPassCredential(),
 		Deflate:        p.GetDeflate(),
 		MaxAge:         p.GetMaxSessionAge().AsDuration(),
+		Idle:           p.GetIdleTimeout().AsDuration(),
 		Requires:       slices.Clone(p.GetRequires()),
 		ChangeNumber:   p.GetChangeNumber(),
 		Limits:         throttle.Version{TrafficPlan: p.GetTrafficPlan(), MaxMessage: p.GetMaxMessageBytes()},

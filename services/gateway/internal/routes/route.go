@@ -47,6 +47,7 @@ type Route struct {
 	Deflate        bool                 // clients and backends may agree on permessage-deflate
 	MaxAge         time.Duration        // of a session; 0: no bound
 	Limits         throttle.Version     // its plan and its greatest message
+	Idle           time.Duration        // of a session without a message; 0: what the gateway allows
 	Endings        ending.ClientEndings // what clients get at ends of sessions; nil: by default
 	Frames         *ending.ErrorFrames  // of messages that are dropped; nil: by default
 	Requires       []string             // features that a gateway must have to serve it

@@ -355,7 +355,7 @@ func TestFromProto(t *testing.T) {
 		r.Owner, r.Default, r.Requires = "users/1", true, []string{"time-travel"}
 		r.Endpoints.Sandbox = endpoint("wss://sandbox/s")
 		r.AllowedOrigins = []string{"https://example.com"}
-		r.MaxSessionAge = durationpb.New(time.Minute)
+		r.MaxSessionAge, r.IdleTimeout = durationpb.New(time.Minute), durationpb.New(time.Second)
 		r.Security = []*catalogv1.SecurityScheme{
 			{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
 				{Place: &catalogv1.CredentialPlace_Query{Query: &catalogv1.QueryPlace{Name: "access_token"}}},
@@ -371,13 +371,13 @@ func TestFromProto(t *testing.T) {
 	}
 	got := fmt.Sprint([]any{
 		r.Name, r.API, r.Owner, r.Context, r.Segment, r.Default, r.Published, *r.Production.Endpoints[0], *r.Sandbox.Endpoints[0],
-		r.Origins.Allow("https://example.com"), r.Origins.Allow("https://example.org"), r.MaxAge, r.Schemes, r.ChangeNumber,
+		r.Origins.Allow("https://example.com"), r.Origins.Allow("https://example.org"), r.MaxAge, r.Idle, r.Schemes, r.ChangeNumber,
 	})
 	want := fmt.Sprint([]any{
 		p.Name, p.Api, "users/1", "/a", "1", true, true,
 		Endpoint{Host: "127.0.0.1:1", Name: "127.0.0.1", Addr: "127.0.0.1:1", Path: "/x", key: "ws://127.0.0.1:1/x"},
 		Endpoint{TLS: true, Host: "sandbox", Name: "sandbox", Addr: "sandbox:443", Path: "/s", key: "wss://sandbox/s"},
-		true, false, time.Minute,
+		true, false, time.Minute, time.Second,
 		[]credential.Scheme{{Type: credential.OAuth2, Places: credential.OAuth2Places()[1:]}}, 1,
 	})
 	if got != want {

@@ -24,6 +24,8 @@ type Route struct {
 	Frames *ending.ErrorFrames
 	// Endings are what clients get at ends of sessions; nil: by default.
 	Endings ending.ClientEndings
+	// Idle is how long a session may be without a message; 0: as long as the gateway says.
+	Idle time.Duration
 	// ChangeNumber is that of the catalog's change that made the route.
 	ChangeNumber uint64
 }
@@ -342,7 +344,7 @@ func (s *Session) start(t Transport, l ending.Limits) error {
 	}
 	err := t.Start(ending.Terms{
 		Ref: s.info.Ref, Expires: expiryOf(s.info.Grant), MaxAge: s.info.MaxAge,
-		Retry: retry(), Ended: s.ended, Observer: (*observer)(s), Limits: l, Frames: s.info.errorFrames(), Endings: s.info.Route.Endings,
+		Retry: retry(), Ended: s.ended, Observer: (*observer)(s), Limits: l, Frames: s.info.errorFrames(), Endings: s.info.Route.Endings, Idle: s.info.Route.Idle,
 	})
 	if err != nil {
 		s.leave()

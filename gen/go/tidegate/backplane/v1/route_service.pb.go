@@ -632,7 +632,9 @@ type Route struct {
 	Deflate bool `protobuf:"varint,44,opt,name=deflate,proto3" json:"deflate,omitempty"`
 	// What becomes of plain HTTP requests, with the default of its security filled in; not set:
 	// they are refused.
-	Http          *v1.HTTPOptions `protobuf:"bytes,42,opt,name=http,proto3" json:"http,omitempty"`
+	Http *v1.HTTPOptions `protobuf:"bytes,42,opt,name=http,proto3" json:"http,omitempty"`
+	// How long a session may be without a message; not set means as long as the gateway allows.
+	IdleTimeout   *durationpb.Duration `protobuf:"bytes,45,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -870,6 +872,13 @@ func (x *Route) GetHttp() *v1.HTTPOptions {
 	return nil
 }
 
+func (x *Route) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
 var File_tidegate_backplane_v1_route_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
@@ -907,7 +916,7 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\rremoved_plans\x18\x04 \x03(\tR\fremovedPlans\x12<\n" +
 	"\n" +
 	"deny_rules\x18\x05 \x03(\v2\x1d.tidegate.catalog.v1.DenyRuleR\tdenyRules\x12,\n" +
-	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\x95\n" +
+	"\x12removed_deny_rules\x18\x06 \x03(\tR\x10removedDenyRules\"\xd3\n" +
 	"\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
@@ -939,7 +948,8 @@ const file_tidegate_backplane_v1_route_service_proto_rawDesc = "" +
 	"\x0eclient_endings\x18) \x03(\v2!.tidegate.catalog.v1.ClientEndingR\rclientEndings\x12P\n" +
 	"\x11further_addresses\x18+ \x03(\v2#.tidegate.catalog.v1.FurtherAddressR\x10furtherAddresses\x12\x18\n" +
 	"\adeflate\x18, \x01(\bR\adeflate\x124\n" +
-	"\x04http\x18* \x01(\v2 .tidegate.catalog.v1.HTTPOptionsR\x04http2\x9b\x02\n" +
+	"\x04http\x18* \x01(\v2 .tidegate.catalog.v1.HTTPOptionsR\x04http\x12<\n" +
+	"\fidle_timeout\x18- \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout2\x9b\x02\n" +
 	"\fRouteService\x12h\n" +
 	"\vWatchRoutes\x12).tidegate.backplane.v1.WatchRoutesRequest\x1a*.tidegate.backplane.v1.WatchRoutesResponse(\x010\x01\x12P\n" +
 	"\bGetRoute\x12&.tidegate.backplane.v1.GetRouteRequest\x1a\x1c.tidegate.backplane.v1.Route\x12O\n" +
@@ -1013,17 +1023,18 @@ var file_tidegate_backplane_v1_route_service_proto_depIdxs = []int32{
 	23, // 22: tidegate.backplane.v1.Route.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
 	24, // 23: tidegate.backplane.v1.Route.further_addresses:type_name -> tidegate.catalog.v1.FurtherAddress
 	25, // 24: tidegate.backplane.v1.Route.http:type_name -> tidegate.catalog.v1.HTTPOptions
-	2,  // 25: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
-	1,  // 26: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
-	0,  // 27: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
-	3,  // 28: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
-	7,  // 29: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
-	13, // 30: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
-	28, // [28:31] is the sub-list for method output_type
-	25, // [25:28] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	19, // 25: tidegate.backplane.v1.Route.idle_timeout:type_name -> google.protobuf.Duration
+	2,  // 26: tidegate.backplane.v1.RouteService.WatchRoutes:input_type -> tidegate.backplane.v1.WatchRoutesRequest
+	1,  // 27: tidegate.backplane.v1.RouteService.GetRoute:input_type -> tidegate.backplane.v1.GetRouteRequest
+	0,  // 28: tidegate.backplane.v1.RouteService.FetchPlan:input_type -> tidegate.backplane.v1.FetchPlanRequest
+	3,  // 29: tidegate.backplane.v1.RouteService.WatchRoutes:output_type -> tidegate.backplane.v1.WatchRoutesResponse
+	7,  // 30: tidegate.backplane.v1.RouteService.GetRoute:output_type -> tidegate.backplane.v1.Route
+	13, // 31: tidegate.backplane.v1.RouteService.FetchPlan:output_type -> tidegate.catalog.v1.Plan
+	29, // [29:32] is the sub-list for method output_type
+	26, // [26:29] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_route_service_proto_init() }

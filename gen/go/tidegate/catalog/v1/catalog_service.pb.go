@@ -968,7 +968,7 @@ type UpdateVersionRequest struct {
 	// The version, identified by its name, with the new values.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Fields to change: description, tags, endpoints, endpoints.production,
-	// endpoints.sandbox, security, plans, allowed_origins, max_session_age,
+	// endpoints.sandbox, security, plans, allowed_origins, max_session_age, idle_timeout,
 	// backend_options, backend_options.host, backend_options.fixed_host,
 	// backend_options.origin, pings, traffic_plan, subscriptionless,
 	// max_message_bytes, error_frames, error_frames.template, error_frames.text. Empty

@@ -377,7 +377,13 @@ type Version struct {
 	// What becomes of plain HTTP requests below the version's addresses; not set means that they
 	// are refused with 426. Set by those who may change the version, and shown to everybody
 	// but for its endpoints.
-	Http          *HTTPOptions `protobuf:"bytes,32,opt,name=http,proto3" json:"http,omitempty"`
+	Http *HTTPOptions `protobuf:"bytes,32,opt,name=http,proto3" json:"http,omitempty"`
+	// How long a session may be without a message in either direction, 1 second to 30 days; not
+	// set means as long as the gateway allows. The smaller of what version and gateway say
+	// holds. The gateway then closes it with 1001. Pings and pongs are no messages, nor is what a
+	// limit drops. While a side is not read, because it is paused or the other one takes nothing,
+	// the time does not run. A change holds for new sessions.
+	IdleTimeout   *durationpb.Duration `protobuf:"bytes,35,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -594,6 +600,13 @@ func (x *Version) GetHttp() *HTTPOptions {
 	return nil
 }
 
+func (x *Version) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
 // ErrorFrames says what a client is told when a message to or from it is dropped: a text
 // message of the gateway's own, between two messages, that no limit counts.
 type ErrorFrames struct {
@@ -721,7 +734,7 @@ var File_tidegate_catalog_v1_version_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\n" +
-	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/http.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb2\x12\n" +
+	"!tidegate/catalog/v1/version.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/catalog/v1/address.proto\x1a)tidegate/catalog/v1/backend_options.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1etidegate/catalog/v1/http.proto\x1a\"tidegate/catalog/v1/security.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x83\x13\n" +
 	"\aVersion\x12\x1f\n" +
 	"\x04name\x18\x01 \x01(\tB\v\xe0A\b\xbaH\x05r\x03\x18\xc8\x01R\x04name\x12\xc3\x01\n" +
 	"\aversion\x18\x02 \x01(\tB\xa8\x01\xe0A\x02\xe0A\x05\xbaH\x9e\x01\xba\x01\x9a\x01\n" +
@@ -756,7 +769,8 @@ const file_tidegate_catalog_v1_version_proto_rawDesc = "" +
 	"\x11further_addresses\x18! \x03(\v2#.tidegate.catalog.v1.FurtherAddressB\b\xbaH\x05\x92\x01\x02\x10\n" +
 	"R\x10furtherAddresses\x12\x18\n" +
 	"\adeflate\x18\" \x01(\bR\adeflate\x124\n" +
-	"\x04http\x18  \x01(\v2 .tidegate.catalog.v1.HTTPOptionsR\x04http\"F\n" +
+	"\x04http\x18  \x01(\v2 .tidegate.catalog.v1.HTTPOptionsR\x04http\x12O\n" +
+	"\fidle_timeout\x18# \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b\x01R\vidleTimeout\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_CREATED\x10\x01\x12\x13\n" +
@@ -837,13 +851,14 @@ var file_tidegate_catalog_v1_version_proto_depIdxs = []int32{
 	6,  // 9: tidegate.catalog.v1.Version.client_endings:type_name -> tidegate.catalog.v1.ClientEnding
 	12, // 10: tidegate.catalog.v1.Version.further_addresses:type_name -> tidegate.catalog.v1.FurtherAddress
 	13, // 11: tidegate.catalog.v1.Version.http:type_name -> tidegate.catalog.v1.HTTPOptions
-	2,  // 12: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
-	3,  // 13: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 12: tidegate.catalog.v1.Version.idle_timeout:type_name -> google.protobuf.Duration
+	2,  // 13: tidegate.catalog.v1.ErrorFrames.template:type_name -> tidegate.catalog.v1.ErrorFrames.Template
+	3,  // 14: tidegate.catalog.v1.ClientEnding.cause:type_name -> tidegate.catalog.v1.ClientEnding.Cause
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_catalog_v1_version_proto_init() }

@@ -42,7 +42,7 @@ const (
 	EndReason_END_REASON_BACKEND_GONE EndReason = 3
 	// A peer did not answer a close in time.
 	EndReason_END_REASON_CLOSE_TIMEOUT EndReason = 4
-	// A peer did not answer a ping in time.
+	// A peer did not answer a ping in time, or no message passed for the idle time-out.
 	EndReason_END_REASON_IDLE EndReason = 5
 	// The session reached its maximum age.
 	EndReason_END_REASON_MAX_AGE EndReason = 6

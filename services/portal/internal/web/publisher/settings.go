@@ -87,7 +87,7 @@ func (v *version) mayChange(r *ui.Request) bool {
 func settings() versionForm {
 	return versionForm{tab: "Settings", path: "settings", heading: "Settings", fields: settingsFields, set: func(form *ui.Form, was, v *catalogv1.Version) {
 		v.Description, v.Tags = form.Get("description"), form.Lines("tags")
-		v.MaxMessageBytes, v.MaxSessionAge = form.Bytes("max_message"), form.Span("max_age")
+		v.MaxMessageBytes, v.MaxSessionAge, v.IdleTimeout = form.Bytes("max_message"), form.Span("max_age"), form.Span("idle")
 		v.Pings = catalogv1.Version_Pings(form.Enum("pings", "PINGS_", catalogv1.Version_Pings_value))
 		v.BackendOptions = &catalogv1.BackendOptions{
 			Host:     catalogv1.BackendOptions_Host(form.Enum("host", "HOST_", catalogv1.BackendOptions_Host_value)),
@@ -109,12 +109,15 @@ func settings() versionForm {
 
 // settingsFields are the entries of a version's settings.
 func settingsFields(v *catalogv1.Version) []ui.Field {
-	size, age := "", ""
+	size, age, idle := "", "", ""
 	if v.GetMaxMessageBytes() > 0 {
 		size = ui.Bytes(v.GetMaxMessageBytes())
 	}
 	if v.GetMaxSessionAge() != nil {
 		age = ui.Span(v.GetMaxSessionAge().AsDuration())
+	}
+	if v.GetIdleTimeout() != nil {
+		idle = ui.Span(v.GetIdleTimeout().AsDuration())
 	}
 	compressed := ""
 	if v.GetDeflate() {
@@ -125,6 +128,7 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 		{Name: "tags", Label: "Tags", Kind: "textarea", Value: strings.Join(v.GetTags(), "\n"), Hint: "Words to find the version by: one on a line, at most 20.", Paths: []string{"version.tags"}},
 		{Name: "max_message", Label: "Greatest message", Max: 20, Value: size, Placeholder: "64 KiB", Hint: "Empty for that of the gateway. The smallest that a plan, the version or the gateway says holds.", Paths: []string{"version.max_message_bytes"}},
 		{Name: "max_age", Label: "Greatest age of a session", Max: 20, Value: age, Placeholder: "12 h", Hint: "1 s to 30 d, then the gateway closes it with 1012. Empty for none.", Paths: []string{"version.max_session_age"}},
+		{Name: "idle", Label: "Longest time without a message", Max: 20, Value: idle, Placeholder: "10 min", Hint: "1 s to 30 d, then the gateway closes the session with 1001. Empty for as long as the gateway allows.", Paths: []string{"version.idle_timeout"}},
 		{Name: "pings", Label: "Pings of the gateway", Kind: "select", Value: ui.EnumEntry(v.GetPings(), "PINGS_", "BOTH"), Options: []ui.Option{
 			{Value: "", Text: "To clients and backends"}, {Value: "CLIENTS", Text: "To clients"}, {Value: "BACKENDS", Text: "To backends"}, {Value: "OFF", Text: "To nobody"},
 		}, Hint: "Who is sent none is not idle for sending nothing.", Paths: []string{"version.pings"}},

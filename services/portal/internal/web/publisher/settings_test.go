@@ -74,19 +74,19 @@ func settingsPage(t *testing.T, s *webtest.Tidegate) {
 	late := b.Tab()
 	late.Open(b.base + "/settings")
 	all := []string{
-		"description", "For the harbour.\r\nSince 2026.", "tags", "tides\r\n\r\n sea ", "max_message", "64kib", "max_age", "1d12h", "pings", "CLIENTS", "deflate", "on",
+		"description", "For the harbour.\r\nSince 2026.", "tags", "tides\r\n\r\n sea ", "max_message", "64kib", "max_age", "1d12h", "idle", "10 min", "pings", "CLIENTS", "deflate", "on",
 		"host", "FIXED", "fixed_host", "app.example.com:8443", "origin", "ENDPOINT", "identity", "HEADERS", "endings", "drain=4500\r\nrevoked=:{word}", "error_frames", "TEXT", "error_text", "slow down",
 	}
 	want(t, b.Submit("Save", all...), http.StatusOK, "is saved", "For the harbour.")
 	want1 := &catalogv1.Version{
-		Description: "For the harbour.\nSince 2026.", Tags: []string{"tides", "sea"}, MaxMessageBytes: 64 << 10, MaxSessionAge: durationpb.New(36 * 3600e9), Pings: catalogv1.Version_PINGS_CLIENTS, Deflate: true,
+		Description: "For the harbour.\nSince 2026.", Tags: []string{"tides", "sea"}, MaxMessageBytes: 64 << 10, MaxSessionAge: durationpb.New(36 * 3600e9), IdleTimeout: durationpb.New(600e9), Pings: catalogv1.Version_PINGS_CLIENTS, Deflate: true,
 		BackendOptions: &catalogv1.BackendOptions{Host: catalogv1.BackendOptions_HOST_FIXED, FixedHost: "app.example.com:8443", Origin: catalogv1.BackendOptions_ORIGIN_ENDPOINT, Identity: catalogv1.BackendOptions_IDENTITY_HEADERS},
 		ErrorFrames:    &catalogv1.ErrorFrames{Template: catalogv1.ErrorFrames_TEMPLATE_TEXT, Text: "slow down"},
 		ClientEndings:  []*catalogv1.ClientEnding{{Cause: catalogv1.ClientEnding_CAUSE_DRAIN, Code: 4500}, {Cause: catalogv1.ClientEnding_CAUSE_REVOKED, Text: "{word}"}},
 	}
 	now := b.version(t, "sara")
 	got := &catalogv1.Version{
-		Description: now.GetDescription(), Tags: now.GetTags(), MaxMessageBytes: now.GetMaxMessageBytes(), MaxSessionAge: now.GetMaxSessionAge(), Pings: now.GetPings(), Deflate: now.GetDeflate(),
+		Description: now.GetDescription(), Tags: now.GetTags(), MaxMessageBytes: now.GetMaxMessageBytes(), MaxSessionAge: now.GetMaxSessionAge(), IdleTimeout: now.GetIdleTimeout(), Pings: now.GetPings(), Deflate: now.GetDeflate(),
 		BackendOptions: now.GetBackendOptions(), ErrorFrames: now.GetErrorFrames(), ClientEndings: now.GetClientEndings(),
 	}
 	if diff := cmp.Diff(want1, got, protocmp.Transform()); diff != "" {

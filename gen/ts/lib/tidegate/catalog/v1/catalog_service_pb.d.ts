@@ -935,7 +935,7 @@ export declare type UpdateVersionRequest = Message<"tidegate.catalog.v1.UpdateVe
 
   /**
    * Fields to change: description, tags, endpoints, endpoints.production,
-   * endpoints.sandbox, security, plans, allowed_origins, max_session_age,
+   * endpoints.sandbox, security, plans, allowed_origins, max_session_age, idle_timeout,
    * backend_options, backend_options.host, backend_options.fixed_host,
    * backend_options.origin, pings, traffic_plan, subscriptionless,
    * max_message_bytes, error_frames, error_frames.template, error_frames.text. Empty
@@ -963,7 +963,7 @@ export declare type UpdateVersionRequestJson = {
 
   /**
    * Fields to change: description, tags, endpoints, endpoints.production,
-   * endpoints.sandbox, security, plans, allowed_origins, max_session_age,
+   * endpoints.sandbox, security, plans, allowed_origins, max_session_age, idle_timeout,
    * backend_options, backend_options.host, backend_options.fixed_host,
    * backend_options.origin, pings, traffic_plan, subscriptionless,
    * max_message_bytes, error_frames, error_frames.template, error_frames.text. Empty

@@ -252,6 +252,17 @@ export declare type Version = Message<"tidegate.catalog.v1.Version"> & {
    * @generated from field: tidegate.catalog.v1.HTTPOptions http = 32;
    */
   http?: HTTPOptions;
+
+  /**
+   * How long a session may be without a message in either direction, 1 second to 30 days; not
+   * set means as long as the gateway allows. The smaller of what version and gateway say
+   * holds. The gateway then closes it with 1001. Pings and pongs are no messages, nor is what a
+   * limit drops. While a side is not read, because it is paused or the other one takes nothing,
+   * the time does not run. A change holds for new sessions.
+   *
+   * @generated from field: google.protobuf.Duration idle_timeout = 35;
+   */
+  idleTimeout?: Duration;
 };
 
 /**
@@ -490,6 +501,17 @@ export declare type VersionJson = {
    * @generated from field: tidegate.catalog.v1.HTTPOptions http = 32;
    */
   http?: HTTPOptionsJson;
+
+  /**
+   * How long a session may be without a message in either direction, 1 second to 30 days; not
+   * set means as long as the gateway allows. The smaller of what version and gateway say
+   * holds. The gateway then closes it with 1001. Pings and pongs are no messages, nor is what a
+   * limit drops. While a side is not read, because it is paused or the other one takes nothing,
+   * the time does not run. A change holds for new sessions.
+   *
+   * @generated from field: google.protobuf.Duration idle_timeout = 35;
+   */
+  idleTimeout?: DurationJson;
 };
 
 /**

@@ -805,7 +805,7 @@ export enum EndReason {
   CLOSE_TIMEOUT = 4,
 
   /**
-   * A peer did not answer a ping in time.
+   * A peer did not answer a ping in time, or no message passed for the idle time-out.
    *
    * @generated from enum value: END_REASON_IDLE = 5;
    */
