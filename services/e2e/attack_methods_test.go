@@ -107,6 +107,7 @@ func attackBodies() map[string]string {
 		"TokenService.IssueApplicationToken":         `{"version": "$version"}`,
 		"RevocationService.Revoke":                   `{"name": "$application"}`,
 		"SessionService.CloseSessions":               `{"version": "$version"}`,
+		"SessionService.RenewSession":                `{"credential": "nobody's"}`,
 		"QuotaService.AddQuota":                      `{"amount": 6}`,
 		"UserService.CreateUser":                     `{"user": {"username": "attacker", "roles": ["ROLE_ADMIN"]}}`,
 		"UserService.UpdateUser":                     `{"user": {"displayName": "attacked"}}`,
@@ -494,6 +495,9 @@ func exceptions(role string, owner bool) map[string]exception {
 	all := map[string]exception{
 		"OAuth2Service.RevokeToken":     {signedOut, "an OAuth client signs in with what is in the request"},
 		"OAuth2Service.IntrospectToken": {signedOut, "an OAuth client signs in with what is in the request"},
+	}
+	if owner || role == identity.RoleAdmin {
+		all["SessionService.RenewSession"] = exception{hidden, "the credential alone is the right to it, and that of the request is nobody's"}
 	}
 	if role == identity.RoleAdmin {
 		all["TokenService.IssueApplicationToken"] = exception{hidden, "a token speaks for the application: it is its owner's alone"}

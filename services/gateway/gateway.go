@@ -180,7 +180,7 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 	g.watchRoutes = routes.NewWatch(backplanev1.NewRouteServiceClient(catalog), g.hello(routes.Features()),
 		routes.Target{Current: g.routes, Deny: g.deny, Sessions: g.sessions, Disk: disk, Plans: g.throttle, MaxAge: g.cfg.MaxAge}, g.log, time.Now)
 	g.watchGrants = grant.NewWatch(backplanev1.NewGrantServiceClient(subscription), g.hello(nil), g.grants, g.log, time.Now)
-	g.live = &renewal.Local{Sessions: g.sessions, Routes: g.routes, Deny: g.deny, Grants: g.grants}
+	g.live = &renewal.Local{Sessions: g.sessions, Routes: g.routes, Deny: g.deny, Grants: g.grants, IsKey: ours.IsKey}
 	g.others = renewal.NewOthers(g.cfg.Instance, subscription, g.cfg.others())
 	g.watchUsers = access.New(backplanev1.NewAccessServiceClient(subscription), identity.Gateway, g.cfg.Instance, g.log, time.Now)
 }
@@ -216,6 +216,7 @@ func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, r
 		},
 	})
 	renewals := &renewal.Server{Instance: g.cfg.Instance, Tag: g.tag, Local: g.live, Others: g.others, Caller: handler, Log: g.log}
+	g.cfg.Listen.Tag = g.tag
 	g.cfg.Listen.Own = func(ctx context.Context, r *listener.Request, method string) []byte {
 		if answer := renewals.Own(ctx, r, method); answer != nil {
 			return answer

@@ -21,6 +21,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity/identitytest"
@@ -33,6 +34,7 @@ type plane struct {
 	backplanev1.UnimplementedRouteServiceServer
 	backplanev1.UnimplementedGrantServiceServer
 	backplanev1.UnimplementedMeteringServiceServer
+	backplanev1.UnimplementedDirectoryServiceServer
 
 	t      *testing.T
 	signer *identitytest.Signer
@@ -107,6 +109,7 @@ func (p *plane) back() {
 	backplanev1.RegisterRouteServiceServer(srv, p)
 	backplanev1.RegisterGrantServiceServer(srv, p)
 	backplanev1.RegisterMeteringServiceServer(srv, p)
+	backplanev1.RegisterDirectoryServiceServer(srv, p)
 	backplanev1.RegisterQuotaLedgerServiceServer(srv, p.ledger)
 	oauth2v1.RegisterOAuth2ServiceServer(srv, p.signer)
 	p.mu.Lock()
@@ -320,6 +323,11 @@ func grantOf(name string, t *token, version string) *backplanev1.Grant {
 		g.RestsOn = []string{g.Name, g.User, g.Application, g.ApiKey, g.Subscription, g.Version}
 	}
 	return g
+}
+
+// ListGateways is the subscription service's: there is one gateway.
+func (p *plane) ListGateways(context.Context, *backplanev1.ListGatewaysRequest) (*backplanev1.ListGatewaysResponse, error) {
+	return &backplanev1.ListGatewaysResponse{Gateways: []*changev1.Watcher{{Instance: "gateway-1"}}}, nil
 }
 
 // VerifyCredential is the subscription service's.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -204,9 +206,9 @@ func TestRenewalWithACookie(t *testing.T) {
 	c, ref := w.session(w.plain+"/x/cookie", with("old", page))
 	w.renews(ref, 404, map[string]http.Header{
 		"without an origin": with("new"), "of another page": with("new", "https://evil.example"), "of a page without an origin": with("new", "null"),
-		"with a cookie that is none": with("nobody", page), "with a header that is no place": {"Authorization": {"Bearer new"}, "Origin": {page}},
+		"with a cookie that is none": with("nobody", page), "with a header that is no place": {"X-Token": {"new"}, "Origin": {page}},
 	})
-	w.renews(ref, 200, map[string]http.Header{"of its page": with("new", page)})
+	w.renews(ref, 200, map[string]http.Header{"of its page": with("new", page), "by a server, which sends no cookie": bearer("new")})
 	w.plane.end(backplanev1.GrantEvent_CAUSE_REVOKED, func(name string, _ *token) bool { return name == "old" })
 	w.plane.touch(backplanev1.GrantEvent_CAUSE_REVOKED, "grants/old")
 	w.settled()
@@ -281,7 +283,7 @@ func TestListsAreForPagesOfTheVersion(t *testing.T) {
 		status                      int
 		page                        string
 	}{
-		{http.MethodGet, "/x/1", "good", "https://app.example", 503, "https://app.example"}, // this plane knows no other gateways
+		{http.MethodGet, "/x/1", "good", "https://app.example", 200, "https://app.example"},
 		{http.MethodGet, "/x/1", "bad", "https://app.example", 401, "https://app.example"},
 		{http.MethodOptions, "/x/1", "", "https://app.example", 200, "https://app.example"},
 		{http.MethodGet, "/x/1", "good", "https://evil.example", 403, ""},
@@ -305,5 +307,85 @@ func TestListsAreForPagesOfTheVersion(t *testing.T) {
 		if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != tt.status || got != tt.page {
 			t.Errorf("%s %s with %q from %s = %d, read by %q, want %d, %q", tt.method, tt.path, tt.token, tt.origin, res.StatusCode, got, tt.status, tt.page)
 		}
+	}
+}
+
+// TestPlainRequestsAtAnyVersion renews and lists sessions of versions whose only place is one that
+// no request has but a handshake, or what follows it; and buys tickets where a key is the
+// credential.
+func TestPlainRequestsAtAnyVersion(t *testing.T) {
+	w := newWorld(t)
+	w.taking("ticket", "ticket")
+	w.taking("subprotocol", "subprotocol")
+	w.taking("first", "first-message")
+	w.takingKeys("keys", "ticket")
+	w.start()
+	w.plane.issue("old", "subscriptions/1", time.Hour)
+	w.plane.issue("new", "subscriptions/1", time.Hour)
+	key := w.plane.issueKey(apikey.Declared()[0].Make(), time.Hour)
+	list := func(version string, h http.Header) (refs []string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http"+strings.TrimPrefix(w.plain, "ws")+"/-/sessions?path=/x/"+version, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = h
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var answer struct{ Sessions []struct{ Ref string } }
+		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("the sessions of %s with %v = %d, %v", version, h, res.StatusCode, err)
+		}
+		for _, s := range answer.Sessions {
+			refs = append(refs, s.Ref)
+		}
+		return refs
+	}
+	buy := func(version string, h http.Header) string {
+		t.Helper()
+		status, _, text := w.askTickets(http.MethodPost, url.Values{"path": {"/x/" + version}}, "", "Authorization", h.Get("Authorization"), "apikey", h.Get("Apikey"))
+		var b bought
+		if err := json.Unmarshal([]byte(text), &b); err != nil || status != http.StatusOK {
+			t.Fatalf("a ticket of %s = %d %s", version, status, text)
+		}
+		return b.Ticket
+	}
+	keyed := http.Header{"Apikey": {key}}
+	for _, tt := range []struct {
+		version, query string
+		protocols      []string
+		first          string
+		old, next      http.Header
+	}{
+		{"ticket", "?ticket=" + buy("ticket", bearer("old")), nil, "", bearer("old"), bearer("new")},
+		{"subprotocol", "", []string{"bearer", "old"}, "", bearer("old"), bearer("new")},
+		{"first", "", nil, "old", bearer("old"), bearer("new")},
+		{"keys", "?ticket=" + buy("keys", keyed), nil, "", keyed, keyed},
+	} {
+		c, resp, err := websocket.Dial(t.Context(), w.plain+"/x/"+tt.version+tt.query, &websocket.DialOptions{Subprotocols: tt.protocols}) //nolint:bodyclose // the 101 has none
+		if err != nil {
+			t.Errorf("%s: %v", tt.version, err)
+			continue
+		}
+		if tt.first != "" {
+			if err := c.Write(t.Context(), websocket.MessageText, []byte(tt.first)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		echoes(t, c, "before")
+		ref := resp.Header.Get("X-Tidegate-Ref")
+		if got := list(tt.version, tt.old); !slices.Equal(got, []string{ref}) {
+			t.Errorf("%s: the sessions of the credential are %q, want %q", tt.version, got, ref)
+		}
+		w.renews(ref, 404, map[string]http.Header{"with garbage at " + tt.version: bearer("garbage")})
+		w.renews(ref, 200, map[string]http.Header{"at " + tt.version: tt.next})
+		if got := list(tt.version, tt.next); !slices.Equal(got, []string{ref}) {
+			t.Errorf("%s: the sessions of the new credential are %q, want %q", tt.version, got, ref)
+		}
+		echoes(t, c, "after")
+		_ = c.CloseNow()
 	}
 }

@@ -28,11 +28,11 @@ func (n *node) CloseSessions(_ context.Context, req *gatewayv1.CloseSessionsRequ
 }
 
 // CountClosed says that change 7 has closed all sessions; a gateway without any does not know.
-func (n *node) CountClosed(_ context.Context, req *backplanev1.CountClosedRequest) (*backplanev1.CountClosedResponse, error) {
-	if req.GetChangeNumber() != 7 || len(n.sessions) == 0 {
+func (l *liveNode) CountClosed(_ context.Context, req *backplanev1.CountClosedRequest) (*backplanev1.CountClosedResponse, error) {
+	if req.GetChangeNumber() != 7 || len(l.node.sessions) == 0 {
 		return nil, fault.Unavailable("the change is not applied")
 	}
-	return &backplanev1.CountClosedResponse{ClosedSessions: int64(len(n.sessions))}, nil
+	return &backplanev1.CountClosedResponse{ClosedSessions: int64(len(l.node.sessions))}, nil
 }
 
 // TestRevoke revokes at the subscription service, asks all gateways what that has closed, and

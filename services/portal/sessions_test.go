@@ -38,13 +38,18 @@ func bearer() grpc.CallOption { return identitytest.Bearer("token") }
 type node struct {
 	gatewayv1.UnimplementedSessionServiceServer
 	gatewayv1.UnimplementedEndpointServiceServer
-	backplanev1.UnimplementedLiveSessionServiceServer
 	instance, addr string
 
 	mu       sync.Mutex
 	sessions []*gatewayv1.Session // in the order of a list
 	asked    []string             // requests, in words
 	hang     bool                 // answers nothing
+}
+
+// liveNode is what a gateway says to services.
+type liveNode struct {
+	backplanev1.UnimplementedLiveSessionServiceServer
+	node *node
 }
 
 // startNode serves a gateway until the test ends, over TLS with credentials where
@@ -56,7 +61,7 @@ func startNode(t *testing.T, instance string, opts ...grpc.ServerOption) *node {
 	srv := grpc.NewServer(append(opts, grpc.ChainUnaryInterceptor(fault.UnaryInterceptor(slog.New(slog.DiscardHandler), nil), n.admit))...)
 	gatewayv1.RegisterSessionServiceServer(srv, n)
 	gatewayv1.RegisterEndpointServiceServer(srv, n)
-	backplanev1.RegisterLiveSessionServiceServer(srv, n)
+	backplanev1.RegisterLiveSessionServiceServer(srv, &liveNode{node: n})
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(lis) }()
 	t.Cleanup(func() {

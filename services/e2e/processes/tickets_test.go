@@ -1,6 +1,7 @@
 package processes
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,7 +12,11 @@ import (
 
 	"github.com/coder/websocket"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
@@ -79,6 +84,33 @@ func TestTicketOfAFleet(t *testing.T) {
 			}
 			return err
 		})
+	}
+	w.renewTicketsSession(ctx, token)
+}
+
+// renewTicketsSession renews a session that a ticket of one gateway opens at another, which its ref
+// does not say: at a third one, and at the portal.
+func (w *world) renewTicketsSession(ctx context.Context, token string) {
+	ticket, ref := w.buy("gateway", token)
+	conn, _, err := websocket.Dial(w.t.Context(), "ws://"+w.port("gateway2:9099")+"/echo/1.0.0?ticket="+url.QueryEscape(ticket), nil) //nolint:bodyclose // Dial has read the body
+	must(w.t, err)
+	defer func() { _ = conn.CloseNow() }()
+	next := w.token()
+	if status, body := w.own("gateway3", http.MethodPost, "/-/sessions/"+ref+"/credential", next); status != http.StatusOK {
+		w.t.Errorf("renewal of a ticket's session at another gateway = %d %s", status, body)
+	}
+	sessions := gatewayv1.NewSessionServiceClient(w.conn)
+	renewed, err := sessions.RenewSession(ctx, &gatewayv1.RenewSessionRequest{Name: "gateways/-/sessions/" + ref, Credential: token})
+	if err != nil || renewed.GetName() != "gateways/gateway2/sessions/"+ref || renewed.GetExpireTime() == nil {
+		w.t.Errorf("RenewSession = %v, %v, want it renewed at gateway2", renewed, err)
+	}
+	_, err = sessions.RenewSession(ctx, &gatewayv1.RenewSessionRequest{Name: "gateways/-/sessions/" + ref, Credential: "garbage"})
+	if status.Code(err) != codes.NotFound {
+		w.t.Errorf("RenewSession with garbage = %v, want NOT_FOUND", err)
+	}
+	live, err := sessions.GetSession(ctx, &gatewayv1.GetSessionRequest{Name: "gateways/-/sessions/" + ref})
+	if err != nil || live.GetRenewals() != 2 {
+		w.t.Errorf("the session = %v, %v, want it renewed twice", live, err)
 	}
 }
 

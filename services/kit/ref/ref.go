@@ -8,7 +8,8 @@
 //	12 characters  random, 60 bits: nobody guesses one, or meets another's
 //
 // By the tag a call about a session finds its gateway. It is a hint: two gateways may have
-// the same, and NoTag is that of no gateway. References of earlier releases have no tag.
+// the same. NoTag is that of no gateway: only a reference that a ticket's buyer is told before
+// any gateway has the session has it. References of earlier releases have no tag.
 package ref
 
 import (
@@ -32,7 +33,7 @@ const (
 // Tag tells the boots of gateways apart.
 type Tag string
 
-// NoTag is the tag of no gateway: any may hold the session.
+// NoTag is the tag of no gateway: any may hold the session that the ticket opens.
 const NoTag Tag = "0000"
 
 // NewTag returns the tag of a boot.
@@ -44,8 +45,8 @@ func NewTag() Tag {
 	}
 }
 
-// New returns a new reference of 20 characters for a handshake that begins now, of a session
-// whose gateway is not known.
+// New returns a new reference of 20 characters for a session that a ticket will open: which
+// gateway will have it is not known.
 func New(now time.Time) string { return NewAt(now, NoTag) }
 
 // NewAt returns a new reference of 20 characters for a handshake that begins now at the

@@ -51,7 +51,6 @@ type Gateway struct {
 type API struct {
 	gatewayv1.UnsafeSessionServiceServer
 	gatewayv1.UnsafeEndpointServiceServer
-	backplanev1.UnsafeLiveSessionServiceServer
 
 	gateway  Gateway
 	sessions Sessions
@@ -64,8 +63,6 @@ type API struct {
 var (
 	_ gatewayv1.SessionServiceServer  = (*API)(nil)
 	_ gatewayv1.EndpointServiceServer = (*API)(nil)
-
-	_ backplanev1.LiveSessionServiceServer = (*API)(nil)
 )
 
 // New returns the API of a gateway. It takes the owners and endpoints of versions from
@@ -83,7 +80,7 @@ func (a *API) Register(users, services grpc.ServiceRegistrar) {
 		gatewayv1.RegisterSessionServiceServer(r, a)
 		gatewayv1.RegisterEndpointServiceServer(r, a)
 	}
-	backplanev1.RegisterLiveSessionServiceServer(services, a)
+	backplanev1.RegisterLiveSessionServiceServer(services, &live{gateway: a.gateway})
 }
 
 // Rules says who may call which method: any user. The handlers check which sessions
@@ -92,6 +89,7 @@ func Rules() identity.Rules {
 	rules := identity.Rules{
 		backplanev1.LiveSessionService_CountClosed_FullMethodName:            {Services: []string{identity.Portal}},
 		backplanev1.LiveSessionService_RenewSession_FullMethodName:           {Services: []string{identity.Gateway}},
+		backplanev1.LiveSessionService_FindSession_FullMethodName:            {Services: []string{identity.Gateway, identity.Portal}},
 		backplanev1.LiveSessionService_ListCredentialSessions_FullMethodName: {Services: []string{identity.Gateway}},
 	}
 	for _, desc := range []grpc.ServiceDesc{gatewayv1.SessionService_ServiceDesc, gatewayv1.EndpointService_ServiceDesc} {

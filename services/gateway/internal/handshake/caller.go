@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -13,12 +14,11 @@ import (
 )
 
 // Caller judges a plain request as a handshake to a path is judged, up to its grant, and
-// returns that. A version without credentials has no callers. The credential is taken out of
-// the request.
+// returns that. A version without credentials has no callers.
 func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) (*grant.Grant, error) {
 	as := *r
 	as.Path = path
-	a := &attempt{Request: &as, plain: true, ref: ref.New(time.Now()), shown: credential.Handshake{Header: r.Header, Query: r.Query}}
+	a := &attempt{Request: &as, plain: true, ref: ref.NewAt(time.Now(), h.Tag), shown: credential.Handshake{Header: r.Header, Query: r.Query}}
 	if err := denied(h.Deny.Load().ByAddress(a.Remote.Addr())); err != nil {
 		return nil, err
 	}
@@ -35,16 +35,37 @@ func (h *Handler) Caller(ctx context.Context, r *listener.Request, path string) 
 			return nil, err
 		}
 	}
-	if err := h.authorize(ctx, a); err != nil {
+	if err := h.show(ctx, a, credential.Header, credential.Query, credential.Cookie); err != nil {
 		return nil, err
 	}
 	if a.grant == nil {
 		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: "path: the API needs no credential, and so knows nobody's sessions"}
 	}
-	if err := a.origin(); err != nil {
-		return nil, err
-	}
 	return a.grant, denied(h.Deny.Load().Match(a.judged()))
+}
+
+// show finds the credential that a request which opens no session shows for its version, in
+// these parts, and asks what it is good for. Without one it leaves no grant where the version
+// needs none.
+func (h *Handler) show(ctx context.Context, a *attempt, parts ...credential.Part) error {
+	schemes := a.match.Route.Schemes
+	if a.tryOut {
+		schemes = credential.TryOutSchemes(schemes)
+	}
+	taken, err := credential.TakePlain(credential.PlainSchemes(schemes, parts...), &a.shown)
+	a.taken = taken
+	switch {
+	case errors.Is(err, credential.ErrMissing):
+		return missing(credential.PlainSchemes(a.match.Route.Schemes, parts...))
+	case err != nil:
+		return invalid(err)
+	case taken.Type == credential.None:
+		return nil
+	}
+	if err := h.verify(ctx, a, taken.Credential); err != nil {
+		return err
+	}
+	return a.origin() // which a credential in a cookie needs
 }
 
 // Reads reports whether the version at a path of the host of a request takes pages of an origin.

@@ -108,8 +108,8 @@ type attempt struct {
 	ref      string
 	match    routes.Match
 	near     *session.Route // what the path leads to, also where that is refused
-	tryOut   bool           // its credential says that it is a try-out token of the version
 	plain    bool           // it opens no session: the request is no handshake
+	tryOut   bool           // its credential says that it is a try-out token of the version
 	// shown is what the client's request has for the backend, without credentials once they
 	// are taken out.
 	shown  credential.Handshake

@@ -190,29 +190,16 @@ func (p *purchase) cors() []head.Field {
 	}
 }
 
-// admit judges the credential as a handshake's would be. It stands in a header, which no log
-// of addresses has.
+// admit judges the credential as a handshake's would be. It is not in the query, which is the
+// order's.
 func (h *Handler) admit(ctx context.Context, p *purchase) error {
-	r := p.match.Route
-	var schemes []credential.Scheme
-	for _, s := range r.Schemes {
-		switch s.Type {
-		case credential.OAuth2:
-			schemes = append(schemes, credential.Scheme{Type: s.Type, Places: []credential.Place{credential.InHeader("Authorization", credential.Bearer)}})
-		case credential.APIKey:
-			schemes = append(schemes, credential.Scheme{Type: s.Type, Places: []credential.Place{credential.InHeader("apikey", credential.Raw)}})
-		}
-	}
-	taken, err := credential.Take(schemes, &p.shown)
-	switch {
-	case errors.Is(err, credential.ErrMissing):
-		return missing(schemes)
+	parts := []credential.Part{credential.Header, credential.Cookie}
+	switch err := h.show(ctx, &p.attempt, parts...); {
 	case err != nil:
-		return invalid(err)
-	}
-	if err := h.verify(ctx, &p.attempt, taken.Credential); err != nil {
 		return err
+	case p.grant == nil:
+		return missing(credential.PlainSchemes(p.match.Route.Schemes, parts...))
 	}
-	p.order.Credential = taken.Credential
+	p.order.Credential = p.taken.Credential
 	return denied(h.Deny.Load().ByGrant(p.judged()))
 }

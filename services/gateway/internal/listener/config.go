@@ -11,6 +11,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 )
 
 // Config is the configuration of the listener. Default makes it.
@@ -39,6 +40,8 @@ type Config struct {
 	// Own, if set, answers requests below /-/ that are for clients with credentials. It
 	// returns the whole response, or nil where there is no such endpoint.
 	Own func(ctx context.Context, r *Request, method string) []byte
+	// Tag is that of the gateway's boot, which refs of refusals have.
+	Tag ref.Tag
 
 	prefix string
 }
@@ -55,7 +58,7 @@ const maxRate = 1_000_000
 func Default() Config {
 	return Config{
 		Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxPerAddress: 1024, MaxRate: 100, Spare: 256,
-		MaxHead: head.DefaultMax,
+		MaxHead: head.DefaultMax, Tag: ref.NoTag,
 	}
 }
 

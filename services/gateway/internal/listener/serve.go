@@ -231,7 +231,7 @@ func (l *Listener) handshakeTLS(r *Request) (*problem.Problem, error) {
 // refuse answers a request that leads to no handshake.
 func (l *Listener) refuse(r *Request, h *http.Request, p *problem.Problem) {
 	now := time.Now()
-	f := &refusal.Refusal{Ref: ref.New(now), Problem: p, At: now, From: r.Remote, Host: r.Host, Path: r.Path}
+	f := &refusal.Refusal{Ref: ref.NewAt(now, l.cfg.Tag), Problem: p, At: now, From: r.Remote, Host: r.Host, Path: r.Path}
 	if h != nil {
 		f.UserAgent = h.UserAgent()
 	}

@@ -13,11 +13,13 @@ package renewal
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
@@ -52,19 +54,63 @@ type Local struct {
 	Routes   *routes.Current
 	Deny     *deny.Current
 	Grants   Grants
+	// IsKey reports whether a text has the form of an API key. What has not is not looked up.
+	IsKey func(string) bool
 }
 
-// Shown is the request of a client that shows a credential. Its header is changed.
+// Shown is what shows a credential: the request of a client, or the credential alone.
 type Shown struct {
 	Header http.Header
 	Query  string // undecoded, without "?"
-	Client netip.Addr
-	Proxy  bool // the address is a trusted proxy's own, and so nobody's client
+	// Credential stands for a header and a query; "" where it is in one of them.
+	Credential string
+	Client     netip.Addr // not valid where nobody knows it
+	Proxy      bool       // the address is a trusted proxy's own, and so nobody's client
+}
+
+// Holds reports whether the session with a ref is here.
+func (l *Local) Holds(ref string) bool {
+	s := l.Sessions.Get(ref)
+	return s != nil && s.Err() == nil
 }
 
 // Renew gives the live session with a ref the credential that is shown, and returns its grant.
 // The error is ErrNotFound, ErrUnavailable, or the cause of ctx.
+//
+// Neither the error nor the time that it takes says whether there is such a session: while
+// what is shown is judged, another look-up is made, of what is nobody's credential. Whoever has
+// proved no right waits for that, and gets what comes of it, which is ErrUnavailable while
+// credentials cannot be checked.
 func (l *Local) Renew(ctx context.Context, ref string, shown Shown) (*grant.Grant, error) {
+	if !shown.Proxy && shown.Client.IsValid() {
+		ctx = clientaddr.With(ctx, shown.Client)
+	}
+	probing, stop := context.WithCancel(ctx)
+	defer stop()
+	var probed error
+	var probe sync.WaitGroup
+	probe.Go(func() { probed = l.probe(probing) })
+	g, err := l.renew(ctx, ref, &shown)
+	if proved := !errors.Is(err, ErrNotFound); proved {
+		stop()
+		probe.Wait()
+		return g, err
+	}
+	probe.Wait()
+	return nil, probed
+}
+
+// nowhere is the version that nobody's credential is looked up for.
+const nowhere = "apis/none/versions/none"
+
+// probe looks up a text that is nobody's credential, and returns what that is answered with.
+func (l *Local) probe(ctx context.Context) error {
+	_, _, err := l.Grants.Verify(ctx, credential.Credential{Type: credential.OAuth2, Value: rand.Text()}, nowhere)
+	return refused(err)
+}
+
+// renew judges what is shown. The error is ErrNotFound until a right is proved.
+func (l *Local) renew(ctx context.Context, ref string, shown *Shown) (*grant.Grant, error) {
 	s := l.Sessions.Get(ref)
 	if s == nil || s.Err() != nil || s.Grant() == nil {
 		return nil, ErrNotFound
@@ -73,20 +119,18 @@ func (l *Local) Renew(ctx context.Context, ref string, shown Shown) (*grant.Gran
 	if r == nil {
 		return nil, ErrNotFound
 	}
-	c, err := taken(r, s.Grant(), &shown)
-	if err != nil {
-		return nil, err
+	c, ok := l.taken(r, s.Grant(), shown)
+	if !ok {
+		return nil, ErrNotFound
 	}
-	client := ctx
-	if !shown.Proxy {
-		client = clientaddr.With(ctx, shown.Client)
-	}
-	for range tries {
-		g, position, err := l.Grants.Verify(client, c, r.Name)
-		if err != nil {
+	for i := range tries {
+		g, position, err := l.Grants.Verify(ctx, c, r.Name)
+		switch {
+		case err != nil && i == 0:
+			return nil, ErrNotFound
+		case err != nil:
 			return nil, refused(err)
-		}
-		if !follows(s.Grant(), g) || !l.admits(r, s, g, &shown) {
+		case !follows(s.Grant(), g), !l.admits(r, s, g, shown):
 			return nil, ErrNotFound
 		}
 		if err = l.Grants.Renew(ctx, s, g, position); err == nil {
@@ -110,22 +154,28 @@ func refused(err error) error {
 	return ErrNotFound
 }
 
-// taken finds the credential that is shown, as the session's version lists its places.
-func taken(r *routes.Route, now *grant.Grant, shown *Shown) (credential.Credential, error) {
+// taken finds the credential that is shown for a version, if it can be one of a scheme that the
+// version has.
+func (l *Local) taken(r *routes.Route, now *grant.Grant, shown *Shown) (c credential.Credential, ok bool) {
 	schemes := r.Schemes
 	if now.TryOut() {
 		schemes = credential.TryOutSchemes(schemes)
 	}
-	origin := shown.Header["Origin"]
-	found := credential.Handshake{Header: shown.Header, Query: shown.Query}
-	t, err := credential.Take(schemes, &found)
-	switch {
-	case err != nil, t.Type != credential.OAuth2 && t.Type != credential.APIKey:
-		return credential.Credential{}, ErrNotFound
-	case len(origin) == 0 && t.Part != credential.Cookie, len(origin) == 1 && r.Origins.Allow(origin[0]):
-		return t.Credential, nil
+	if shown.Credential != "" {
+		c = credential.Credential{Type: credential.OAuth2, Value: shown.Credential}
+		if l.IsKey(c.Value) {
+			c.Type = credential.APIKey
+		}
+		return c, slices.ContainsFunc(schemes, func(s credential.Scheme) bool { return s.Type == c.Type })
 	}
-	return credential.Credential{}, ErrNotFound
+	found := credential.Handshake{Header: shown.Header, Query: shown.Query}
+	t, err := credential.TakePlain(credential.PlainSchemes(schemes, credential.Header, credential.Query, credential.Cookie), &found)
+	if err != nil || t.Type != credential.OAuth2 && (t.Type != credential.APIKey || !l.IsKey(t.Value)) {
+		return c, false
+	}
+	origin := shown.Header["Origin"]
+	allowed := len(origin) == 0 && t.Part != credential.Cookie || len(origin) == 1 && r.Origins.Allow(origin[0])
+	return t.Credential, allowed
 }
 
 // follows reports whether a grant can take the place of another: it is of the same user,

@@ -2,6 +2,9 @@ package renewal
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +22,9 @@ const (
 	// knownFor is how long it is remembered which gateways there are, and that the directory
 	// did not answer.
 	knownFor = time.Second
+	// pause is how long the directory is left alone where that is not enough: whoever makes up
+	// refs makes it answer so often and no more.
+	pause = 100 * time.Millisecond
 	// maxForwarded is how many renewals may wait for other gateways at once: whoever asks for
 	// one has shown no credential yet.
 	maxForwarded = 64
@@ -35,9 +41,13 @@ type Others struct {
 
 	asking chan struct{} // holds a value while what follows is in use
 	known  []other
-	asked  time.Time
-	failed error // what the directory said then; nil: it answered
+	began  time.Time // when the directory was asked last
+	asked  time.Time // when that was over
+	failed error     // what the directory said then; nil: it answered
 }
+
+// errTooMany says that no more may wait for others.
+var errTooMany = errors.New("too many renewals wait for other gateways")
 
 // other is another gateway.
 type other struct {
@@ -67,23 +77,91 @@ func (o *Others) enter() (leave func(), ok bool) {
 	}
 }
 
-// all returns the other gateways. The directory is asked once a second at most; while it does
-// not answer, they are those that it knew last.
-func (o *Others) all(ctx context.Context) ([]other, error) {
+// all returns the other gateways as they were within the last second, or as the directory knew
+// them last while it does not answer.
+func (o *Others) all(ctx context.Context) ([]other, error) { return o.since(ctx, time.Time{}) }
+
+// now returns them as they are now, with those that have just begun. All callers at one time
+// share what the directory answers, which is asked every 100 ms at most.
+func (o *Others) now(ctx context.Context) ([]other, error) { return o.since(ctx, time.Now()) }
+
+// since returns them as the directory knows them when it is asked after a time.
+func (o *Others) since(ctx context.Context, after time.Time) ([]other, error) {
+	for {
+		known, wait, err := o.read(ctx, after)
+		if wait <= 0 {
+			return known, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// read asks the directory if it must; wait is how long that has to wait.
+func (o *Others) read(ctx context.Context, after time.Time) (known []other, wait time.Duration, err error) {
 	select {
 	case o.asking <- struct{}{}:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, 0, context.Cause(ctx)
 	}
 	defer func() { <-o.asking }()
-	if time.Since(o.asked) >= knownFor {
+	switch age := time.Since(o.asked); {
+	case age < knownFor && (o.failed != nil || o.began.After(after)):
+	case age < pause:
+		return nil, pause - age, nil
+	default:
+		o.began = time.Now()
 		o.failed = o.ask(ctx)
 		o.asked = time.Now()
 	}
 	if o.failed != nil && o.known == nil {
-		return nil, o.failed
+		return nil, 0, o.failed
 	}
-	return o.known, nil
+	return o.known, 0, nil
+}
+
+// holder returns the gateway that has the session with a ref, nil where none has. Those that
+// may have it are known by the tag; where it is no gateway's, or that of several, they are asked
+// for the session before anything is sent that is secret.
+func (o *Others) holder(ctx context.Context, name string, tag ref.Tag) (*other, error) {
+	mayHold := func(all []other) []other {
+		return slices.DeleteFunc(slices.Clone(all), func(g other) bool { return tag != ref.NoTag && g.tag != tag })
+	}
+	all, err := o.all(ctx)
+	if err == nil && len(mayHold(all)) == 0 && tag != ref.NoTag {
+		all, err = o.now(ctx) // it may have connected a moment ago
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := mayHold(all)
+	switch {
+	case len(found) == 0:
+		return nil, nil
+	case len(found) == 1 && tag != ref.NoTag:
+		return &found[0], nil
+	}
+	leave, ok := o.enter()
+	if !ok {
+		return nil, errTooMany
+	}
+	defer leave()
+	answers, errs := ask(ctx, found, func(ctx context.Context, g other, opts ...grpc.CallOption) (*backplanev1.FindSessionResponse, error) {
+		return g.live.FindSession(ctx, &backplanev1.FindSessionRequest{Ref: name}, opts...)
+	})
+	var silent error
+	for i, err := range errs {
+		if answers[i].GetFound() {
+			return &found[i], nil
+		}
+		if err != nil {
+			silent = fmt.Errorf("%s: %w", found[i].name, err)
+		}
+	}
+	return nil, silent
 }
 
 // ask asks the directory.

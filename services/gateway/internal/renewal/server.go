@@ -1,13 +1,11 @@
 package renewal
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -139,67 +137,61 @@ type renewed struct {
 	Scopes     []string `json:"scopes"`
 }
 
-// renew renews the credential of the session with a ref, wherever it is.
+// renew renews the credential of the session with a ref, wherever it is. What has the tag of no
+// gateway is refused without asking any.
 func (s *Server) renew(ctx context.Context, r *listener.Request, name string) (any, error) {
 	tag, ok := ref.TagOf(name)
 	if !ok {
 		return nil, ErrNotFound
 	}
-	if tag == s.Tag || tag == ref.NoTag {
-		g, err := s.Local.Renew(ctx, name, Shown{Header: cloned(r.Header), Query: r.Query, Client: r.Remote.Addr(), Proxy: r.Proxy})
-		if err == nil {
-			return renewed{name, stamp(g.ExpireTime), append([]string{}, g.Scopes...)}, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
+	if tag == s.Tag || tag == ref.NoTag && s.Local.Holds(name) {
+		return s.renewHere(ctx, r, name)
 	}
-	if tag == s.Tag {
-		return nil, ErrNotFound
+	holder, err := s.Others.holder(ctx, name, tag)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case holder != nil:
+		return s.renewAt(ctx, r, name, holder)
+	case tag == ref.NoTag: // as if there were one
+		return s.renewHere(ctx, r, name)
 	}
-	return s.renewElsewhere(ctx, r, name, tag)
+	return nil, ErrNotFound
 }
 
-// renewElsewhere asks the gateways that may hold a session, one of which does at most.
-func (s *Server) renewElsewhere(ctx context.Context, r *listener.Request, name string, tag ref.Tag) (any, error) {
+// renewHere renews a session of this gateway's.
+func (s *Server) renewHere(ctx context.Context, r *listener.Request, name string) (any, error) {
+	g, err := s.Local.Renew(ctx, name, Shown{Header: r.Header, Query: r.Query, Client: r.Remote.Addr(), Proxy: r.Proxy})
+	if err != nil {
+		return nil, err
+	}
+	return renewed{name, stamp(g.ExpireTime), append([]string{}, g.Scopes...)}, nil
+}
+
+// renewAt has the gateway renew a session that holds it.
+func (s *Server) renewAt(ctx context.Context, r *listener.Request, name string, holder *other) (any, error) {
 	leave, ok := s.Others.enter()
 	if !ok {
-		return nil, fmt.Errorf("%w: too many renewals wait for other gateways", ErrUnavailable)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errTooMany)
 	}
 	defer leave()
-	all, err := s.Others.all(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	holders := slices.DeleteFunc(slices.Clone(all), func(o other) bool { return tag != ref.NoTag && o.tag != tag })
 	req := &backplanev1.RenewSessionRequest{Ref: name, Query: []byte(r.Query), ClientAddress: r.Remote.Addr().String(), Proxy: r.Proxy}
 	for field, lines := range r.Header {
 		for _, line := range lines {
 			req.Header = append(req.Header, &backplanev1.HeaderField{Name: field, Value: []byte(line)})
 		}
 	}
-	answers, errs := ask(ctx, holders, func(ctx context.Context, o other, opts ...grpc.CallOption) (*backplanev1.RenewSessionResponse, error) {
+	answers, errs := ask(ctx, []other{*holder}, func(ctx context.Context, o other, opts ...grpc.CallOption) (*backplanev1.RenewSessionResponse, error) {
 		return o.live.RenewSession(ctx, req, opts...)
 	})
-	var unheard error
-	for i, err := range errs {
-		switch status.Code(err) {
-		case codes.OK:
-			expires := ""
-			if t := answers[i].GetExpireTime(); t != nil {
-				expires = stamp(t.AsTime())
-			}
-			return renewed{name, expires, append([]string{}, answers[i].GetScopes()...)}, nil
-		case codes.NotFound:
-		default:
-			unheard = fmt.Errorf("%w: %s: %w", ErrUnavailable, holders[i].name, err)
-		}
+	switch status.Code(errs[0]) {
+	case codes.OK:
+		return renewed{name, stamp(timeOf(answers[0].GetExpireTime())), append([]string{}, answers[0].GetScopes()...)}, nil
+	case codes.NotFound:
+		return nil, ErrNotFound
 	}
-	return nil, cmp.Or(unheard, ErrNotFound)
+	return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, holder.name, errs[0])
 }
-
-// cloned returns a copy of a header, of which what is taken out is missing only there.
-func cloned(h http.Header) http.Header { return maps.Clone(h) }
 
 // listed are the sessions of a credential.
 type listed struct {
@@ -243,7 +235,7 @@ func (s *Server) list(ctx context.Context, r *listener.Request) (any, error) {
 		here := resourcename.Gateway{Gateway: s.Instance}.String()
 		out.Sessions = append(out.Sessions, newListed(live.Ref(), here, live.Started(), live.Grant().ExpireTime))
 	}
-	all, err := s.Others.all(ctx)
+	all, err := s.Others.now(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/grpcclient"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/ref"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/portal/internal/upstream"
 )
@@ -27,6 +28,8 @@ type Gateway struct {
 	// Connected says whether the gateway watches the catalog now; if not, it did
 	// recently.
 	Connected bool
+	// Tag is what the refs of its sessions have; "" is that of an earlier release.
+	Tag ref.Tag
 	// Sessions, Endpoints and Live are its SessionService, EndpointService and
 	// LiveSessionService.
 	Sessions  gatewayv1.SessionServiceClient
@@ -68,7 +71,7 @@ func (d *Directory) All(ctx context.Context) ([]Gateway, error) {
 		name := resourcename.Gateway{Gateway: w.GetInstance()}
 		conn := upstream.New(name.String(), conns[i], d.log)
 		all = append(all, Gateway{
-			Name: name, Connected: w.GetConnected(),
+			Name: name, Connected: w.GetConnected(), Tag: ref.Tag(w.GetRefTag()),
 			Sessions: gatewayv1.NewSessionServiceClient(conn), Endpoints: gatewayv1.NewEndpointServiceClient(conn),
 			Live: backplanev1.NewLiveSessionServiceClient(conn),
 		})

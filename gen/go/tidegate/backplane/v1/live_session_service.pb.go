@@ -216,6 +216,98 @@ func (x *RenewSessionResponse) GetScopes() []string {
 	return nil
 }
 
+// FindSessionRequest names a session.
+type FindSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's ref. At most 64 characters.
+	Ref           string `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindSessionRequest) Reset() {
+	*x = FindSessionRequest{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindSessionRequest) ProtoMessage() {}
+
+func (x *FindSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindSessionRequest.ProtoReflect.Descriptor instead.
+func (*FindSessionRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FindSessionRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+// FindSessionResponse says whether it is here.
+type FindSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the gateway has the session.
+	Found         bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindSessionResponse) Reset() {
+	*x = FindSessionResponse{}
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindSessionResponse) ProtoMessage() {}
+
+func (x *FindSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindSessionResponse.ProtoReflect.Descriptor instead.
+func (*FindSessionResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FindSessionResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
 // ListCredentialSessionsRequest names a credential.
 type ListCredentialSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -230,7 +322,7 @@ type ListCredentialSessionsRequest struct {
 
 func (x *ListCredentialSessionsRequest) Reset() {
 	*x = ListCredentialSessionsRequest{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +334,7 @@ func (x *ListCredentialSessionsRequest) String() string {
 func (*ListCredentialSessionsRequest) ProtoMessage() {}
 
 func (x *ListCredentialSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +347,7 @@ func (x *ListCredentialSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCredentialSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListCredentialSessionsRequest) GetCredential() string {
@@ -283,7 +375,7 @@ type ListCredentialSessionsResponse struct {
 
 func (x *ListCredentialSessionsResponse) Reset() {
 	*x = ListCredentialSessionsResponse{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +387,7 @@ func (x *ListCredentialSessionsResponse) String() string {
 func (*ListCredentialSessionsResponse) ProtoMessage() {}
 
 func (x *ListCredentialSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +400,7 @@ func (x *ListCredentialSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCredentialSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListCredentialSessionsResponse) GetSessions() []*CredentialSession {
@@ -333,7 +425,7 @@ type CredentialSession struct {
 
 func (x *CredentialSession) Reset() {
 	*x = CredentialSession{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +437,7 @@ func (x *CredentialSession) String() string {
 func (*CredentialSession) ProtoMessage() {}
 
 func (x *CredentialSession) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +450,7 @@ func (x *CredentialSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialSession.ProtoReflect.Descriptor instead.
 func (*CredentialSession) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CredentialSession) GetRef() string {
@@ -393,7 +485,7 @@ type CountClosedRequest struct {
 
 func (x *CountClosedRequest) Reset() {
 	*x = CountClosedRequest{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +497,7 @@ func (x *CountClosedRequest) String() string {
 func (*CountClosedRequest) ProtoMessage() {}
 
 func (x *CountClosedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +510,7 @@ func (x *CountClosedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountClosedRequest.ProtoReflect.Descriptor instead.
 func (*CountClosedRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CountClosedRequest) GetChangeNumber() uint64 {
@@ -440,7 +532,7 @@ type CountClosedResponse struct {
 
 func (x *CountClosedResponse) Reset() {
 	*x = CountClosedResponse{}
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +544,7 @@ func (x *CountClosedResponse) String() string {
 func (*CountClosedResponse) ProtoMessage() {}
 
 func (x *CountClosedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_live_session_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +557,7 @@ func (x *CountClosedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountClosedResponse.ProtoReflect.Descriptor instead.
 func (*CountClosedResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CountClosedResponse) GetClosedSessions() int64 {
@@ -492,7 +584,11 @@ const file_tidegate_backplane_v1_live_session_service_proto_rawDesc = "" +
 	"\x14RenewSessionResponse\x12;\n" +
 	"\vexpire_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x16\n" +
-	"\x06scopes\x18\x02 \x03(\tR\x06scopes\"p\n" +
+	"\x06scopes\x18\x02 \x03(\tR\x06scopes\"1\n" +
+	"\x12FindSessionRequest\x12\x1b\n" +
+	"\x03ref\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x03ref\"+\n" +
+	"\x13FindSessionResponse\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found\"p\n" +
 	"\x1dListCredentialSessionsRequest\x12*\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\n" +
@@ -510,10 +606,11 @@ const file_tidegate_backplane_v1_live_session_service_proto_rawDesc = "" +
 	"\x12CountClosedRequest\x12,\n" +
 	"\rchange_number\x18\x01 \x01(\x04B\a\xbaH\x042\x02 \x00R\fchangeNumber\">\n" +
 	"\x13CountClosedResponse\x12'\n" +
-	"\x0fclosed_sessions\x18\x01 \x01(\x03R\x0eclosedSessions2\xeb\x02\n" +
+	"\x0fclosed_sessions\x18\x01 \x01(\x03R\x0eclosedSessions2\xd1\x03\n" +
 	"\x12LiveSessionService\x12d\n" +
 	"\vCountClosed\x12).tidegate.backplane.v1.CountClosedRequest\x1a*.tidegate.backplane.v1.CountClosedResponse\x12g\n" +
-	"\fRenewSession\x12*.tidegate.backplane.v1.RenewSessionRequest\x1a+.tidegate.backplane.v1.RenewSessionResponse\x12\x85\x01\n" +
+	"\fRenewSession\x12*.tidegate.backplane.v1.RenewSessionRequest\x1a+.tidegate.backplane.v1.RenewSessionResponse\x12d\n" +
+	"\vFindSession\x12).tidegate.backplane.v1.FindSessionRequest\x1a*.tidegate.backplane.v1.FindSessionResponse\x12\x85\x01\n" +
 	"\x16ListCredentialSessions\x124.tidegate.backplane.v1.ListCredentialSessionsRequest\x1a5.tidegate.backplane.v1.ListCredentialSessionsResponseB\xf3\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x17LiveSessionServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
 
@@ -529,35 +626,39 @@ func file_tidegate_backplane_v1_live_session_service_proto_rawDescGZIP() []byte 
 	return file_tidegate_backplane_v1_live_session_service_proto_rawDescData
 }
 
-var file_tidegate_backplane_v1_live_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_tidegate_backplane_v1_live_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_tidegate_backplane_v1_live_session_service_proto_goTypes = []any{
 	(*HeaderField)(nil),                    // 0: tidegate.backplane.v1.HeaderField
 	(*RenewSessionRequest)(nil),            // 1: tidegate.backplane.v1.RenewSessionRequest
 	(*RenewSessionResponse)(nil),           // 2: tidegate.backplane.v1.RenewSessionResponse
-	(*ListCredentialSessionsRequest)(nil),  // 3: tidegate.backplane.v1.ListCredentialSessionsRequest
-	(*ListCredentialSessionsResponse)(nil), // 4: tidegate.backplane.v1.ListCredentialSessionsResponse
-	(*CredentialSession)(nil),              // 5: tidegate.backplane.v1.CredentialSession
-	(*CountClosedRequest)(nil),             // 6: tidegate.backplane.v1.CountClosedRequest
-	(*CountClosedResponse)(nil),            // 7: tidegate.backplane.v1.CountClosedResponse
-	(*timestamppb.Timestamp)(nil),          // 8: google.protobuf.Timestamp
+	(*FindSessionRequest)(nil),             // 3: tidegate.backplane.v1.FindSessionRequest
+	(*FindSessionResponse)(nil),            // 4: tidegate.backplane.v1.FindSessionResponse
+	(*ListCredentialSessionsRequest)(nil),  // 5: tidegate.backplane.v1.ListCredentialSessionsRequest
+	(*ListCredentialSessionsResponse)(nil), // 6: tidegate.backplane.v1.ListCredentialSessionsResponse
+	(*CredentialSession)(nil),              // 7: tidegate.backplane.v1.CredentialSession
+	(*CountClosedRequest)(nil),             // 8: tidegate.backplane.v1.CountClosedRequest
+	(*CountClosedResponse)(nil),            // 9: tidegate.backplane.v1.CountClosedResponse
+	(*timestamppb.Timestamp)(nil),          // 10: google.protobuf.Timestamp
 }
 var file_tidegate_backplane_v1_live_session_service_proto_depIdxs = []int32{
-	0, // 0: tidegate.backplane.v1.RenewSessionRequest.header:type_name -> tidegate.backplane.v1.HeaderField
-	8, // 1: tidegate.backplane.v1.RenewSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
-	5, // 2: tidegate.backplane.v1.ListCredentialSessionsResponse.sessions:type_name -> tidegate.backplane.v1.CredentialSession
-	8, // 3: tidegate.backplane.v1.CredentialSession.start_time:type_name -> google.protobuf.Timestamp
-	8, // 4: tidegate.backplane.v1.CredentialSession.expire_time:type_name -> google.protobuf.Timestamp
-	6, // 5: tidegate.backplane.v1.LiveSessionService.CountClosed:input_type -> tidegate.backplane.v1.CountClosedRequest
-	1, // 6: tidegate.backplane.v1.LiveSessionService.RenewSession:input_type -> tidegate.backplane.v1.RenewSessionRequest
-	3, // 7: tidegate.backplane.v1.LiveSessionService.ListCredentialSessions:input_type -> tidegate.backplane.v1.ListCredentialSessionsRequest
-	7, // 8: tidegate.backplane.v1.LiveSessionService.CountClosed:output_type -> tidegate.backplane.v1.CountClosedResponse
-	2, // 9: tidegate.backplane.v1.LiveSessionService.RenewSession:output_type -> tidegate.backplane.v1.RenewSessionResponse
-	4, // 10: tidegate.backplane.v1.LiveSessionService.ListCredentialSessions:output_type -> tidegate.backplane.v1.ListCredentialSessionsResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0,  // 0: tidegate.backplane.v1.RenewSessionRequest.header:type_name -> tidegate.backplane.v1.HeaderField
+	10, // 1: tidegate.backplane.v1.RenewSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 2: tidegate.backplane.v1.ListCredentialSessionsResponse.sessions:type_name -> tidegate.backplane.v1.CredentialSession
+	10, // 3: tidegate.backplane.v1.CredentialSession.start_time:type_name -> google.protobuf.Timestamp
+	10, // 4: tidegate.backplane.v1.CredentialSession.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: tidegate.backplane.v1.LiveSessionService.CountClosed:input_type -> tidegate.backplane.v1.CountClosedRequest
+	1,  // 6: tidegate.backplane.v1.LiveSessionService.RenewSession:input_type -> tidegate.backplane.v1.RenewSessionRequest
+	3,  // 7: tidegate.backplane.v1.LiveSessionService.FindSession:input_type -> tidegate.backplane.v1.FindSessionRequest
+	5,  // 8: tidegate.backplane.v1.LiveSessionService.ListCredentialSessions:input_type -> tidegate.backplane.v1.ListCredentialSessionsRequest
+	9,  // 9: tidegate.backplane.v1.LiveSessionService.CountClosed:output_type -> tidegate.backplane.v1.CountClosedResponse
+	2,  // 10: tidegate.backplane.v1.LiveSessionService.RenewSession:output_type -> tidegate.backplane.v1.RenewSessionResponse
+	4,  // 11: tidegate.backplane.v1.LiveSessionService.FindSession:output_type -> tidegate.backplane.v1.FindSessionResponse
+	6,  // 12: tidegate.backplane.v1.LiveSessionService.ListCredentialSessions:output_type -> tidegate.backplane.v1.ListCredentialSessionsResponse
+	9,  // [9:13] is the sub-list for method output_type
+	5,  // [5:9] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_live_session_service_proto_init() }
@@ -571,7 +672,7 @@ func file_tidegate_backplane_v1_live_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_live_session_service_proto_rawDesc), len(file_tidegate_backplane_v1_live_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	LiveSessionService_CountClosed_FullMethodName            = "/tidegate.backplane.v1.LiveSessionService/CountClosed"
 	LiveSessionService_RenewSession_FullMethodName           = "/tidegate.backplane.v1.LiveSessionService/RenewSession"
+	LiveSessionService_FindSession_FullMethodName            = "/tidegate.backplane.v1.LiveSessionService/FindSession"
 	LiveSessionService_ListCredentialSessions_FullMethodName = "/tidegate.backplane.v1.LiveSessionService/ListCredentialSessions"
 )
 
@@ -39,6 +40,10 @@ type LiveSessionServiceClient interface {
 	// another gateway asks for. Only gateways call it. NOT_FOUND for whatever is wrong with the
 	// ref or the credential; UNAVAILABLE where the credential cannot be checked now.
 	RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error)
+	// Says whether this gateway has the live session with a ref. Of sessions whose refs name no
+	// gateway it is asked before a credential is sent anywhere. Only gateways and the portal
+	// call it.
+	FindSession(ctx context.Context, in *FindSessionRequest, opts ...grpc.CallOption) (*FindSessionResponse, error)
 	// Lists the live sessions of this gateway that rest on a credential, which the gateway that
 	// calls has verified. Only gateways call it.
 	ListCredentialSessions(ctx context.Context, in *ListCredentialSessionsRequest, opts ...grpc.CallOption) (*ListCredentialSessionsResponse, error)
@@ -72,6 +77,16 @@ func (c *liveSessionServiceClient) RenewSession(ctx context.Context, in *RenewSe
 	return out, nil
 }
 
+func (c *liveSessionServiceClient) FindSession(ctx context.Context, in *FindSessionRequest, opts ...grpc.CallOption) (*FindSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindSessionResponse)
+	err := c.cc.Invoke(ctx, LiveSessionService_FindSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *liveSessionServiceClient) ListCredentialSessions(ctx context.Context, in *ListCredentialSessionsRequest, opts ...grpc.CallOption) (*ListCredentialSessionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListCredentialSessionsResponse)
@@ -97,6 +112,10 @@ type LiveSessionServiceServer interface {
 	// another gateway asks for. Only gateways call it. NOT_FOUND for whatever is wrong with the
 	// ref or the credential; UNAVAILABLE where the credential cannot be checked now.
 	RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error)
+	// Says whether this gateway has the live session with a ref. Of sessions whose refs name no
+	// gateway it is asked before a credential is sent anywhere. Only gateways and the portal
+	// call it.
+	FindSession(context.Context, *FindSessionRequest) (*FindSessionResponse, error)
 	// Lists the live sessions of this gateway that rest on a credential, which the gateway that
 	// calls has verified. Only gateways call it.
 	ListCredentialSessions(context.Context, *ListCredentialSessionsRequest) (*ListCredentialSessionsResponse, error)
@@ -115,6 +134,9 @@ func (UnimplementedLiveSessionServiceServer) CountClosed(context.Context, *Count
 }
 func (UnimplementedLiveSessionServiceServer) RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenewSession not implemented")
+}
+func (UnimplementedLiveSessionServiceServer) FindSession(context.Context, *FindSessionRequest) (*FindSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindSession not implemented")
 }
 func (UnimplementedLiveSessionServiceServer) ListCredentialSessions(context.Context, *ListCredentialSessionsRequest) (*ListCredentialSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCredentialSessions not implemented")
@@ -176,6 +198,24 @@ func _LiveSessionService_RenewSession_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LiveSessionService_FindSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LiveSessionServiceServer).FindSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LiveSessionService_FindSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LiveSessionServiceServer).FindSession(ctx, req.(*FindSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _LiveSessionService_ListCredentialSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListCredentialSessionsRequest)
 	if err := dec(in); err != nil {
@@ -208,6 +248,10 @@ var LiveSessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RenewSession",
 			Handler:    _LiveSessionService_RenewSession_Handler,
+		},
+		{
+			MethodName: "FindSession",
+			Handler:    _LiveSessionService_FindSession_Handler,
 		},
 		{
 			MethodName: "ListCredentialSessions",

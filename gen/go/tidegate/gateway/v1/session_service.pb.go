@@ -1002,6 +1002,125 @@ func (x *CloseSessionRequest) GetName() string {
 	return ""
 }
 
+// RenewSessionRequest names a session and its new credential.
+type RenewSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gateways/{gateway}/sessions/{session}, or gateways/-/sessions/{session}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The new credential: an access token, or a value of an API key. 1 to 8192 bytes.
+	Credential    string `protobuf:"bytes,2,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSessionRequest) Reset() {
+	*x = RenewSessionRequest{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSessionRequest) ProtoMessage() {}
+
+func (x *RenewSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSessionRequest.ProtoReflect.Descriptor instead.
+func (*RenewSessionRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RenewSessionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RenewSessionRequest) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+// RenewSessionResponse is what the session has from now on.
+type RenewSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session, gateways/{gateway}/sessions/{session}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When the credential expires; not set if it never does.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Scopes of the credential.
+	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSessionResponse) Reset() {
+	*x = RenewSessionResponse{}
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSessionResponse) ProtoMessage() {}
+
+func (x *RenewSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSessionResponse.ProtoReflect.Descriptor instead.
+func (*RenewSessionResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RenewSessionResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RenewSessionResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *RenewSessionResponse) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
 // CloseSessionsRequest says which sessions to close. It says at least one of version,
 // client_address and filter.
 type CloseSessionsRequest struct {
@@ -1021,7 +1140,7 @@ type CloseSessionsRequest struct {
 
 func (x *CloseSessionsRequest) Reset() {
 	*x = CloseSessionsRequest{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[12]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1152,7 @@ func (x *CloseSessionsRequest) String() string {
 func (*CloseSessionsRequest) ProtoMessage() {}
 
 func (x *CloseSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[12]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1165,7 @@ func (x *CloseSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionsRequest.ProtoReflect.Descriptor instead.
 func (*CloseSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{12}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CloseSessionsRequest) GetParent() string {
@@ -1095,7 +1214,7 @@ type CloseSessionsResponse struct {
 
 func (x *CloseSessionsResponse) Reset() {
 	*x = CloseSessionsResponse{}
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[13]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1226,7 @@ func (x *CloseSessionsResponse) String() string {
 func (*CloseSessionsResponse) ProtoMessage() {}
 
 func (x *CloseSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[13]
+	mi := &file_tidegate_gateway_v1_session_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1239,7 @@ func (x *CloseSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSessionsResponse.ProtoReflect.Descriptor instead.
 func (*CloseSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_gateway_v1_session_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseSessionsResponse) GetClosedSessions() int64 {
@@ -1233,7 +1352,17 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x11GetSessionRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
 	"\x13CloseSessionRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"\x8c\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"Y\n" +
+	"\x13RenewSessionRequest\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\x12)\n" +
+	"\n" +
+	"credential\x18\x02 \x01(\tB\t\xe0A\x02\xe0A\x04\x80\x01\x01R\n" +
+	"credential\"\x7f\n" +
+	"\x14RenewSessionResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\"\x8c\x01\n" +
 	"\x14CloseSessionsRequest\x12\x1b\n" +
 	"\x06parent\x18\x01 \x01(\tB\x03\xe0A\x02R\x06parent\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12%\n" +
@@ -1243,7 +1372,7 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\x0fclosed_sessions\x18\x01 \x01(\x03R\x0eclosedSessions\x12\x1a\n" +
 	"\bgateways\x18\x02 \x01(\x05R\bgateways\x125\n" +
 	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12,\n" +
-	"\x0fsilent_gateways\x18\x04 \x03(\tB\x03\xe0A\x06R\x0esilentGateways2\xc7\a\n" +
+	"\x0fsilent_gateways\x18\x04 \x03(\tB\x03\xe0A\x06R\x0esilentGateways2\xe0\b\n" +
 	"\x0eSessionService\x12y\n" +
 	"\fListGateways\x12(.tidegate.gateway.v1.ListGatewaysRequest\x1a).tidegate.gateway.v1.ListGatewaysResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/gateways\x12q\n" +
 	"\n" +
@@ -1252,7 +1381,8 @@ const file_tidegate_gateway_v1_session_service_proto_rawDesc = "" +
 	"\rCountSessions\x12).tidegate.gateway.v1.CountSessionsRequest\x1a*.tidegate.gateway.v1.CountSessionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=gateways/*}/sessions:count\x12|\n" +
 	"\n" +
 	"GetSession\x12&.tidegate.gateway.v1.GetSessionRequest\x1a\x1c.tidegate.gateway.v1.Session\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=gateways/*/sessions/*}\x12\x83\x01\n" +
-	"\fCloseSession\x12(.tidegate.gateway.v1.CloseSessionRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=gateways/*/sessions/*}:close\x12\x99\x01\n" +
+	"\fCloseSession\x12(.tidegate.gateway.v1.CloseSessionRequest\x1a\x16.google.protobuf.Empty\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=gateways/*/sessions/*}:close\x12\x96\x01\n" +
+	"\fRenewSession\x12(.tidegate.gateway.v1.RenewSessionRequest\x1a).tidegate.gateway.v1.RenewSessionResponse\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=gateways/*/sessions/*}:renew\x12\x99\x01\n" +
 	"\rCloseSessions\x12).tidegate.gateway.v1.CloseSessionsRequest\x1a*.tidegate.gateway.v1.CloseSessionsResponse\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{parent=gateways/*}/sessions:closeB\xe1\x01\n" +
 	"\x17com.tidegate.gateway.v1B\x13SessionServiceProtoP\x01ZCgithub.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1;gatewayv1\xa2\x02\x03TGX\xaa\x02\x13Tidegate.Gateway.V1\xca\x02\x13Tidegate\\Gateway\\V1\xe2\x02\x1fTidegate\\Gateway\\V1\\GPBMetadata\xea\x02\x15Tidegate::Gateway::V1b\x06proto3"
 
@@ -1268,7 +1398,7 @@ func file_tidegate_gateway_v1_session_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_gateway_v1_session_service_proto_rawDescData
 }
 
-var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_tidegate_gateway_v1_session_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*Gateway)(nil),               // 0: tidegate.gateway.v1.Gateway
 	(*Session)(nil),               // 1: tidegate.gateway.v1.Session
@@ -1282,46 +1412,51 @@ var file_tidegate_gateway_v1_session_service_proto_goTypes = []any{
 	(*SessionCount)(nil),          // 9: tidegate.gateway.v1.SessionCount
 	(*GetSessionRequest)(nil),     // 10: tidegate.gateway.v1.GetSessionRequest
 	(*CloseSessionRequest)(nil),   // 11: tidegate.gateway.v1.CloseSessionRequest
-	(*CloseSessionsRequest)(nil),  // 12: tidegate.gateway.v1.CloseSessionsRequest
-	(*CloseSessionsResponse)(nil), // 13: tidegate.gateway.v1.CloseSessionsResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*v1.Traffic)(nil),            // 15: tidegate.usage.v1.Traffic
-	(*v1.LimitUsage)(nil),         // 16: tidegate.usage.v1.LimitUsage
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*emptypb.Empty)(nil),         // 18: google.protobuf.Empty
+	(*RenewSessionRequest)(nil),   // 12: tidegate.gateway.v1.RenewSessionRequest
+	(*RenewSessionResponse)(nil),  // 13: tidegate.gateway.v1.RenewSessionResponse
+	(*CloseSessionsRequest)(nil),  // 14: tidegate.gateway.v1.CloseSessionsRequest
+	(*CloseSessionsResponse)(nil), // 15: tidegate.gateway.v1.CloseSessionsResponse
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*v1.Traffic)(nil),            // 17: tidegate.usage.v1.Traffic
+	(*v1.LimitUsage)(nil),         // 18: tidegate.usage.v1.LimitUsage
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*emptypb.Empty)(nil),         // 20: google.protobuf.Empty
 }
 var file_tidegate_gateway_v1_session_service_proto_depIdxs = []int32{
-	14, // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
-	14, // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	14, // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
-	15, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
-	16, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
-	14, // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
-	14, // 7: tidegate.gateway.v1.Session.renew_time:type_name -> google.protobuf.Timestamp
+	16, // 0: tidegate.gateway.v1.Gateway.start_time:type_name -> google.protobuf.Timestamp
+	16, // 1: tidegate.gateway.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	16, // 2: tidegate.gateway.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 3: tidegate.gateway.v1.Session.inbound:type_name -> tidegate.usage.v1.Traffic
+	17, // 4: tidegate.gateway.v1.Session.outbound:type_name -> tidegate.usage.v1.Traffic
+	18, // 5: tidegate.gateway.v1.Session.limits:type_name -> tidegate.usage.v1.LimitUsage
+	16, // 6: tidegate.gateway.v1.Session.paused_since_time:type_name -> google.protobuf.Timestamp
+	16, // 7: tidegate.gateway.v1.Session.renew_time:type_name -> google.protobuf.Timestamp
 	0,  // 8: tidegate.gateway.v1.ListGatewaysResponse.gateways:type_name -> tidegate.gateway.v1.Gateway
 	1,  // 9: tidegate.gateway.v1.ListSessionsResponse.sessions:type_name -> tidegate.gateway.v1.Session
 	9,  // 10: tidegate.gateway.v1.CountSessionsResponse.counts:type_name -> tidegate.gateway.v1.SessionCount
-	17, // 11: tidegate.gateway.v1.CloseSessionsResponse.duration:type_name -> google.protobuf.Duration
-	2,  // 12: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
-	4,  // 13: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
-	5,  // 14: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
-	7,  // 15: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
-	10, // 16: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
-	11, // 17: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
-	12, // 18: tidegate.gateway.v1.SessionService.CloseSessions:input_type -> tidegate.gateway.v1.CloseSessionsRequest
-	3,  // 19: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
-	0,  // 20: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
-	6,  // 21: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
-	8,  // 22: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
-	1,  // 23: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
-	18, // 24: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
-	13, // 25: tidegate.gateway.v1.SessionService.CloseSessions:output_type -> tidegate.gateway.v1.CloseSessionsResponse
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 11: tidegate.gateway.v1.RenewSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 12: tidegate.gateway.v1.CloseSessionsResponse.duration:type_name -> google.protobuf.Duration
+	2,  // 13: tidegate.gateway.v1.SessionService.ListGateways:input_type -> tidegate.gateway.v1.ListGatewaysRequest
+	4,  // 14: tidegate.gateway.v1.SessionService.GetGateway:input_type -> tidegate.gateway.v1.GetGatewayRequest
+	5,  // 15: tidegate.gateway.v1.SessionService.ListSessions:input_type -> tidegate.gateway.v1.ListSessionsRequest
+	7,  // 16: tidegate.gateway.v1.SessionService.CountSessions:input_type -> tidegate.gateway.v1.CountSessionsRequest
+	10, // 17: tidegate.gateway.v1.SessionService.GetSession:input_type -> tidegate.gateway.v1.GetSessionRequest
+	11, // 18: tidegate.gateway.v1.SessionService.CloseSession:input_type -> tidegate.gateway.v1.CloseSessionRequest
+	12, // 19: tidegate.gateway.v1.SessionService.RenewSession:input_type -> tidegate.gateway.v1.RenewSessionRequest
+	14, // 20: tidegate.gateway.v1.SessionService.CloseSessions:input_type -> tidegate.gateway.v1.CloseSessionsRequest
+	3,  // 21: tidegate.gateway.v1.SessionService.ListGateways:output_type -> tidegate.gateway.v1.ListGatewaysResponse
+	0,  // 22: tidegate.gateway.v1.SessionService.GetGateway:output_type -> tidegate.gateway.v1.Gateway
+	6,  // 23: tidegate.gateway.v1.SessionService.ListSessions:output_type -> tidegate.gateway.v1.ListSessionsResponse
+	8,  // 24: tidegate.gateway.v1.SessionService.CountSessions:output_type -> tidegate.gateway.v1.CountSessionsResponse
+	1,  // 25: tidegate.gateway.v1.SessionService.GetSession:output_type -> tidegate.gateway.v1.Session
+	20, // 26: tidegate.gateway.v1.SessionService.CloseSession:output_type -> google.protobuf.Empty
+	13, // 27: tidegate.gateway.v1.SessionService.RenewSession:output_type -> tidegate.gateway.v1.RenewSessionResponse
+	15, // 28: tidegate.gateway.v1.SessionService.CloseSessions:output_type -> tidegate.gateway.v1.CloseSessionsResponse
+	21, // [21:29] is the sub-list for method output_type
+	13, // [13:21] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_gateway_v1_session_service_proto_init() }
@@ -1335,7 +1470,7 @@ func file_tidegate_gateway_v1_session_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_gateway_v1_session_service_proto_rawDesc), len(file_tidegate_gateway_v1_session_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

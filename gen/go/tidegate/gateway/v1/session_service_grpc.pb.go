@@ -29,6 +29,7 @@ const (
 	SessionService_CountSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/CountSessions"
 	SessionService_GetSession_FullMethodName    = "/tidegate.gateway.v1.SessionService/GetSession"
 	SessionService_CloseSession_FullMethodName  = "/tidegate.gateway.v1.SessionService/CloseSession"
+	SessionService_RenewSession_FullMethodName  = "/tidegate.gateway.v1.SessionService/RenewSession"
 	SessionService_CloseSessions_FullMethodName = "/tidegate.gateway.v1.SessionService/CloseSessions"
 )
 
@@ -63,6 +64,14 @@ type SessionServiceClient interface {
 	// the close has begun. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Gives a live session another credential, on the same socket: one of the same application,
+	// OAuth client or API key, stage and version. The session has its expiry and scopes from then
+	// on. Any user may ask: the credential alone is the right to it, and what else the caller may
+	// do does not count. What is wrong with the name or the credential, whose it is, whether
+	// there is such a session: all of that has the same answer, NOT_FOUND. UNAVAILABLE says that
+	// credentials cannot be checked now, or that the session's gateway does not answer.
+	// gateways/-/sessions/{session} finds it on whichever gateway it is.
+	RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error)
 	// Closes the live sessions that the caller may close and that fit all that the request
 	// says, on one gateway, or with gateways/- on all: their clients get 4010, their backends
 	// 1001. Returns once the closes have begun. The portal waits for gateways for at most 1 s,
@@ -138,6 +147,16 @@ func (c *sessionServiceClient) CloseSession(ctx context.Context, in *CloseSessio
 	return out, nil
 }
 
+func (c *sessionServiceClient) RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewSessionResponse)
+	err := c.cc.Invoke(ctx, SessionService_RenewSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sessionServiceClient) CloseSessions(ctx context.Context, in *CloseSessionsRequest, opts ...grpc.CallOption) (*CloseSessionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CloseSessionsResponse)
@@ -179,6 +198,14 @@ type SessionServiceServer interface {
 	// the close has begun. gateways/-/sessions/{session} finds it on whichever
 	// gateway it is.
 	CloseSession(context.Context, *CloseSessionRequest) (*emptypb.Empty, error)
+	// Gives a live session another credential, on the same socket: one of the same application,
+	// OAuth client or API key, stage and version. The session has its expiry and scopes from then
+	// on. Any user may ask: the credential alone is the right to it, and what else the caller may
+	// do does not count. What is wrong with the name or the credential, whose it is, whether
+	// there is such a session: all of that has the same answer, NOT_FOUND. UNAVAILABLE says that
+	// credentials cannot be checked now, or that the session's gateway does not answer.
+	// gateways/-/sessions/{session} finds it on whichever gateway it is.
+	RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error)
 	// Closes the live sessions that the caller may close and that fit all that the request
 	// says, on one gateway, or with gateways/- on all: their clients get 4010, their backends
 	// 1001. Returns once the closes have begun. The portal waits for gateways for at most 1 s,
@@ -211,6 +238,9 @@ func (UnimplementedSessionServiceServer) GetSession(context.Context, *GetSession
 }
 func (UnimplementedSessionServiceServer) CloseSession(context.Context, *CloseSessionRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseSession not implemented")
+}
+func (UnimplementedSessionServiceServer) RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewSession not implemented")
 }
 func (UnimplementedSessionServiceServer) CloseSessions(context.Context, *CloseSessionsRequest) (*CloseSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseSessions not implemented")
@@ -344,6 +374,24 @@ func _SessionService_CloseSession_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_RenewSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).RenewSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_RenewSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).RenewSession(ctx, req.(*RenewSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SessionService_CloseSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CloseSessionsRequest)
 	if err := dec(in); err != nil {
@@ -392,6 +440,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CloseSession",
 			Handler:    _SessionService_CloseSession_Handler,
+		},
+		{
+			MethodName: "RenewSession",
+			Handler:    _SessionService_RenewSession_Handler,
 		},
 		{
 			MethodName: "CloseSessions",

@@ -1090,6 +1090,116 @@ export declare type CloseSessionRequestJson = {
 export declare const CloseSessionRequestSchema: GenMessage<CloseSessionRequest, {jsonType: CloseSessionRequestJson}>;
 
 /**
+ * RenewSessionRequest names a session and its new credential.
+ *
+ * @generated from message tidegate.gateway.v1.RenewSessionRequest
+ */
+export declare type RenewSessionRequest = Message<"tidegate.gateway.v1.RenewSessionRequest"> & {
+  /**
+   * gateways/{gateway}/sessions/{session}, or gateways/-/sessions/{session}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The new credential: an access token, or a value of an API key. 1 to 8192 bytes.
+   *
+   * @generated from field: string credential = 2;
+   */
+  credential: string;
+};
+
+/**
+ * RenewSessionRequest names a session and its new credential.
+ *
+ * @generated from message tidegate.gateway.v1.RenewSessionRequest
+ */
+export declare type RenewSessionRequestJson = {
+  /**
+   * gateways/{gateway}/sessions/{session}, or gateways/-/sessions/{session}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * The new credential: an access token, or a value of an API key. 1 to 8192 bytes.
+   *
+   * @generated from field: string credential = 2;
+   */
+  credential?: string;
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.RenewSessionRequest.
+ * Use `create(RenewSessionRequestSchema)` to create a new message.
+ */
+export declare const RenewSessionRequestSchema: GenMessage<RenewSessionRequest, {jsonType: RenewSessionRequestJson}>;
+
+/**
+ * RenewSessionResponse is what the session has from now on.
+ *
+ * @generated from message tidegate.gateway.v1.RenewSessionResponse
+ */
+export declare type RenewSessionResponse = Message<"tidegate.gateway.v1.RenewSessionResponse"> & {
+  /**
+   * The session, gateways/{gateway}/sessions/{session}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * When the credential expires; not set if it never does.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp;
+
+  /**
+   * Scopes of the credential.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes: string[];
+};
+
+/**
+ * RenewSessionResponse is what the session has from now on.
+ *
+ * @generated from message tidegate.gateway.v1.RenewSessionResponse
+ */
+export declare type RenewSessionResponseJson = {
+  /**
+   * The session, gateways/{gateway}/sessions/{session}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * When the credential expires; not set if it never does.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: TimestampJson;
+
+  /**
+   * Scopes of the credential.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes?: string[];
+};
+
+/**
+ * Describes the message tidegate.gateway.v1.RenewSessionResponse.
+ * Use `create(RenewSessionResponseSchema)` to create a new message.
+ */
+export declare const RenewSessionResponseSchema: GenMessage<RenewSessionResponse, {jsonType: RenewSessionResponseJson}>;
+
+/**
  * CloseSessionsRequest says which sessions to close. It says at least one of version,
  * client_address and filter.
  *
@@ -1325,6 +1435,22 @@ export declare const SessionService: GenService<{
     methodKind: "unary";
     input: typeof CloseSessionRequestSchema;
     output: typeof EmptySchema;
+  },
+  /**
+   * Gives a live session another credential, on the same socket: one of the same application,
+   * OAuth client or API key, stage and version. The session has its expiry and scopes from then
+   * on. Any user may ask: the credential alone is the right to it, and what else the caller may
+   * do does not count. What is wrong with the name or the credential, whose it is, whether
+   * there is such a session: all of that has the same answer, NOT_FOUND. UNAVAILABLE says that
+   * credentials cannot be checked now, or that the session's gateway does not answer.
+   * gateways/-/sessions/{session} finds it on whichever gateway it is.
+   *
+   * @generated from rpc tidegate.gateway.v1.SessionService.RenewSession
+   */
+  renewSession: {
+    methodKind: "unary";
+    input: typeof RenewSessionRequestSchema;
+    output: typeof RenewSessionResponseSchema;
   },
   /**
    * Closes the live sessions that the caller may close and that fit all that the request
