@@ -41,6 +41,7 @@ type versionFlags struct {
 	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
 	balanceFlags    `embed:""`
+	httpFlags       `embed:""`
 }
 
 // message returns the version that the flags describe.
@@ -74,6 +75,9 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 		v.IdleTimeout = durationpb.New(f.IdleTimeout)
 	}
 	if _, err = f.set(ctx, s, v); err != nil {
+		return nil, err
+	}
+	if _, err = f.setHTTP(v, nil); err != nil {
 		return nil, err
 	}
 	_, err = f.setTraffic(ctx, cl, v)

@@ -18,11 +18,12 @@ import (
 type balanced struct {
 	catalogv1.UnimplementedCatalogServiceServer
 	was    *catalogv1.Endpoints
+	http   *catalogv1.HTTPOptions
 	change *catalogv1.UpdateVersionRequest // nil: it was not asked
 }
 
 func (b *balanced) GetVersion(_ context.Context, req *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
-	return &catalogv1.Version{Name: req.GetName(), Endpoints: b.was}, nil
+	return &catalogv1.Version{Name: req.GetName(), Endpoints: b.was, Http: b.http}, nil
 }
 
 func (b *balanced) UpdateVersion(_ context.Context, req *catalogv1.UpdateVersionRequest) (*catalogv1.Version, error) {

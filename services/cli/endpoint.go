@@ -84,11 +84,19 @@ func (c *apiEndpointsCmd) Run(ctx context.Context, s *shell) error {
 			failure = when(e.GetLastFailureTime()) + ": " + failure
 		}
 		rows = append(rows, []string{
-			path.Base(e.GetGateway()), word(e.GetStage(), "STAGE_"), e.GetUrl(), word(e.GetState(), "STATE_"), when(e.GetSinceTime()),
+			path.Base(e.GetGateway()), endpointOf(e), word(e.GetStage(), "STAGE_"), e.GetUrl(), word(e.GetState(), "STATE_"), when(e.GetSinceTime()),
 			when(e.GetSuspendedUntilTime()), strconv.FormatInt(e.GetConnections(), 10), failure,
 		})
 	}
-	return s.printTable([]string{"GATEWAY", "STAGE", "ENDPOINT", "STATE", "SINCE", "UNTIL", "CONNECTIONS", "LAST FAILURE"}, rows)
+	return s.printTable([]string{"GATEWAY", "FOR", "STAGE", "ENDPOINT", "STATE", "SINCE", "UNTIL", "CONNECTIONS", "LAST FAILURE"}, rows)
+}
+
+// endpointOf says what an endpoint is for: the socket, or the HTTP beside it.
+func endpointOf(e *gatewayv1.EndpointStatus) string {
+	if e.GetHttp() {
+		return "HTTP"
+	}
+	return "socket"
 }
 
 // checkRows are what gateways found, one in each row.

@@ -46,6 +46,7 @@ func TestEndpoints(t *testing.T) {
 		Endpoints: []*gatewayv1.EndpointStatus{
 			{Gateway: "gateways/g1", Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "ws://a.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY, Connections: 7},
 			{Gateway: "gateways/g1", Stage: catalogv1.Stage_STAGE_SANDBOX, Url: "ws://b.example", State: gatewayv1.EndpointStatus_STATE_ON_TRIAL, SinceTime: at},
+			{Gateway: "gateways/g1", Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "http://c.example", State: gatewayv1.EndpointStatus_STATE_HEALTHY, Connections: 2, Http: true},
 			{Gateway: "gateways/g2", Stage: catalogv1.Stage_STAGE_PRODUCTION, Url: "ws://a.example", State: gatewayv1.EndpointStatus_STATE_SUSPENDED,
 				SinceTime: at, SuspendedUntilTime: at, LastFailure: "nothing listens", LastFailureTime: at},
 		},
@@ -56,10 +57,11 @@ func TestEndpoints(t *testing.T) {
 		gatewayv1.RegisterEndpointServiceServer(srv, s)
 	}).signIn(t)
 	stdout, stderr, code := c.run(t, "api", "endpoints", "apis/a/versions/1")
-	want := "GATEWAY STAGE ENDPOINT STATE SINCE UNTIL CONNECTIONS LAST FAILURE " +
-		"g1 production ws://a.example healthy - - 7 - " +
-		"g1 sandbox ws://b.example on trial " + when(at) + " - 0 - " +
-		"g2 production ws://a.example suspended " + when(at) + " " + when(at) + " 0 " + when(at) + ": nothing listens"
+	want := "GATEWAY FOR STAGE ENDPOINT STATE SINCE UNTIL CONNECTIONS LAST FAILURE " +
+		"g1 socket production ws://a.example healthy - - 7 - " +
+		"g1 socket sandbox ws://b.example on trial " + when(at) + " - 0 - " +
+		"g1 HTTP production http://c.example healthy - - 2 - " +
+		"g2 socket production ws://a.example suspended " + when(at) + " " + when(at) + " 0 " + when(at) + ": nothing listens"
 	if got := strings.Join(strings.Fields(stdout), " "); got != want || code != 0 || s.described != "apis/a/versions/1" {
 		t.Errorf("api endpoints = %q, %d, want %q of %s", got, code, want, s.described)
 	}

@@ -15,6 +15,9 @@ func (c *client) publish(ctx context.Context, v *catalogv1.Version) (*catalogv1.
 	published, err := c.catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName(), Etag: v.GetEtag()})
 	if err == nil && published.GetEndpoints() == nil {
 		published.Endpoints = v.GetEndpoints()
+		if published.GetHttp() != nil {
+			published.Http.Endpoints = v.GetHttp().GetEndpoints()
+		}
 	}
 	return published, err
 }
@@ -81,6 +84,7 @@ func stages(v *catalogv1.Version) (fields [][2]string) {
 	}
 	for _, stage := range [][2]string{
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
+		{"HTTP endpoint", urls(v.GetHttp().GetEndpoints().GetProduction())}, {"HTTP sandbox endpoint", urls(v.GetHttp().GetEndpoints().GetSandbox())},
 	} {
 		if stage[1] != "" {
 			fields = append(fields, stage)
@@ -98,7 +102,7 @@ func (s *shell) showVersion(v *catalogv1.Version, label, done string, more ...[2
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
 	}
-	fields = append(fields, more...)
+	fields = append(append(fields, httpAddresses(v.GetHttp())...), more...)
 	return s.printFields(append(fields, warnings(v)...)...)
 }
 

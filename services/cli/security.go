@@ -17,25 +17,30 @@ type securityFlags struct {
 
 // schemes returns the security schemes that the flags describe, nil for none given.
 func (f *securityFlags) schemes() ([]*catalogv1.SecurityScheme, error) {
-	tokens, err := places("--place", f.Place)
+	return schemes("--", f.Security, f.Place, f.KeyPlace)
+}
+
+// schemes returns the security schemes of these kinds, whose credentials may be at these
+// places, nil for none given. Flags begin with prefix.
+func schemes(prefix string, kinds, atTokens, atKeys []string) ([]*catalogv1.SecurityScheme, error) {
+	tokens, err := places(prefix+"place", atTokens)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := places("--key-place", f.KeyPlace)
+	keys, err := places(prefix+"key-place", atKeys)
 	if err != nil {
 		return nil, err
 	}
-	kinds := f.Security
 	if len(kinds) == 0 && len(tokens) > 0 {
 		kinds = []string{"oauth2"}
 	}
 	switch {
 	case len(tokens) > 0 && !slices.Contains(kinds, "oauth2"):
-		return nil, usagef("--place: is for --security oauth2, not for %s", strings.Join(kinds, ","))
+		return nil, usagef("%splace: is for %ssecurity oauth2, not for %s", prefix, prefix, strings.Join(kinds, ","))
 	case len(keys) > 0 && !slices.Contains(kinds, "api-key"):
-		return nil, usagef("--key-place: is for --security api-key")
+		return nil, usagef("%skey-place: is for %ssecurity api-key", prefix, prefix)
 	}
-	var schemes []*catalogv1.SecurityScheme
+	var all []*catalogv1.SecurityScheme
 	for _, kind := range kinds {
 		scheme := &catalogv1.SecurityScheme{}
 		switch kind {
@@ -43,12 +48,14 @@ func (f *securityFlags) schemes() ([]*catalogv1.SecurityScheme, error) {
 			scheme.Scheme = &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: tokens}}
 		case "api-key":
 			scheme.Scheme = &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: keys}}
+		case "socket":
+			return nil, usagef("%ssecurity: socket stands alone, without places", prefix)
 		default:
 			scheme.Scheme = &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}
 		}
-		schemes = append(schemes, scheme)
+		all = append(all, scheme)
 	}
-	return schemes, nil
+	return all, nil
 }
 
 // places reads the places that a flag gives.
@@ -65,6 +72,15 @@ func places(flag string, texts []string) (all []*catalogv1.CredentialPlace, err 
 
 // anonymous reports whether clients need no credential.
 func (f *securityFlags) anonymous() bool { return slices.Contains(f.Security, "none") }
+
+// schemeLabels are security schemes in words.
+func schemeLabels(all []*catalogv1.SecurityScheme) string {
+	var words []string
+	for _, s := range all {
+		words = append(words, schemeLabel(s))
+	}
+	return strings.Join(words, ", ")
+}
 
 // schemeLabel is a security scheme in words.
 func schemeLabel(s *catalogv1.SecurityScheme) string {

@@ -150,16 +150,12 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		return s.printWhole(v)
 	}
 	label := cl.labels()
-	var schemes []string
-	for _, scheme := range v.GetSecurity() {
-		schemes = append(schemes, schemeLabel(scheme))
-	}
 	fields := [][2]string{
 		{"Version", label.version(ctx, v.GetName())}, {"Name", v.GetName()}, {"State", word(v.GetState(), "STATE_")},
 		{"Endpoint", urls(v.GetEndpoints().GetProduction())}, {"Sandbox endpoint", urls(v.GetEndpoints().GetSandbox())},
 		{"Health check", healthWords(v.GetEndpoints().GetHealthCheck())}, {"Suspension", suspensionWords(v.GetEndpoints().GetSuspension())},
 		{"Time-outs of backends", timeoutWords(v.GetEndpoints().GetTimeouts())},
-		{"Security", strings.Join(schemes, ", ")}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
+		{"Security", schemeLabels(v.GetSecurity())}, {"Plans", strings.Join(all(ctx, v.GetPlans(), label.plan), ", ")},
 		{"Origins", strings.Join(v.GetAllowedOrigins(), ", ")}, {"Tags", strings.Join(v.GetTags(), ", ")},
 		{"Traffic plan", label.plan(ctx, v.GetTrafficPlan())}, {"Without subscription", yes(v.GetSubscriptionless())},
 		{"Greatest message", maxMessage(v)}, {"Error frames", errorFramesWords(v.GetErrorFrames())},
@@ -175,6 +171,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
 	}
+	fields = append(fields, httpFields(v.GetHttp())...)
 	return s.printFields(append(fields, warnings(v)...)...)
 }
 
@@ -210,6 +207,7 @@ type versionUpdateCmd struct {
 	trafficFlags    `embed:""`
 	backendFlags    `embed:""`
 	balanceFlags    `embed:""`
+	httpFlags       `embed:""`
 }
 
 // Run changes what is given.
@@ -244,9 +242,13 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	mask.Paths = append(append(mask.Paths, traffic...), balanced...)
+	http, err := c.setHTTP(change, v.GetHttp())
+	if err != nil {
+		return err
+	}
+	mask.Paths = slices.Concat(mask.Paths, traffic, balanced, http)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend- and --backend-")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err
