@@ -18,7 +18,63 @@ func addressCopies(v *catalogv1.Version) []ui.Copy {
 		scheme, _, _ := strings.Cut(address, ":")
 		all = append(all, ui.Copy{ID: "address-" + strconv.Itoa(i+1), What: "the " + scheme + " address", Value: address, Wrap: true})
 	}
+	for i, address := range v.GetHttp().GetAddresses() {
+		scheme, _, _ := strings.Cut(address, ":")
+		all = append(all, ui.Copy{ID: "http-address-" + strconv.Itoa(i+1), What: "the " + scheme + " address", Value: address, Wrap: true})
+	}
 	return all
+}
+
+// curl has the lines that send a plain request to a version from a terminal: one for each of
+// its addresses, with a token, which is in the variable TOKEN there, at the first place that a
+// request has.
+func (p *pages) curl(v *catalogv1.Version) []ui.Copy {
+	schemes := v.GetHttp().GetSecurity()
+	if len(schemes) == 0 {
+		schemes = v.GetSecurity()
+	}
+	more, needs := "", len(schemes) == 0
+	for _, s := range schemes {
+		needs = needs || s.GetNone() == nil
+		for _, place := range s.GetOauth2().GetPlaces() {
+			if more == "" {
+				more = curlToken(place)
+			}
+		}
+	}
+	if needs && more == "" {
+		return nil
+	}
+	var lines []ui.Copy
+	for i, address := range v.GetHttp().GetAddresses() {
+		text := "curl "
+		if p.authority != "" && strings.HasPrefix(address, "https:") {
+			text += "--cacert " + quote.Word(p.authority) + " "
+		}
+		n := strconv.Itoa(i + 1)
+		lines = append(lines, ui.Copy{ID: "curl-" + n, What: "curl line " + n, Value: text + more + quote.Word(address+"/"), Wrap: true})
+	}
+	return lines
+}
+
+// curlToken is how curl shows the token in $TOKEN at a place; "" where that is not one of any
+// request.
+func curlToken(p *catalogv1.CredentialPlace) string {
+	switch p := p.GetPlace().(type) {
+	case *catalogv1.CredentialPlace_Header:
+		word := ""
+		if credentialplace.HasBearer(p.Header) {
+			word = "Bearer "
+		}
+		return `-H "` + p.Header.GetName() + ": " + word + `$TOKEN" `
+	case *catalogv1.CredentialPlace_Query:
+		value := "$TOKEN"
+		if p.Query.GetEncoding() == catalogv1.QueryPlace_ENCODING_BASE64 {
+			value = `$(printf %s "$TOKEN" | base64 -w0)`
+		}
+		return `-G --data-urlencode "` + p.Query.GetName() + "=" + value + `" `
+	}
+	return ""
 }
 
 // securityWords say what clients of a version show, where they need to.

@@ -35,7 +35,7 @@ func (p *pages) version() ui.Route {
 			return nil, err
 		}
 		v := versionView{
-			offer: o, Addresses: addressCopies(o.Version), Security: securityWords(o.Version), Lines: p.wscat(o.Version),
+			offer: o, Addresses: addressCopies(o.Version), Security: securityWords(o.Version), Lines: append(p.wscat(o.Version), p.curl(o.Version)...),
 			Snippets:    programs.Of(o.Version, tokenEndpoint(r).Value, p.authority),
 			MayGenerate: r.Viewer.May(developers()...) && !o.Open(),
 		}

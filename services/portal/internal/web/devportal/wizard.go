@@ -233,7 +233,7 @@ func (p *pages) generate(r *ui.Request, o *offer, have *had, form *ui.Form) (*ma
 	if err := p.subscribe(ctx, o, have, form, m); err != nil {
 		return nil, err
 	}
-	m.Lines = p.wscat(o.Version)
+	m.Lines = append(p.wscat(o.Version), p.curl(o.Version)...)
 	if o.KeysOnly() {
 		return m, p.wizardKey(ctx, form, m)
 	}

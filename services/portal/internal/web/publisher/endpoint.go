@@ -20,6 +20,8 @@ type endpointView struct {
 	Form   *ui.Form
 	Check  *ui.Form
 	Health health
+	// HTTP is what is said of plain requests; nil where they are refused.
+	HTTP *httpView
 }
 
 // Advanced are the entries that say how gateways choose among endpoints.
@@ -69,7 +71,7 @@ func (p *pages) endpoint() ui.Route {
 		}
 		h := v.head("Endpoint")
 		h.Status = form.Status()
-		view := endpointView{version: v, Form: form, Check: checkForm(nil, v)}
+		view := endpointView{version: v, Form: form, Check: checkForm(nil, v), HTTP: httpViewOf(v.Version.GetHttp())}
 		if view.Health, err = p.health(r, v); err != nil {
 			return nil, err
 		}
@@ -91,15 +93,10 @@ func endpointFields(v *version) []ui.Field {
 
 // stored are the endpoints of a stage as they are stored, one on a line, or empty.
 func (v *version) stored(stage string) string {
-	list := v.Version.GetEndpoints().GetProduction()
 	if stage == "sandbox" {
-		list = v.Version.GetEndpoints().GetSandbox()
+		return lines(v.Version.GetEndpoints().GetSandbox())
 	}
-	var urls []string
-	for _, e := range list {
-		urls = append(urls, e.GetUrl())
-	}
-	return strings.Join(urls, "\n")
+	return lines(v.Version.GetEndpoints().GetProduction())
 }
 
 // endpoints are those of a stage, one on a line.

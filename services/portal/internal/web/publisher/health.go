@@ -24,9 +24,9 @@ type health struct {
 // healthRow is what one gateway knows of one endpoint.
 type healthRow struct {
 	Gateway, Endpoint string
-	// Sandbox says that it is one of the sandbox.
-	Sandbox bool
-	Badge   ui.Badge
+	// Sandbox says that it is one of the sandbox, HTTP that plain requests go there.
+	Sandbox, HTTP bool
+	Badge         ui.Badge
 	// Until is the end of its suspension, nil where it is not suspended.
 	Until       *timestamppb.Timestamp
 	Connections int64
@@ -54,7 +54,7 @@ func (p *pages) health(r *ui.Request, v *version) (health, error) {
 	h.Unreachable = got.GetUnreachable()
 	for _, e := range got.GetEndpoints() {
 		h.Rows = append(h.Rows, healthRow{
-			Gateway: ui.ID(e.GetGateway()), Endpoint: e.GetUrl(), Sandbox: e.GetStage() == catalogv1.Stage_STAGE_SANDBOX, Badge: healthBadge(e.GetState()),
+			Gateway: ui.ID(e.GetGateway()), Endpoint: e.GetUrl(), Sandbox: e.GetStage() == catalogv1.Stage_STAGE_SANDBOX, HTTP: e.GetHttp(), Badge: healthBadge(e.GetState()),
 			Until: e.GetSuspendedUntilTime(), Connections: e.GetConnections(), Failure: e.GetLastFailure(), FailedAt: e.GetLastFailureTime(),
 		})
 	}

@@ -44,6 +44,10 @@ func (p *pages) overview() ui.Route {
 			scheme, _, _ := strings.Cut(address, ":")
 			view.Addresses = append(view.Addresses, ui.Copy{ID: "address-" + string(rune('a'+i)), What: "the " + scheme + " address", Value: address, Wrap: true})
 		}
+		for i, address := range v.Version.GetHttp().GetAddresses() {
+			scheme, _, _ := strings.Cut(address, ":")
+			view.Addresses = append(view.Addresses, ui.Copy{ID: "http-address-" + string(rune('a'+i)), What: "the " + scheme + " address", Value: address, Wrap: true})
+		}
 		for _, e := range append(v.Version.GetEndpoints().GetProduction(), v.Version.GetEndpoints().GetSandbox()...) {
 			view.Endpoints = append(view.Endpoints, e.GetUrl())
 		}
