@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/beside"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
@@ -45,6 +46,7 @@ type Config struct {
 	// Listen says where clients connect, Upstream how backends are dialled.
 	Listen   listener.Config
 	Upstream upstream.Config
+	HTTP     beside.Config
 	// EndpointTimeout is how long one of several endpoints of a version may take for its
 	// part of a handshake, while another is left to be tried.
 	EndpointTimeout time.Duration
@@ -109,7 +111,7 @@ func Default() Config {
 		MaxHandshakesPerVersion: 4096,
 		MaxUnauthenticated:      10000, MaxUnauthenticatedPerAddress: 100, FirstMessageTimeout: 10 * time.Second,
 		OpenFiles: 24, FilesPerSession: descriptors.PerSession,
-		Upstream: upstream.Default(), EndpointTimeout: 3 * time.Second,
+		Upstream: upstream.Default(), HTTP: beside.Default(), EndpointTimeout: 3 * time.Second,
 		Relay:    relay.Default(),
 		Grants:   grant.Default(),
 		Metering: metering.Default(),
@@ -145,6 +147,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	c.Upstream.Flags(fs, prefix)
 	fs.DurationVar(&c.EndpointTimeout, prefix+"endpoint-timeout", c.EndpointTimeout,
 		"`time` of a handshake that an endpoint may take while another one of its stage is left to be tried, where its version does not say")
+	c.HTTP.Flags(fs, prefix)
 	c.Relay.Flags(fs, prefix)
 	fs.DurationVar(&c.MaxAge, prefix+"max-age", c.MaxAge, "how `long` a session may live if its version and plans do not say less; 0 for no limit")
 	c.Grants.Flags(fs, prefix)
@@ -224,7 +227,7 @@ func (c *Config) Check() error {
 	if c.MaxAge < 0 {
 		fail("max-age", "must not be negative")
 	}
-	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.Upstream.Check(),
+	return errors.Join(append(wrong, c.Catalog.Check(), c.Subscription.Check(), c.Listen.Check(), c.Upstream.Check(), c.HTTP.Check(),
 		c.Relay.Check(), c.Grants.Check(), c.Metering.Check(), c.GRPC.Check(), c.Ops.Check())...)
 }
 

@@ -23,6 +23,7 @@ import (
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/beside"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/descriptors"
@@ -124,7 +125,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.measure(dialer)
 	keySet := identity.RemoteKeySet(oauth2v1.NewOAuth2ServiceClient(subscription))
 	return g.serve(ctx, security.Run, keeper.Run, disk.Run, known.learn(keySet), g.watchRoutes.Run, g.watchGrants.Run, g.watchUsers.Run, g.grants.Run, g.throttle.Run, g.quotas.Run,
-		(&health.Checker{Routes: g.routes, Dialer: dialer, Metrics: g.metrics, Log: log}).Run, g.report, refused.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
+		(&health.Checker{Routes: g.routes, Dialer: dialer, Metrics: g.metrics, Log: log}).Run, g.report, refused.Run, g.beside.Run, g.newServer(keySet, reg, connectionsOf(shares)).Run, ops.New(g.cfg.Ops, log, reg, g.ready).Run)
 }
 
 // gateway is the service while it runs.
@@ -150,6 +151,7 @@ type gateway struct {
 	watchUsers  *access.Watch
 	listener    *listener.Listener
 	dialer      *upstream.Dialer
+	beside      *beside.Server
 	tag         ref.Tag // of this boot
 	live        *renewal.Local
 	others      *renewal.Others
@@ -198,11 +200,10 @@ func (g *gateway) observed(who throttle.Who, l *limits.Limit) {
 
 // serveLine has those go on who wait for a quota.
 func (g *gateway) serveLine(l *limits.Limit) {
-	if l.Unit == limits.Sessions {
-		g.throttle.Served()
-		return
+	g.throttle.Served()
+	if l.Unit != limits.Sessions {
+		g.relay.Serve(l)
 	}
-	g.relay.Serve(l)
 }
 
 // listen opens the listener for clients. No backend may be at an address of the gateway's
@@ -223,6 +224,10 @@ func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, r
 		}
 		return handler.Own(ctx, r, method)
 	}
+	g.beside = beside.New(g.cfg.HTTP, beside.Dependencies{
+		Handshakes: handler, Routes: g.routes, Dialer: dialer, Metrics: g.metrics, Meter: g.meter, Minute: g.relay.Minute, Ready: g.ready, Log: g.log,
+	})
+	g.cfg.Listen.Beside = g.beside.Handle
 	g.listener, err = listener.Open(g.cfg.Listen, handler, g.ready, refused, g.log)
 	if err != nil {
 		return err
@@ -312,6 +317,7 @@ func (g *gateway) measure(dialer *upstream.Dialer) {
 	g.metrics.Certificates(g.listener.CertificatesFailed)
 	g.metrics.Gauges(func() int { return g.sessions.Gauges().Live }, func() int { return g.sessions.Most() }, g.listener.InProgress, dialer.Dials,
 		func() int { return g.deny.Load().Len() })
+	g.metrics.HTTP(g.beside.InFlight, g.listener.Connections, g.beside.Connections)
 	g.metrics.Plans(g.throttle.SeatsTaken)
 	g.metrics.Endpoints(func(state balance.State) int { return g.routes.Load().EndpointsIn(state, time.Now()) })
 	g.metrics.Watch(metrics.Routes, g.watchRoutes.Health, g.watchRoutes.Applied)
@@ -363,6 +369,7 @@ func (g *gateway) serve(ctx context.Context, tasks ...func(context.Context) erro
 // drain ends the sessions. Until they are over, new handshakes are answered 503.
 func (g *gateway) drain(ctx context.Context) {
 	g.draining.Store(true)
+	g.listener.CloseIdle()
 	g.log.Info("sessions are ended", "count", g.sessions.Gauges().Live, "over", g.cfg.Drain)
 	closeWait := min(max(g.cfg.Drain, minCloseWait), maxCloseWait)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain+closeWait)

@@ -67,7 +67,7 @@ func (a *API) CountSessions(ctx context.Context, req *gatewayv1.CountSessionsReq
 func (a *API) count(match func(*session.Session) bool, by group, counts map[string]int64) *gatewayv1.CountSessionsResponse {
 	resp, all := &gatewayv1.CountSessionsResponse{}, len(counts) == 0
 	a.sessions.Each(func(s *session.Session) {
-		if !match(s) {
+		if s.Beside() || !match(s) {
 			return
 		}
 		resp.Total++

@@ -18,7 +18,7 @@ type entry struct {
 func (a *API) oldest(after sessionorder.Key, n int, keep func(*session.Session) bool) (found []entry, more bool, total int) {
 	order := func() { slices.SortFunc(found, func(x, y entry) int { return x.key.Compare(y.key) }) }
 	a.sessions.Each(func(s *session.Session) {
-		if !keep(s) {
+		if s.Beside() || !keep(s) {
 			return
 		}
 		total++

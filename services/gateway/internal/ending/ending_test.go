@@ -16,7 +16,7 @@ func TestNumbers(t *testing.T) {
 	want := map[Reason]string{
 		0: "UNSPECIFIED", 1: "PEER_CLOSE", 2: "CLIENT_GONE", 3: "BACKEND_GONE", 4: "CLOSE_TIMEOUT", 5: "IDLE", 6: "MAX_AGE",
 		7: "TOO_BIG", 8: "SLOW", 9: "FLOOD", 10: "PROTOCOL", 12: "EXPIRED", 13: "REVOKED", 14: "BLOCKED", 15: "OPERATOR_CLOSE",
-		16: "DRAIN", 17: "BACKEND_REFUSED", 18: "REFUSED", 19: "THROTTLED", 20: "REPLACED",
+		16: "DRAIN", 17: "BACKEND_REFUSED", 18: "REFUSED", 19: "THROTTLED", 20: "REPLACED", 21: "ANSWERED",
 	}
 	for i := range 256 {
 		r, word := Reason(i), want[Reason(i)]

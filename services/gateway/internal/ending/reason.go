@@ -33,6 +33,8 @@ const (
 	Throttled Reason = 19
 	// Replaced is that of a session whose seat a newer connection got.
 	Replaced Reason = 20
+	// Answered is that of a plain request, which is no session.
+	Answered Reason = 21
 )
 
 // entry is all that there is to know about a reason.
@@ -86,6 +88,8 @@ var reasons = [...]entry{
 		"A limit of a plan ended the session, or a peer was paused for too long, or had over 1 000 messages dropped in a second. The record names the limit; the close has a retry hint."},
 	Replaced: {"REPLACED", Gateway, 4003, 1001,
 		"A newer connection got the session's place under a limit on connections."},
+	Answered: {"ANSWERED", Backend, 0, 0,
+		"It was no session but a plain request, and was answered: the record has the status. Of most requests there is no record."},
 }
 
 // row returns what the table has on r. An unknown number has an empty row.

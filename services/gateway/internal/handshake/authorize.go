@@ -143,6 +143,8 @@ func (a *attempt) checkEndpoint() error {
 // refusedGrant is the answer to a credential that has no grant.
 func refusedGrant(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, grant.ErrUnauthenticated):
 		return invalid(err)
 	case errors.Is(err, grant.ErrNotSubscribed):

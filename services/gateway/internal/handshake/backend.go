@@ -27,11 +27,8 @@ func (a *attempt) stage() *routes.Stage { return a.match.Route.For(a.grant) }
 // client that has been answered already has the sub-protocol that the backend must choose.
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, *balance.Member, error) {
 	r, stage := a.match.Route, a.stage()
-	req := &upstream.Request{
-		Backends: r.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header, Protocols: a.shown.Protocols, Offers: a.offers,
-		Way: a.Way, Secure: a.Secure, Host: a.Host, DialTimeout: r.Timeouts.Dial,
-		Own: a.own(), Installation: h.Routes.Installation(),
-	}
+	req := h.outgoing(a)
+	req.Protocols, req.Offers = a.shown.Protocols, a.offers
 	var failed error
 	turn := stage.Turn()
 	for turn.Next(time.Now()) {
@@ -60,6 +57,16 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, *bal
 		}
 	}
 	return nil, nil, failed
+}
+
+// outgoing returns what a backend gets on behalf of a client, but for its endpoint.
+func (h *Handler) outgoing(a *attempt) *upstream.Request {
+	r := a.match.Route
+	return &upstream.Request{
+		Backends: r.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header,
+		Way: a.Way, Secure: a.Secure, Host: a.Host, DialTimeout: r.Timeouts.Dial,
+		Own: a.own(), Installation: h.Routes.Installation(),
+	}
 }
 
 // dialOne connects to an endpoint, within a time; 0 is that of ctx.

@@ -109,7 +109,7 @@ func (h *Handler) hear(ctx context.Context, a *attempt) error {
 		return err
 	}
 	defer leave()
-	buffered := a.monitor.stop()
+	buffered := a.monitor.Stop()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/monitor"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/refusal"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/relay"
@@ -85,7 +86,7 @@ type Handler struct {
 func New(d Dependencies) *Handler {
 	return &Handler{
 		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), backends: bound.NewByKey[string](d.MaxPerVersion),
-		starts: make(chan struct{}, maxStarts), first: newUnauthenticated(d.First), monitorDelay: 20 * time.Millisecond,
+		starts: make(chan struct{}, maxStarts), first: newUnauthenticated(d.First), monitorDelay: monitor.Delay,
 	}
 }
 
@@ -104,7 +105,7 @@ type attempt struct {
 	*listener.Request
 	cancel   context.CancelCauseFunc
 	deadline *time.Timer // ends the handshake
-	monitor  monitor
+	monitor  monitor.Monitor
 	ref      string
 	match    routes.Match
 	near     *session.Route // what the path leads to, also where that is refused
@@ -137,7 +138,7 @@ func (h *Handler) Handle(ctx context.Context, r *listener.Request) {
 		shown:    credential.Handshake{Header: r.Header, Query: r.Query, Protocols: r.Protocols},
 	}
 	defer a.deadline.Stop()
-	a.monitor.start(r, h.monitorDelay, cancel)
+	a.monitor.Start(r.Conn, r.Buffered, h.monitorDelay, func() { cancel(errClientGone) })
 	if err := h.run(ctx, a); err != nil {
 		a.received()
 		h.refuse(ctx, a, err)
@@ -329,16 +330,22 @@ func (h *Handler) register(ctx context.Context, a *attempt, hold *throttle.Hold)
 		return nil, err
 	}
 	s.SetHold(hold)
-	if !h.Routes.Load().Get(r.Name).Serves(a.grant) {
-		err = notFound(noLonger)
-	} else if err = denied(h.Deny.Load().Match(a.judged())); err == nil && a.grant != nil {
-		err = h.Grants.Confirm(ctx, s, a.position)
-	}
-	if err != nil {
+	if err := h.confirm(ctx, a, s); err != nil {
 		s.Abandon()
-		return nil, refusedGrant(err)
+		return nil, err
 	}
 	return s, nil
+}
+
+// confirm checks once more what may have changed before a session was registered.
+func (h *Handler) confirm(ctx context.Context, a *attempt, s *session.Session) error {
+	if !h.Routes.Load().Get(a.match.Route.Name).Serves(a.grant) {
+		return notFound(noLonger)
+	}
+	if err := denied(h.Deny.Load().Match(a.judged())); err != nil || a.grant == nil {
+		return err
+	}
+	return refusedGrant(h.Grants.Confirm(ctx, s, a.position))
 }
 
 // finish answers the client with 101 and starts the session. An error means that
@@ -385,4 +392,13 @@ func (h *Handler) start(a *attempt, s *session.Session, backend *upstream.Backen
 	if err := s.Start(between); err != nil {
 		h.Log.Error("session not started", "ref", a.ref, "error", err)
 	}
+}
+
+// received ends the monitoring of the client and returns what it has sent that is to be
+// relayed. It may be called more than once.
+func (a *attempt) received() []byte {
+	if a.heard() {
+		return a.first.stop()
+	}
+	return a.monitor.Stop()
 }

@@ -127,10 +127,15 @@ const seatRetry = 5 * time.Second
 func problemOfLimit(e *throttle.LimitError) *problem.Problem {
 	p := &problem.Problem{Status: http.StatusTooManyRequests, Record: reached(e.Place), Cause: e}
 	unit, wait := "", e.Reset
-	switch e.Kind {
-	case limits.KindRate:
+	request := e.Unit == limits.Messages || e.Unit == limits.Bytes
+	switch {
+	case e.Kind == limits.KindRate && request:
+		p.Code = problem.RequestRate
+	case e.Kind == limits.KindRate:
 		p.Code = problem.HandshakeRate
-	case limits.KindQuota:
+	case e.Kind == limits.KindQuota && request:
+		p.Code = problem.RequestQuota
+	case e.Kind == limits.KindQuota:
 		p.Code = problem.SessionQuota
 	default:
 		p.Code, unit, wait = problem.ConnectionsFull, "concurrent-requests", seatRetry

@@ -42,6 +42,10 @@ type Config struct {
 	Own func(ctx context.Context, r *Request, method string) []byte
 	// Tag is that of the gateway's boot, which refs of refusals have.
 	Tag ref.Tag
+	// Beside, if set, serves requests that ask for no upgrade, one at a time on a connection,
+	// which waits for the Idle time for the next one. Where it is not set they are refused.
+	Beside func(ctx context.Context, r *Request) Served
+	Idle   time.Duration
 
 	prefix string
 }
@@ -58,7 +62,7 @@ const maxRate = 1_000_000
 func Default() Config {
 	return Config{
 		Addr: "127.0.0.1:9099", TLSAddr: "127.0.0.1:8099", Timeout: 10 * time.Second, MaxHandshakes: 16384, MaxPerAddress: 1024, MaxRate: 100, Spare: 256,
-		MaxHead: head.DefaultMax, Tag: ref.NoTag,
+		MaxHead: head.DefaultMax, Idle: 30 * time.Second, Tag: ref.NoTag,
 	}
 }
 
@@ -79,6 +83,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 		"`number` of handshakes of one address (IPv6: /64) in progress at once, at most half of -"+prefix+"max-handshakes, which is also what 0 means; further ones are answered with 429")
 	fs.IntVar(&c.MaxRate, prefix+"max-handshake-rate", c.MaxRate,
 		"`number` of handshakes of one address (IPv6: /64) in a second, ten times as many after a pause; further ones are answered with 429; 0 for no limit")
+	fs.DurationVar(&c.Idle, prefix+"http-idle", c.Idle, "`time` for which a connection of HTTP beside the socket is kept for another request")
 	c.Proxies.Flags(fs, prefix)
 }
 
@@ -101,6 +106,9 @@ func (c *Config) Check() error {
 	}
 	if c.Timeout <= 0 {
 		fail("%shandshake-timeout: must be more than 0, or silent clients would stay for ever", p)
+	}
+	if c.Idle <= 0 {
+		fail("%shttp-idle: must be more than 0, or silent clients would stay for ever", p)
 	}
 	if c.MaxHead < minHead || c.MaxHead > maxHead {
 		fail("%smax-head: must be %d to %d bytes", p, minHead, maxHead)

@@ -241,6 +241,19 @@ func (s *slot) headRead() {
 	}
 }
 
+// crowded reports whether half of the slots are used, of all or of the share of the
+// connection's network: then none is to be kept for a request that may come.
+func (s *slot) crowded() bool {
+	g := s.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.used > g.slots/2 {
+		return true
+	}
+	u := g.addresses[s.network]
+	return u != nil && u.used > max(g.share/2, 1)
+}
+
 // leave gives the slot back.
 func (s *slot) leave() {
 	g := s.gate

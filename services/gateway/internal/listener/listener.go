@@ -45,11 +45,14 @@ type Listener struct {
 	rate     *addressRate // nil: any
 	heads    *head.Pool
 	progress atomic.Int64
+	beside   atomic.Int64 // connections that have plain requests
 
-	mu      sync.Mutex
-	reading map[net.Conn]struct{} // connections whose head is being read
-	closing bool
-	wg      sync.WaitGroup
+	mu       sync.Mutex
+	reading  map[net.Conn]struct{} // connections whose head is being read
+	idle     map[net.Conn]struct{} // connections on which another request may come
+	noneIdle bool                  // those are closed
+	closing  bool
+	wg       sync.WaitGroup
 }
 
 // Open starts listening; Run accepts. ready returns why the gateway takes no new
@@ -63,7 +66,7 @@ func Open(cfg Config, h Handler, ready func() error, refused *refusal.Recorder, 
 		cfg: cfg, handler: h, ready: ready, refused: refused, log: log, inside: cfg.Inside,
 		gate:  newGate(slotsOf(cfg), cfg.Spare, cfg.MaxPerAddress, time.Now),
 		rate:  newAddressRate(cfg.MaxRate),
-		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}),
+		heads: head.NewPool(cfg.MaxHead), reading: make(map[net.Conn]struct{}), idle: make(map[net.Conn]struct{}),
 	}
 	var err error
 	if l.secure, err = listen(cfg.TLSListener, "-"+cfg.prefix+"wss", cfg.TLSAddr); err != nil {
@@ -116,8 +119,8 @@ func addrOf(ln net.Listener) net.Addr {
 	return ln.Addr()
 }
 
-// InProgress returns the number of connections that are neither closed nor part
-// of a session yet.
+// InProgress returns the number of connections that are neither closed nor part of a session
+// yet, without those that have plain requests.
 func (l *Listener) InProgress() int { return int(l.progress.Load()) }
 
 // stopWait is how long handshakes may go on once the listener stops.
@@ -161,6 +164,7 @@ func (l *Listener) Close() {
 	for conn := range l.reading {
 		_ = conn.SetDeadline(time.Unix(1, 0))
 	}
+	l.cutIdle()
 }
 
 // beginRead sets conn's deadline and notes that its head is being read. It returns
@@ -171,6 +175,7 @@ func (l *Listener) beginRead(conn net.Conn, deadline time.Time) bool {
 	if l.closing || conn.SetDeadline(deadline) != nil {
 		return false
 	}
+	delete(l.idle, conn)
 	l.reading[conn] = struct{}{}
 	return true
 }
@@ -179,6 +184,7 @@ func (l *Listener) endRead(conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.reading, conn)
+	delete(l.idle, conn)
 }
 
 // accept accepts connections, each only once there is a slot for it. Errors such as

@@ -413,12 +413,12 @@ func TestOpenRefuses(t *testing.T) {
 		{func(c *Config) { c.Addr, c.TLSAddr, c.CertDir = taken.Addr().String(), "127.0.0.1:0", t.TempDir() }, "-ws: " + taken.Addr().String() + " is taken by another program; give another"},
 		{func(c *Config) { c.Addr, c.TLSAddr = "", taken.Addr().String() }, "-wss: " + taken.Addr().String() + " is taken by another program; give another"},
 		{func(c *Config) { c.Addr, c.TLSAddr = "", "" }, "-ws and -wss are both empty"},
-		{func(c *Config) { *c = Config{} }, "-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0, or silent clients would stay for ever\n-max-head: must be 4096 to 1048576 bytes"},
+		{func(c *Config) { *c = Config{} }, "-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0, or silent clients would stay for ever\n-http-idle: must be more than 0, or silent clients would stay for ever\n-max-head: must be 4096 to 1048576 bytes"},
 		{func(c *Config) { c.Addr, c.TLSAddr = "9099", "host" }, "-ws: \"9099\" is not host:port\n-wss: \"host\" is not host:port"},
 		{func(c *Config) { c.CertFile = "x" }, "-tls-cert and -tls-key go together"},
 		{
 			func(c *Config) { *c = Config{CertFile: "x", Timeout: -1, MaxHandshakes: -1} },
-			"go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0, or silent clients would stay for ever\n-max-head: must be 4096 to 1048576 bytes\n-max-handshakes: must not be negative",
+			"go together\n-ws and -wss are both empty: nobody could connect\n-handshake-timeout: must be more than 0, or silent clients would stay for ever\n-http-idle: must be more than 0, or silent clients would stay for ever\n-max-head: must be 4096 to 1048576 bytes\n-max-handshakes: must not be negative",
 		},
 		{func(c *Config) { c.TLSAddr, c.CertFile, c.KeyFile = "127.0.0.1:0", "none.crt", "none.key" }, "read TLS files: stat none.crt"},
 	} {

@@ -16,8 +16,8 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/proxies"
 )
 
-// Request is a well-formed WebSocket handshake. Its receiver owns the connection,
-// from which nobody else reads.
+// Request is a well-formed WebSocket handshake, or a plain request. Its receiver
+// owns the connection, from which nobody else reads.
 type Request struct {
 	Conn      net.Conn
 	Secure    bool           // TLS
@@ -32,7 +32,9 @@ type Request struct {
 	Protocols []string    // sub-protocols offered, in the client's order
 	Buffered  []byte      // what was read after the head, at most head.MaxBuffered bytes
 	Deadline  time.Time   // of the whole handshake; the connection's too
+	Beside    *Beside     // nil: it is a handshake
 
+	peer    netip.AddrPort  // whoever connected, as far as the header of a PROXY protocol says it
 	proxies *proxies.Config // those that are believed about this connection
 }
 

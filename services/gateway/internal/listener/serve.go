@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -68,6 +69,8 @@ func (l *Listener) serve(ctx context.Context, r *Request, s *slot) {
 		l.refuse(r, h, s.refusal)
 	case strings.HasPrefix(r.Path, "/-/"):
 		l.serveOwn(ctx, r, h)
+	case r.Beside != nil:
+		l.serveBeside(ctx, r, s)
 	default:
 		l.handler.Handle(ctx, r)
 	}
@@ -123,9 +126,16 @@ func (l *Listener) read(r *Request, s *slot) (h *http.Request, refusal *problem.
 			return nil, refusal, err
 		}
 	}
+	r.peer = r.Remote
+	return l.readHead(r, r.Conn)
+}
+
+// readHead reads and checks a head from a source that reads from the connection. It returns
+// as read does.
+func (l *Listener) readHead(r *Request, from io.Reader) (h *http.Request, refusal *problem.Problem, err error) {
 	reader := l.heads.Get()
 	defer l.heads.Put(reader)
-	raw, buffered, err := reader.ReadRequest(r.Conn, maxLine)
+	raw, buffered, err := reader.ReadRequest(from, maxLine)
 	if err != nil {
 		refusal := l.refusalOf(err)
 		if refusal != nil {
@@ -189,7 +199,15 @@ func (l *Listener) check(r *Request, raw, buffered []byte, h *http.Request) *pro
 	if strings.HasPrefix(r.Path, "/-/") {
 		return nil
 	}
-	return r.checkUpgrade(h)
+	if l.cfg.Beside == nil || len(h.Header["Upgrade"]) > 0 {
+		return r.checkUpgrade(h)
+	}
+	beside, refusal := newBeside(raw, h)
+	if refusal == nil {
+		beside.NoHandshake = r.checkUpgrade(h)
+		r.Beside = beside
+	}
+	return refusal
 }
 
 // refusalOf returns the answer to a head that could not be read, nil if no answer

@@ -89,9 +89,9 @@ func TestAPIKeysAreReportedWithTheirMinutes(t *testing.T) {
 			Grant: &grant.Grant{Name: "grants/1", Application: "applications/1", APIKey: fmt.Sprint("applications/1/apiKeys/", i)},
 		}
 	}
-	m.used(key(1), []ending.Usage{{Minute: 60}, {Minute: 120}})
-	m.used(key(2), []ending.Usage{{Minute: 120}})
-	m.used(&session.Info{Route: versionOne, Grant: &grant.Grant{Name: "grants/2", Application: "applications/1"}}, []ending.Usage{{Minute: 180}})
+	m.Used(key(1), []ending.Usage{{Minute: 60}, {Minute: 120}})
+	m.Used(key(2), []ending.Usage{{Minute: 120}})
+	m.Used(&session.Info{Route: versionOne, Grant: &grant.Grant{Name: "grants/2", Application: "applications/1"}}, []ending.Usage{{Minute: 180}})
 	got := map[int64][]string{}
 	for _, row := range m.rows.take(10) {
 		slices.Sort(row.ApiKeys)
@@ -103,7 +103,7 @@ func TestAPIKeysAreReportedWithTheirMinutes(t *testing.T) {
 		t.Errorf("the reports have the keys %v, want %v", got, want)
 	}
 	for i := range 250 {
-		m.used(key(i), []ending.Usage{{Minute: 60}})
+		m.Used(key(i), []ending.Usage{{Minute: 60}})
 	}
 	seen := map[string]bool{}
 	for reports := 0; m.rows.len() > 0; reports++ {

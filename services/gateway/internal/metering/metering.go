@@ -156,16 +156,26 @@ func (t *Meter) Began(s *session.Session) {
 // Record takes the record of a session that has ended. It never blocks: when too
 // many records wait, the oldest is left out and counted.
 func (t *Meter) Record(r session.Record) {
-	t.used(&r.Info, r.Uncollected)
+	t.Used(&r.Info, r.Uncollected)
 	t.metrics.SessionEnded(r.Ending.Reason)
+	t.keep(r)
+}
+
+// keep keeps a record until it is reported.
+func (t *Meter) keep(r session.Record) {
 	if old, was := t.records.add(r); was {
 		t.metrics.Dropped(metrics.Records, 1)
-		k := left{hour: hourOf(old.Ref, old.Ended), version: old.Route.Version, reason: old.Ending.Reason}
-		if old.Grant != nil {
-			k.application = old.Grant.Application
-		}
-		t.leftOut.add(k, 1)
+		t.leftOut.add(recordKey(&old))
 	}
+}
+
+// recordKey is what a record that is left out is counted by.
+func recordKey(r *session.Record) left {
+	k := left{hour: hourOf(r.Ref, r.Ended), version: r.Route.Version, reason: r.Ending.Reason}
+	if r.Grant != nil {
+		k.application = r.Grant.Application
+	}
+	return k
 }
 
 // Run collects from sessions and reports until ctx ends. Flush reports what waits
@@ -284,12 +294,12 @@ func (t *Meter) insist(ctx context.Context, report func(context.Context) error) 
 func (t *Meter) collect(sessions Collector) {
 	sessions.Collect(func(s *session.Session, used []ending.Usage) {
 		info := s.Info()
-		t.used(&info, used)
+		t.Used(&info, used)
 	})
 }
 
-// used adds what a session used to the rows of its minutes.
-func (t *Meter) used(info *session.Info, used []ending.Usage) {
+// Used adds what a session, or a plain request, used to the rows of its minutes.
+func (t *Meter) Used(info *session.Info, used []ending.Usage) {
 	for i := range used {
 		u := &used[i]
 		t.metrics.Relayed(metrics.Inbound, u.Totals.FromClient.Messages, u.Totals.FromClient.Wire)
@@ -309,7 +319,7 @@ func (t *Meter) used(info *session.Info, used []ending.Usage) {
 
 // Observed counts that a limit on observe would have refused the handshake of a session.
 func (t *Meter) Observed(info *session.Info, l *limits.Limit) {
-	t.used(info, []ending.Usage{{Minute: t.cfg.Minute(0), Limits: []ending.LimitCount{{Limit: l, Hits: 1}}}})
+	t.Used(info, []ending.Usage{{Minute: t.cfg.Minute(0), Limits: []ending.LimitCount{{Limit: l, Hits: 1}}}})
 }
 
 // count has fn add to a row.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
 )
 
@@ -53,6 +54,9 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 		Renewals:             int32(r.Renewals),
 		RenewTime:            stamp(r.RenewedAt()),
 	}
+	if p := r.Plain; p != nil {
+		out.Status, out.Host, out.Path, out.UserAgent = uint32(p.Status), p.Host, p.Path, p.UserAgent
+	}
 	if r.Grant != nil {
 		out.Application, out.Subscription, out.Grant = r.Grant.Application, r.Grant.Subscription, r.Grant.Name
 		out.ApiKey = r.Grant.APIKey
@@ -64,6 +68,21 @@ func (t *Meter) convert(r *session.Record) *usagev1.SessionRecord {
 		out.DecidingLimit = &usagev1.DecidingLimit{Place: placeOf(l.Place), Plan: l.Plan, Limit: l.Name}
 	}
 	return out
+}
+
+// Answered takes the record of a plain request that is over and was not refused. As with
+// refusals, those of one API are kept as far as their number in an hour is bounded, and counted
+// beyond that; but one that was cut is always kept.
+func (t *Meter) Answered(r session.Record) {
+	of := kind{hour: hourOf(r.Ref, r.Ended), api: r.Route.API}
+	if r.Ending.Reason == ending.Answered && !t.kinds.take(of) {
+		t.leftOut.add(recordKey(&r))
+		return
+	}
+	p := *r.Plain
+	p.Host, p.Path, p.UserAgent = t.shown(p.Host), t.shown(p.Path), t.shown(p.UserAgent)
+	r.Plain = &p
+	t.keep(r)
 }
 
 // line returns text, which may come from a peer, as one line of at most 255

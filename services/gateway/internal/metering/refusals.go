@@ -71,7 +71,7 @@ func (t *Meter) Refused(f *refusal.Refusal) {
 		of.api = f.Route.API
 	}
 	if !t.kinds.take(of) {
-		t.leftOut.add(leftOutKey(f), 1)
+		t.leftOut.add(leftOutKey(f))
 		return
 	}
 	kept := *f
@@ -83,7 +83,7 @@ func (t *Meter) Refused(f *refusal.Refusal) {
 		kept.Limit.Words = line(f.Limit.Words)
 	}
 	if displaced, was := t.refusals.add(kept); was {
-		t.leftOut.add(leftOutKey(&displaced), 1)
+		t.leftOut.add(leftOutKey(&displaced))
 	}
 }
 
@@ -198,13 +198,13 @@ type leftOut struct {
 
 func newLeftOut(bound int) *leftOut { return &leftOut{max: bound, byKey: map[left]uint64{}} }
 
-func (l *leftOut) add(k left, n uint64) {
+func (l *leftOut) add(k left) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, known := l.byKey[k]; !known && len(l.byKey) >= l.max {
 		k = left{hour: k.hour, reason: k.reason, code: k.code}
 	}
-	l.byKey[k] += n
+	l.byKey[k]++
 }
 
 func (l *leftOut) len() int {

@@ -64,6 +64,7 @@ const other = "other"
 type Metrics struct {
 	handshakes *prometheus.CounterVec
 	refused    *prometheus.CounterVec
+	requests   *prometheus.CounterVec
 	ended      *prometheus.CounterVec
 	messages   *prometheus.CounterVec
 	bytes      *prometheus.CounterVec
@@ -87,16 +88,18 @@ func New(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		reg:        reg,
 		handshakes: counter("tidegate_handshakes_total", "Handshakes answered, by HTTP status; 0 is a client that left.", "status"),
-		refused:    counter("tidegate_handshakes_refused_total", "Handshakes refused, by the code of the answer.", "code"),
-		ended:      counter("tidegate_sessions_ended_total", "Sessions ended, by end reason.", "reason"),
-		messages:   counter("tidegate_messages_total", "Data messages relayed, by direction.", "direction"),
-		bytes:      counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
-		lookups:    counter("tidegate_grant_lookups_total", "Look-ups of grants, by result.", "result"),
-		dropped:    counter("tidegate_reports_dropped_total", "Rows of usage and session records that were dropped instead of reported.", "kind"),
+		refused:    counter("tidegate_handshakes_refused_total", "Handshakes and plain requests refused, by the code of the answer.", "code"),
+		requests: counter("tidegate_requests_total",
+			"Plain requests that are over, by HTTP status; 0 is one whose client left or that was cut before its answer began.", "status"),
+		ended:    counter("tidegate_sessions_ended_total", "Sessions ended, by end reason.", "reason"),
+		messages: counter("tidegate_messages_total", "Data messages relayed, by direction.", "direction"),
+		bytes:    counter("tidegate_bytes_total", "Bytes of data frames relayed, headers too, by direction.", "direction"),
+		lookups:  counter("tidegate_grant_lookups_total", "Look-ups of grants, by result.", "result"),
+		dropped:  counter("tidegate_reports_dropped_total", "Rows of usage and session records that were dropped instead of reported.", "kind"),
 		throttles: counter("tidegate_throttles_total",
-			"What limits of plans did: pauses, messages dropped, sessions closed, handshakes refused, and hits of limits on observe, by kind of limit and reaction.", "limit", "reaction"),
+			"What limits of plans did: pauses, messages dropped, sessions closed, handshakes and plain requests refused, and hits of limits on observe, by kind of limit and reaction.", "limit", "reaction"),
 		paused:   counter("tidegate_paused_seconds_total", "How long sessions were paused, by kind of limit.", "limit"),
-		attempts: counter("tidegate_backend_attempts_total", "Attempts of handshakes at endpoints, by result.", "result"),
+		attempts: counter("tidegate_backend_attempts_total", "Attempts of handshakes and plain requests at endpoints, by result.", "result"),
 		checks:   counter("tidegate_endpoint_checks_total", "Health checks of endpoints, by result.", "result"),
 		suspended: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tidegate_endpoint_suspensions_total", Help: "Suspensions of endpoints that failed.",
@@ -142,6 +145,18 @@ func (m *Metrics) Certificates(failed func() int) {
 	}, func() float64 { return float64(failed()) }))
 }
 
+// HTTP registers the gauges of plain requests, whose values are read at each scrape: requests
+// in progress, connections of their clients, and connections to their backends.
+func (m *Metrics) HTTP(requests, clients, backends func() int) {
+	gauge := func(name, help string, value func() int) {
+		m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	gauge("tidegate_requests_in_progress", "Plain requests that are not answered yet, or not to the end.", requests)
+	gauge("tidegate_request_connections", "Connections of clients that have sent plain requests, also those that are kept for another one.", clients)
+	gauge("tidegate_request_backend_connections", "Connections to backends for plain requests, also those that are kept for another one.", backends)
+}
+
 // Endpoints registers the gauges of endpoints by state, whose values count returns at each
 // scrape.
 func (m *Metrics) Endpoints(count func(balance.State) int) {
@@ -153,12 +168,23 @@ func (m *Metrics) Endpoints(count func(balance.State) int) {
 }
 
 // Handshake counts a handshake by the status it was answered with.
-func (m *Metrics) Handshake(status int) {
-	label := other
+func (m *Metrics) Handshake(status int) { m.handshakes.WithLabelValues(statusLabel(status)).Inc() }
+
+// Request counts a plain request by the status it was answered with, 0 for none.
+func (m *Metrics) Request(status int) { m.requests.WithLabelValues(statusLabel(status)).Inc() }
+
+// RequestRefused counts a plain request that was refused, by the status and the
+// code of the answer.
+func (m *Metrics) RequestRefused(status int, code string) {
+	m.Request(status)
+	m.refused.WithLabelValues(code).Inc()
+}
+
+func statusLabel(status int) string {
 	if status == 0 || status >= 100 && status < 600 {
-		label = strconv.Itoa(status)
+		return strconv.Itoa(status)
 	}
-	m.handshakes.WithLabelValues(label).Inc()
+	return other
 }
 
 // Refused counts a handshake that was refused, by the status and the code of the answer.
@@ -228,11 +254,11 @@ const (
 // throttles are what each kind of limit can do. These counters begin with 0, so that the
 // first time is seen as a rise.
 var throttles = map[string][]string{
-	"messages_rate":   {pause, drop, closing, observe},
-	"bytes_rate":      {pause, drop, closing, observe},
+	"messages_rate":   {pause, drop, closing, refuse, observe},
+	"bytes_rate":      {pause, drop, closing, refuse, observe},
 	"handshakes_rate": {refuse, observe},
-	"messages_quota":  {drop, closing, observe},
-	"bytes_quota":     {drop, closing, observe},
+	"messages_quota":  {drop, closing, refuse, observe},
+	"bytes_quota":     {drop, closing, refuse, observe},
 	"sessions_quota":  {refuse, observe},
 	"connections":     {closing, refuse, observe},
 	"message_size":    {closing},

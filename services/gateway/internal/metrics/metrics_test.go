@@ -40,9 +40,13 @@ func TestMetrics(t *testing.T) {
 	m.Limited(&ending.LimitCount{Limit: limits.NewNamed(limits.KindConnections, limits.Terms{}), Closed: 1})
 	m.Limited(&ending.LimitCount{Limit: limits.NewNamed(200, limits.Terms{}), Closed: 1})
 	m.RefusedByLimit(limits.KindQuota, limits.Sessions)
+	m.RefusedByLimit(limits.KindRate, limits.Messages)
+	m.HTTP(func() int { return 11 }, func() int { return 12 }, func() int { return 13 })
+	m.Request(204)
+	m.RequestRefused(429, "REQUEST_RATE")
 	m.RefusedByLimit(limits.KindRate, limits.Sessions) // there is no such limit
 	want := `
-# HELP tidegate_backend_attempts_total Attempts of handshakes at endpoints, by result.
+# HELP tidegate_backend_attempts_total Attempts of handshakes and plain requests at endpoints, by result.
 # TYPE tidegate_backend_attempts_total counter
 tidegate_backend_attempts_total{result="connected"} 0
 tidegate_backend_attempts_total{result="failed"} 1
@@ -76,6 +80,9 @@ tidegate_grant_lookups_total{result="hit"} 1
 # HELP tidegate_handshakes_in_progress Handshakes that are not answered yet.
 # TYPE tidegate_handshakes_in_progress gauge
 tidegate_handshakes_in_progress 2
+# HELP tidegate_handshakes_refused_total Handshakes and plain requests refused, by the code of the answer.
+# TYPE tidegate_handshakes_refused_total counter
+tidegate_handshakes_refused_total{code="REQUEST_RATE"} 1
 # HELP tidegate_handshakes_total Handshakes answered, by HTTP status; 0 is a client that left.
 # TYPE tidegate_handshakes_total counter
 tidegate_handshakes_total{status="0"} 1
@@ -95,6 +102,19 @@ tidegate_plan_connections{plan="plans/silver"} 1
 # HELP tidegate_reports_dropped_total Rows of usage and session records that were dropped instead of reported.
 # TYPE tidegate_reports_dropped_total counter
 tidegate_reports_dropped_total{kind="records"} 5
+# HELP tidegate_request_backend_connections Connections to backends for plain requests, also those that are kept for another one.
+# TYPE tidegate_request_backend_connections gauge
+tidegate_request_backend_connections 13
+# HELP tidegate_request_connections Connections of clients that have sent plain requests, also those that are kept for another one.
+# TYPE tidegate_request_connections gauge
+tidegate_request_connections 12
+# HELP tidegate_requests_in_progress Plain requests that are not answered yet, or not to the end.
+# TYPE tidegate_requests_in_progress gauge
+tidegate_requests_in_progress 11
+# HELP tidegate_requests_total Plain requests that are over, by HTTP status; 0 is one whose client left or that was cut before its answer began.
+# TYPE tidegate_requests_total counter
+tidegate_requests_total{status="204"} 1
+tidegate_requests_total{status="429"} 1
 # HELP tidegate_sessions Live sessions, each with a connection to its client and one to its backend.
 # TYPE tidegate_sessions gauge
 tidegate_sessions 3
@@ -105,15 +125,17 @@ tidegate_sessions_ended_total{reason="other"} 1
 # HELP tidegate_sessions_max Sessions that there may be at once; 0 is any number.
 # TYPE tidegate_sessions_max gauge
 tidegate_sessions_max 9
-# HELP tidegate_throttles_total What limits of plans did: pauses, messages dropped, sessions closed, handshakes refused, and hits of limits on observe, by kind of limit and reaction.
+# HELP tidegate_throttles_total What limits of plans did: pauses, messages dropped, sessions closed, handshakes and plain requests refused, and hits of limits on observe, by kind of limit and reaction.
 # TYPE tidegate_throttles_total counter
 tidegate_throttles_total{limit="bytes_quota",reaction="close"} 0
 tidegate_throttles_total{limit="bytes_quota",reaction="drop"} 0
 tidegate_throttles_total{limit="bytes_quota",reaction="observe"} 0
+tidegate_throttles_total{limit="bytes_quota",reaction="refuse"} 0
 tidegate_throttles_total{limit="bytes_rate",reaction="close"} 1
 tidegate_throttles_total{limit="bytes_rate",reaction="drop"} 3
 tidegate_throttles_total{limit="bytes_rate",reaction="observe"} 4
 tidegate_throttles_total{limit="bytes_rate",reaction="pause"} 2
+tidegate_throttles_total{limit="bytes_rate",reaction="refuse"} 0
 tidegate_throttles_total{limit="connections",reaction="close"} 1
 tidegate_throttles_total{limit="connections",reaction="observe"} 0
 tidegate_throttles_total{limit="connections",reaction="refuse"} 0
@@ -123,10 +145,12 @@ tidegate_throttles_total{limit="message_size",reaction="close"} 0
 tidegate_throttles_total{limit="messages_quota",reaction="close"} 0
 tidegate_throttles_total{limit="messages_quota",reaction="drop"} 0
 tidegate_throttles_total{limit="messages_quota",reaction="observe"} 0
+tidegate_throttles_total{limit="messages_quota",reaction="refuse"} 0
 tidegate_throttles_total{limit="messages_rate",reaction="close"} 0
 tidegate_throttles_total{limit="messages_rate",reaction="drop"} 0
 tidegate_throttles_total{limit="messages_rate",reaction="observe"} 0
 tidegate_throttles_total{limit="messages_rate",reaction="pause"} 0
+tidegate_throttles_total{limit="messages_rate",reaction="refuse"} 1
 tidegate_throttles_total{limit="other",reaction="close"} 1
 tidegate_throttles_total{limit="other",reaction="refuse"} 1
 tidegate_throttles_total{limit="session_age",reaction="close"} 0

@@ -21,6 +21,7 @@ const (
 	RefererRefused
 	NotFound
 	MethodNotAllowed
+	BodyTooLarge
 	TargetTooLong
 	UpgradeRequired
 	AddressBusy
@@ -29,6 +30,8 @@ const (
 	HandshakeRate
 	ConnectionsFull
 	SessionQuota
+	RequestRate
+	RequestQuota
 	TicketsFull
 	HeadTooLarge
 	BackendRefused
@@ -91,6 +94,8 @@ var table = [codes]row{
 		"There is no such API or version, or it is not published; the record says which."},
 	MethodNotAllowed: {"METHOD_NOT_ALLOWED", "405", ending.Gateway,
 		"The method is not GET."},
+	BodyTooLarge: {"BODY_TOO_LARGE", "413", ending.Gateway,
+		"The body of a [plain request](#http-beside-the-socket) is over the bound of the version or the gateway, or over the greatest message of a plan."},
 	TargetTooLong: {"TARGET_TOO_LONG", "414", ending.Gateway,
 		"The request target is over 8 KiB."},
 	UpgradeRequired: {"UPGRADE_REQUIRED", "426", ending.Gateway,
@@ -107,6 +112,10 @@ var table = [codes]row{
 		"There are as many connections as a plan allows at once; `Retry-After`, and which limit it was."},
 	SessionQuota: {"SESSION_QUOTA", "429", ending.Gateway,
 		"A plan's quota of sessions is used up; `Retry-After`, and which limit it was."},
+	RequestRate: {"REQUEST_RATE", "429", ending.Gateway,
+		"A plan's rate of messages or bytes has no room for the plain request; `Retry-After`, and which limit it was."},
+	RequestQuota: {"REQUEST_QUOTA", "429", ending.Gateway,
+		"A plan's quota of messages or bytes is used up; `Retry-After`, and which limit it was."},
 	TicketsFull: {"TICKETS_FULL", "429", ending.Gateway,
 		"The credential has as many [tickets](#tickets) that are not spent as it may; `Retry-After`."},
 	HeadTooLarge: {"HEAD_TOO_LARGE", "431", ending.Gateway,

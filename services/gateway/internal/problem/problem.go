@@ -97,9 +97,17 @@ type body struct {
 // Response returns the whole response. ref is the reference that the record and the log
 // have too, or empty where there is neither; bodyless is for answers to HEAD.
 func (p *Problem) Response(ref string, bodyless bool) []byte {
+	return Response(p.Status, ContentType, p.Body(ref), bodyless, p.Header...)
+}
+
+// ContentType is that of the body.
+const ContentType = "application/problem+json"
+
+// Body returns the body of the response, with a ref as Response has it.
+func (p *Problem) Body(ref string) []byte {
 	// Marshalling strings and a number does not fail.
 	content, _ := json.Marshal(body{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code.String(), p.Limit, ref})
-	return Response(p.Status, "application/problem+json", append(content, '\n'), bodyless, p.Header...)
+	return append(content, '\n')
 }
 
 // Response returns a whole response, which says that the connection will be closed.
@@ -132,17 +140,24 @@ const (
 // peer may lose the response. So Send closes its own direction first, then discards
 // what the peer still sends, for at most a second.
 func Send(conn net.Conn, response []byte) error {
-	defer func() { _ = conn.Close() }()
 	if err := conn.SetDeadline(time.Now().Add(writeWait)); err != nil {
+		_ = conn.Close()
 		return fmt.Errorf("send response: %w", err)
 	}
 	if _, err := conn.Write(response); err != nil {
+		_ = conn.Close()
 		return fmt.Errorf("send response: %w", err)
 	}
+	Linger(conn)
+	return nil
+}
+
+// Linger closes a connection on which a response was sent, as Send does.
+func Linger(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
 	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(linger)) != nil {
-		return nil
+		return
 	}
 	_, _ = io.CopyN(io.Discard, conn, maxDrain)
-	return nil
 }

@@ -1,4 +1,4 @@
-// Package refusal notes handshakes that are refused, so that each ref that a client is
+// Package refusal notes handshakes, and plain requests, that are refused, so that each ref that a client is
 // shown can be explained: with a line in the log, a record, and in metrics. Under a flood
 // the log has some lines of each code in a second, and the number of the others; what is
 // kept of the records is decided by package metering. Whoever refuses a handshake calls
@@ -20,7 +20,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 )
 
-// Refusal is a handshake that was refused.
+// Refusal is a handshake, or a plain request, that was refused.
 type Refusal struct {
 	Ref     string           // made by kit/ref
 	Problem *problem.Problem // the answer
@@ -40,6 +40,8 @@ type Refusal struct {
 	// Limit is what of a plan refused; nil where nothing did.
 	Limit *Limit
 	From  netip.AddrPort // the client's address; the port is 0 where it is not known
+	// Beside says that it was a plain request, and no handshake.
+	Beside bool
 	// Host, Path and UserAgent are what the client sent, as far as its head could be read:
 	// whoever keeps them bounds them.
 	Host, Path, UserAgent string
@@ -92,7 +94,13 @@ func New(m *metrics.Metrics, sink Sink, log *slog.Logger) *Recorder {
 
 // Note notes a refusal.
 func (r *Recorder) Note(ctx context.Context, f *Refusal) {
-	r.metrics.Refused(f.Problem.Status, f.Problem.Code.String())
+	what := "handshake refused"
+	if f.Beside {
+		what = "request refused"
+		r.metrics.RequestRefused(f.Problem.Status, f.Problem.Code.String())
+	} else {
+		r.metrics.Refused(f.Problem.Status, f.Problem.Code.String())
+	}
 	if l := f.Limit; l.Refused() {
 		r.metrics.RefusedByLimit(l.Kind, l.Unit)
 	}
@@ -110,7 +118,7 @@ func (r *Recorder) Note(ctx context.Context, f *Refusal) {
 	if why == nil {
 		why = f.Problem
 	}
-	r.log.InfoContext(ctx, "handshake refused", "ref", f.Ref, "client", f.From, "version", version,
+	r.log.InfoContext(ctx, what, "ref", f.Ref, "client", f.From, "version", version,
 		"status", f.Problem.Status, "code", f.Problem.Code.String(), "error", why)
 }
 

@@ -223,7 +223,7 @@ const maxListed = 1000
 // before its session is known to have started.
 func (l *Local) List(credential, version string) []*session.Session {
 	live := slices.DeleteFunc(l.Sessions.RestingOn(credential), func(s *session.Session) bool {
-		return s.Err() != nil || s.Route().Version != version
+		return s.Beside() || s.Err() != nil || s.Route().Version != version
 	})
 	slices.SortFunc(live, func(a, b *session.Session) int {
 		return cmp.Or(compareStarts(a.Started(), b.Started()), cmp.Compare(a.Ref(), b.Ref()))

@@ -17,6 +17,8 @@ type HTTP struct {
 	BackendCORS bool
 	MaxBody     int64         // of a request, in bytes; 0: what the gateway allows
 	Timeout     time.Duration // until the backend's answer begins; 0: what the gateway allows
+
+	route *Route // see Route.Plain
 }
 
 // beside converts what is said of plain requests; nil where nothing is.

@@ -44,9 +44,12 @@ func ParseOrigins(list []string) (Origins, error) {
 	return o, nil
 }
 
+// Any reports whether every origin may connect.
+func (o Origins) Any() bool { return len(o.exact)+len(o.subdomains) == 0 }
+
 // Allow reports whether a client that sends this Origin may connect.
 func (o Origins) Allow(origin string) bool {
-	if len(o.exact)+len(o.subdomains) == 0 {
+	if o.Any() {
 		return true
 	}
 	norm, ok := normalOrigin(origin)

@@ -112,7 +112,7 @@ func (e edit) remove(name string) {
 }
 
 func (e edit) put(r *Route) {
-	r.shared = &session.Route{API: r.API, Version: r.Name, Frames: r.Frames, Endings: r.Endings, Idle: r.Idle, ChangeNumber: r.ChangeNumber}
+	r.share(&session.Route{API: r.API, Version: r.Name, Frames: r.Frames, Endings: r.Endings, Idle: r.Idle, ChangeNumber: r.ChangeNumber})
 	e.routes[r.Name] = r
 	e.change("", r.Context, func(m *mount) {
 		if m.versions == nil {

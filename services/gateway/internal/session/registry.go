@@ -41,7 +41,7 @@ const maxRetry = 5 * time.Second
 
 // Gauges counts the sessions.
 type Gauges struct {
-	Registered int // in their handshake
+	Registered int // in their handshake, and plain requests
 	Live       int // relaying or closing: each holds two connections
 }
 
@@ -271,8 +271,8 @@ func retry() time.Duration {
 
 // Drain refuses new sessions, ends those in their handshake at once and the live
 // ones spread over the given time, each with a retry hint, and waits until all have
-// left their record or ctx ends. Sessions that are still live when ctx ends are
-// aborted.
+// left their record or ctx ends. Plain requests have all of the time for their
+// answers. Sessions that are still live when ctx ends are aborted.
 func (r *Registry) Drain(ctx context.Context, over time.Duration) error {
 	empty := r.close()
 	r.endAll(ctx, empty, over)
@@ -307,15 +307,24 @@ func (r *Registry) close() <-chan struct{} {
 
 // endAll ends all sessions, the live ones spread over the given time.
 func (r *Registry) endAll(ctx context.Context, empty <-chan struct{}, over time.Duration) {
-	var live []*Session
+	var live, beside []*Session
 	for _, s := range r.all() {
-		if s.inHandshake() {
+		switch {
+		case s.info.Beside:
+			beside = append(beside, s)
+		case s.inHandshake():
 			s.End(r.drained())
-		} else {
+		default:
 			live = append(live, s)
 		}
 	}
 	begin := time.Now()
+	defer func() {
+		sleep(ctx, empty, over-time.Since(begin))
+		for _, s := range beside {
+			s.End(r.drained())
+		}
+	}()
 	for i, s := range live {
 		wait := over*time.Duration(i)/time.Duration(len(live)) - time.Since(begin)
 		if !sleep(ctx, empty, wait) {

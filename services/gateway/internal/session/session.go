@@ -41,6 +41,7 @@ type Info struct {
 	Plans       *Plans         // nil for none
 	ClientAddr  netip.AddrPort // the client's address; the port is 0 where it is not known
 	Proxy       bool           // that is a trusted proxy's own address
+	Beside      bool           // it is no session, but a plain request, which never starts
 	Renewals    uint16         // how often its credential was renewed, at most 65535
 	Renewed     uint32         // when last, in seconds since 1970; 0: never
 	Subprotocol string         // that the backend chose; set by SetSubprotocol
@@ -127,6 +128,16 @@ type Session struct {
 type Record struct {
 	Info
 	ending.Outcome
+	Plain *Plain // nil: it is of a session
+}
+
+// Plain is what the record of a plain request has of it.
+type Plain struct {
+	Method    string
+	Status    int // of the answer; 0: it had none
+	Host      string
+	Path      string
+	UserAgent string
 }
 
 // errOver is what Start returns after Start or Abandon.
@@ -134,6 +145,10 @@ var errOver = errors.New("the handshake is over")
 
 // Ref returns the session's reference, which is also its id.
 func (s *Session) Ref() string { return s.info.Ref }
+
+// Beside reports whether it is a plain request. It is registered so that what ends
+// sessions ends it, as it ends those in their handshake, and is abandoned once it is over.
+func (s *Session) Beside() bool { return s.info.Beside }
 
 // Route returns the route that led to the session.
 func (s *Session) Route() *Route { return s.info.Route }
@@ -374,7 +389,7 @@ func (o *observer) Ended(outcome ending.Outcome) {
 	s.registry.live.Add(-1)
 	s.registry.remove(s)
 	s.release()
-	s.registry.sink(Record{info, outcome})
+	s.registry.sink(Record{Info: info, Outcome: outcome})
 	s.registry.done(s)
 }
 

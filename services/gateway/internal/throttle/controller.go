@@ -66,7 +66,7 @@ type Controller struct {
 	idle      map[*place]struct{}
 	evictions map[*place]*eviction
 	sat       int64         // how many have sat down
-	served    chan struct{} // closed and replaced when a quota of sessions may have room
+	served    chan struct{} // closed and replaced when a quota may have room
 }
 
 // Version is what a route says of the limits of its version.
@@ -369,8 +369,8 @@ func (c *Controller) sweep(now int64) {
 	}
 }
 
-// Served says that there may be room in a quota of sessions: handshakes that wait for it
-// ask again.
+// Served says that there may be room in a quota: handshakes and requests that wait for it ask
+// again.
 func (c *Controller) Served() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -385,6 +385,10 @@ func (c *Controller) SeatsTaken() map[string]int {
 	defer c.mu.Unlock()
 	taken := map[string]int{}
 	for _, g := range c.groups {
+		connections := len(g.holds) - g.seatless
+		if connections == 0 {
+			continue
+		}
 		for i, p := range g.places {
 			if p.plan == nil {
 				continue
@@ -394,7 +398,7 @@ func (c *Controller) SeatsTaken() map[string]int {
 				counted = counted || narrower.plan == p.plan
 			}
 			if !counted {
-				taken[p.plan.name] += len(g.holds)
+				taken[p.plan.name] += connections
 			}
 		}
 	}

@@ -184,24 +184,31 @@ func (c *Controller) ask(h *Hold, now int64, demand limits.Demand) limits.Decisi
 	return d
 }
 
-// eachHandshake calls f for each limit of handshakes.
-func (g *group) eachHandshake(f func(*held)) {
+// each calls f for each rate and quota.
+func (g *group) each(f func(*held)) {
 	for _, p := range g.places {
 		for i := range p.held {
-			if u := p.held[i].terms.Unit; u == limits.Handshakes || u == limits.Sessions {
-				f(&p.held[i])
-			}
+			f(&p.held[i])
 		}
 	}
 }
 
-// refusal says what a limit of handshakes refused.
+// eachHandshake calls f for each limit of handshakes.
+func (g *group) eachHandshake(f func(*held)) {
+	g.each(func(h *held) {
+		if u := h.terms.Unit; u == limits.Handshakes || u == limits.Sessions {
+			f(h)
+		}
+	})
+}
+
+// refusal says what a limit that sessions share refused.
 func (c *Controller) refusal(g *group, d limits.Decision, now int64) error {
 	e := &LimitError{Terms: *d.Limit.Terms, Kind: limits.KindQuota}
 	if d.At != math.MaxInt64 {
 		e.Reset = time.Duration(max(d.At-now, 0))
 	}
-	g.eachHandshake(func(h *held) {
+	g.each(func(h *held) {
 		switch {
 		case h.made != d.Limit:
 		case h.bucket != nil:
@@ -213,7 +220,7 @@ func (c *Controller) refusal(g *group, d limits.Decision, now int64) error {
 			e.Window = time.Duration(windowLength(h.window)) * time.Second
 		}
 	})
-	if d.Verdict == limits.Wait {
+	if d.Verdict == limits.Wait && e.Kind == limits.KindQuota {
 		return &UnknownError{Place: e.Place, Plan: e.Plan, Limit: e.Name, Why: "what is left of it is not known"}
 	}
 	return e

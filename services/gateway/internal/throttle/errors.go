@@ -24,10 +24,10 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("limit %q of %s: %s", e.Limit, e.Plan, e.Why)
 }
 
-// LimitError says which limit refuses a handshake.
+// LimitError says which limit refuses a handshake or a plain request.
 type LimitError struct {
 	limits.Terms               // those of connections have no unit
-	Kind         limits.Kind   // of handshakes a rate, of sessions a quota, or connections
+	Kind         limits.Kind   // a rate, a quota, or connections
 	Limit        int64         // of a rate per Window
 	Used         int64         // of a rate as many tokens as are taken of Burst
 	Burst        int64         // of a rate

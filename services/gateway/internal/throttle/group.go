@@ -18,6 +18,7 @@ type group struct {
 	places []*place // from narrow to wide; the version's alone where there is no application
 	holds  []*Hold
 
+	seatless   int             // of the holds are of plain requests
 	handshakes chain           // what a handshake must pass
 	messages   chain           // what messages must pass, besides the limits that each session has for itself
 	own        []*limits.Limit // what those are like
@@ -99,6 +100,9 @@ func must(chain *limits.Chain, err error) *limits.Chain {
 func (g *group) add(h *Hold) {
 	h.group, h.index = g, len(g.holds)
 	g.holds = append(g.holds, h)
+	if h.seatless {
+		g.seatless++
+	}
 }
 
 // remove counts a hold out.
@@ -109,4 +113,7 @@ func (g *group) remove(h *Hold) {
 	g.holds[last] = nil
 	g.holds = g.holds[:last]
 	h.group = nil
+	if h.seatless {
+		g.seatless--
+	}
 }

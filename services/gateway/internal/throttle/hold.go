@@ -52,6 +52,8 @@ type Hold struct {
 	why     *ending.Ending // it was ended before it had a session
 	last    *Plans         // those that held when it was released
 
+	seatless bool // of a plain request
+
 	mu        sync.Mutex // of those who set limits, so that the newest are set last
 	transport Transport
 	given     ending.Limits

@@ -35,6 +35,7 @@ type Error struct {
 	Kind   Kind
 	Status int          // of the backend's answer, if Kind is Refused
 	Header []head.Field // of that answer: when to try again, and how to authenticate
+	beside bool         // it is the failure of a plain request
 	err    error
 }
 
@@ -63,6 +64,12 @@ func (e *Error) Unwrap() error { return e.err }
 
 // Detail describes the failure for the client: it names no address.
 func (e *Error) Detail() string {
+	switch {
+	case e.beside && e.Kind == Incorrect:
+		return "the backend's answer is not correct: " + e.err.Error()
+	case e.beside && e.Kind == Broken:
+		return "the backend closed the connection before its answer"
+	}
 	switch e.Kind {
 	case Unreachable:
 		return "the backend cannot be reached"

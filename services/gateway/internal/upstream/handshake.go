@@ -121,8 +121,7 @@ func clientHeader(h http.Header) []head.Field {
 	var list []head.Field
 	connection := h["Connection"]
 	for name, values := range h {
-		switch name {
-		case "Date", "Server", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data":
+		if name == "Date" || isAboutHost(name) {
 			continue
 		}
 		if strings.HasPrefix(name, "Content-") || strings.HasPrefix(name, "X-Tidegate-") || !head.EndToEnd(name, connection) {
@@ -136,6 +135,16 @@ func clientHeader(h http.Header) []head.Field {
 		}
 	}
 	return list
+}
+
+// isAboutHost reports whether a header is about the server that answers, or about all of its
+// host, which for the client is the gateway's.
+func isAboutHost(name string) bool {
+	switch name {
+	case "Server", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data":
+		return true
+	}
+	return false
 }
 
 // setsReserved reports whether a Set-Cookie line sets a cookie that is reserved for

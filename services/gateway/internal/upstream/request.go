@@ -69,6 +69,12 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 	if len(r.Offers) > 0 {
 		b = append(r.Offers.AppendTo(append(b, "Sec-WebSocket-Extensions: "...)), "\r\n"...)
 	}
+	return append(r.appendFields(b, host), "\r\n"...)
+}
+
+// appendFields appends the headers that a backend gets, of a handshake and of a plain request
+// alike, but for those of the protocol and Host, which it gets as host.
+func (r *Request) appendFields(b []byte, host string) []byte {
 	b = r.appendVia(r.appendForwarded(b))
 	if origin := r.origin(host); origin != "" {
 		b = head.AppendField(b, "Origin", origin)
@@ -85,7 +91,7 @@ func (r *Request) appendTo(b []byte, key string) []byte {
 	for _, own := range r.Own {
 		b = head.AppendField(b, own.Name, own.Value)
 	}
-	return append(r.appendRuled(b, connection), "\r\n"...)
+	return r.appendRuled(b, connection)
 }
 
 // owns reports whether the gateway has a header of its own of this name.

@@ -75,6 +75,8 @@ const (
 	EndReason_END_REASON_THROTTLED EndReason = 19
 	// A newer connection got the seat of the session.
 	EndReason_END_REASON_REPLACED EndReason = 20
+	// It was no session but a plain request, and was answered; the record has the status.
+	EndReason_END_REASON_ANSWERED EndReason = 21
 )
 
 // Enum value maps for EndReason.
@@ -100,6 +102,7 @@ var (
 		18: "END_REASON_REFUSED",
 		19: "END_REASON_THROTTLED",
 		20: "END_REASON_REPLACED",
+		21: "END_REASON_ANSWERED",
 	}
 	EndReason_value = map[string]int32{
 		"END_REASON_UNSPECIFIED":     0,
@@ -122,6 +125,7 @@ var (
 		"END_REASON_REFUSED":         18,
 		"END_REASON_THROTTLED":       19,
 		"END_REASON_REPLACED":        20,
+		"END_REASON_ANSWERED":        21,
 	}
 )
 
@@ -234,7 +238,8 @@ type SessionRecord struct {
 	Grant string `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The client's address, host:port. At most 255 characters.
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
-	// When the handshake was answered with 101; not set if it was not.
+	// When the handshake was answered with 101; not set if it was not. Of a plain request when
+	// it came.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When both legs were closed, or the handshake was refused.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
@@ -271,8 +276,8 @@ type SessionRecord struct {
 	// many are for each hour; their traffic is in the usage. Of a refused handshake: how
 	// many later ones of the same API and code. Gateways do not set it.
 	LeftOut int64 `protobuf:"varint,23,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
-	// The HTTP status that a refused handshake was answered with, at most 599; 0 for a
-	// session.
+	// The HTTP status that a refused handshake was answered with, or a plain request, at most
+	// 599; 0 for a session, and for a plain request that was not answered.
 	Status uint32 `protobuf:"varint,24,opt,name=status,proto3" json:"status,omitempty"`
 	// Why a handshake was refused: the code in the answer's body, such as
 	// "CREDENTIAL_INVALID"; empty for a session. docs/gateway.md lists the codes. Later
@@ -281,14 +286,14 @@ type SessionRecord struct {
 	// The API, apis/{api}, that the path of a refused handshake led to where it led to no
 	// version; otherwise empty.
 	Api string `protobuf:"bytes,26,opt,name=api,proto3" json:"api,omitempty"`
-	// The Host that a refused handshake was for. At most 255 characters; empty for a
-	// session, and where there was none.
+	// The Host that a refused handshake or a plain request was for. At most 255 characters;
+	// empty for a session, and where there was none.
 	Host string `protobuf:"bytes,27,opt,name=host,proto3" json:"host,omitempty"`
-	// The path that a refused handshake was for, without the query. At most 255
-	// characters; empty for a session, and where there was none.
+	// The path that a refused handshake or a plain request was for, without the query. At most
+	// 255 characters; empty for a session, and where there was none.
 	Path string `protobuf:"bytes,28,opt,name=path,proto3" json:"path,omitempty"`
-	// The User-Agent of a refused handshake. At most 255 characters; empty for a session,
-	// and where there was none.
+	// The User-Agent of a refused handshake or a plain request. At most 255 characters; empty
+	// for a session, and where there was none.
 	UserAgent string `protobuf:"bytes,29,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	// What users call the API, the last display name of one that was deleted; empty if
 	// no version was found.
@@ -766,7 +771,7 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x05place\x18\x01 \x01(\x0e2\x1e.tidegate.catalog.v1.PlanPlaceB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05place\x12\x1d\n" +
 	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x98\xea0\x01R\x04plan\x12\x1d\n" +
 	"\x05limit\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\x05limit\x12 \n" +
-	"\x06detail\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail*\x8a\x04\n" +
+	"\x06detail\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x06detail*\xa3\x04\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15END_REASON_PEER_CLOSE\x10\x01\x12\x1a\n" +
@@ -788,7 +793,8 @@ const file_tidegate_usage_v1_session_record_proto_rawDesc = "" +
 	"\x1aEND_REASON_BACKEND_REFUSED\x10\x11\x12\x16\n" +
 	"\x12END_REASON_REFUSED\x10\x12\x12\x18\n" +
 	"\x14END_REASON_THROTTLED\x10\x13\x12\x17\n" +
-	"\x13END_REASON_REPLACED\x10\x14B\xd2\x01\n" +
+	"\x13END_REASON_REPLACED\x10\x14\x12\x17\n" +
+	"\x13END_REASON_ANSWERED\x10\x15B\xd2\x01\n" +
 	"\x15com.tidegate.usage.v1B\x12SessionRecordProtoP\x01Z?github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1;usagev1\xa2\x02\x03TUX\xaa\x02\x11Tidegate.Usage.V1\xca\x02\x11Tidegate\\Usage\\V1\xe2\x02\x1dTidegate\\Usage\\V1\\GPBMetadata\xea\x02\x13Tidegate::Usage::V1b\x06proto3"
 
 var (

@@ -73,7 +73,8 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
   clientAddress: string;
 
   /**
-   * When the handshake was answered with 101; not set if it was not.
+   * When the handshake was answered with 101; not set if it was not. Of a plain request when
+   * it came.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 8;
    */
@@ -190,8 +191,8 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
   leftOut: bigint;
 
   /**
-   * The HTTP status that a refused handshake was answered with, at most 599; 0 for a
-   * session.
+   * The HTTP status that a refused handshake was answered with, or a plain request, at most
+   * 599; 0 for a session, and for a plain request that was not answered.
    *
    * @generated from field: uint32 status = 24;
    */
@@ -215,24 +216,24 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
   api: string;
 
   /**
-   * The Host that a refused handshake was for. At most 255 characters; empty for a
-   * session, and where there was none.
+   * The Host that a refused handshake or a plain request was for. At most 255 characters;
+   * empty for a session, and where there was none.
    *
    * @generated from field: string host = 27;
    */
   host: string;
 
   /**
-   * The path that a refused handshake was for, without the query. At most 255
-   * characters; empty for a session, and where there was none.
+   * The path that a refused handshake or a plain request was for, without the query. At most
+   * 255 characters; empty for a session, and where there was none.
    *
    * @generated from field: string path = 28;
    */
   path: string;
 
   /**
-   * The User-Agent of a refused handshake. At most 255 characters; empty for a session,
-   * and where there was none.
+   * The User-Agent of a refused handshake or a plain request. At most 255 characters; empty
+   * for a session, and where there was none.
    *
    * @generated from field: string user_agent = 29;
    */
@@ -377,7 +378,8 @@ export declare type SessionRecordJson = {
   clientAddress?: string;
 
   /**
-   * When the handshake was answered with 101; not set if it was not.
+   * When the handshake was answered with 101; not set if it was not. Of a plain request when
+   * it came.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 8;
    */
@@ -494,8 +496,8 @@ export declare type SessionRecordJson = {
   leftOut?: string;
 
   /**
-   * The HTTP status that a refused handshake was answered with, at most 599; 0 for a
-   * session.
+   * The HTTP status that a refused handshake was answered with, or a plain request, at most
+   * 599; 0 for a session, and for a plain request that was not answered.
    *
    * @generated from field: uint32 status = 24;
    */
@@ -519,24 +521,24 @@ export declare type SessionRecordJson = {
   api?: string;
 
   /**
-   * The Host that a refused handshake was for. At most 255 characters; empty for a
-   * session, and where there was none.
+   * The Host that a refused handshake or a plain request was for. At most 255 characters;
+   * empty for a session, and where there was none.
    *
    * @generated from field: string host = 27;
    */
   host?: string;
 
   /**
-   * The path that a refused handshake was for, without the query. At most 255
-   * characters; empty for a session, and where there was none.
+   * The path that a refused handshake or a plain request was for, without the query. At most
+   * 255 characters; empty for a session, and where there was none.
    *
    * @generated from field: string path = 28;
    */
   path?: string;
 
   /**
-   * The User-Agent of a refused handshake. At most 255 characters; empty for a session,
-   * and where there was none.
+   * The User-Agent of a refused handshake or a plain request. At most 255 characters; empty
+   * for a session, and where there was none.
    *
    * @generated from field: string user_agent = 29;
    */
@@ -911,6 +913,13 @@ export enum EndReason {
    * @generated from enum value: END_REASON_REPLACED = 20;
    */
   REPLACED = 20,
+
+  /**
+   * It was no session but a plain request, and was answered; the record has the status.
+   *
+   * @generated from enum value: END_REASON_ANSWERED = 21;
+   */
+  ANSWERED = 21,
 }
 
 /**
@@ -920,7 +929,7 @@ export enum EndReason {
  *
  * @generated from enum tidegate.usage.v1.EndReason
  */
-export declare type EndReasonJson = "END_REASON_UNSPECIFIED" | "END_REASON_PEER_CLOSE" | "END_REASON_CLIENT_GONE" | "END_REASON_BACKEND_GONE" | "END_REASON_CLOSE_TIMEOUT" | "END_REASON_IDLE" | "END_REASON_MAX_AGE" | "END_REASON_TOO_BIG" | "END_REASON_SLOW" | "END_REASON_FLOOD" | "END_REASON_PROTOCOL" | "END_REASON_EXPIRED" | "END_REASON_REVOKED" | "END_REASON_BLOCKED" | "END_REASON_OPERATOR_CLOSE" | "END_REASON_DRAIN" | "END_REASON_BACKEND_REFUSED" | "END_REASON_REFUSED" | "END_REASON_THROTTLED" | "END_REASON_REPLACED";
+export declare type EndReasonJson = "END_REASON_UNSPECIFIED" | "END_REASON_PEER_CLOSE" | "END_REASON_CLIENT_GONE" | "END_REASON_BACKEND_GONE" | "END_REASON_CLOSE_TIMEOUT" | "END_REASON_IDLE" | "END_REASON_MAX_AGE" | "END_REASON_TOO_BIG" | "END_REASON_SLOW" | "END_REASON_FLOOD" | "END_REASON_PROTOCOL" | "END_REASON_EXPIRED" | "END_REASON_REVOKED" | "END_REASON_BLOCKED" | "END_REASON_OPERATOR_CLOSE" | "END_REASON_DRAIN" | "END_REASON_BACKEND_REFUSED" | "END_REASON_REFUSED" | "END_REASON_THROTTLED" | "END_REASON_REPLACED" | "END_REASON_ANSWERED";
 
 /**
  * Describes the enum tidegate.usage.v1.EndReason.

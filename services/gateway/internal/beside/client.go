@@ -1,0 +1,68 @@
+package beside
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// client is the client's connection as an exchange uses it. Each read and each write has the
+// time of a stall, until it is interrupted.
+type client struct {
+	net.Conn
+	stall time.Duration
+
+	mu       sync.Mutex
+	noReads  bool
+	noWrites bool
+	written  atomic.Int64 // bytes
+}
+
+// Read implements net.Conn.
+func (c *client) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	if !c.noReads {
+		_ = c.SetReadDeadline(time.Now().Add(c.stall))
+	}
+	c.mu.Unlock()
+	return c.Conn.Read(p)
+}
+
+// Write implements net.Conn.
+func (c *client) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if !c.noWrites {
+		_ = c.SetWriteDeadline(time.Now().Add(c.stall))
+	}
+	c.mu.Unlock()
+	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+// past interrupts what is under way.
+var past = time.Unix(1, 0)
+
+// interrupt has reads and writes fail, those that are under way too.
+func (c *client) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noReads, c.noWrites = true, true
+	_ = c.SetDeadline(past)
+}
+
+// stopReads has reads fail, those that are under way too.
+func (c *client) stopReads() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noReads = true
+	_ = c.SetReadDeadline(past)
+}
+
+// allowWrites undoes interrupt for writes.
+func (c *client) allowWrites() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noWrites = false
+}
