@@ -148,6 +148,59 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// TestIllInTurns: two of four endpoints fail, in turns, while sockets are opened one by one
+// and kept. No handshake is without an endpoint; each goes where there are fewest among the
+// healthy; and one that works again gets the first handshake after its suspension, which is
+// never longer than the longest, and then as many sockets as the other.
+func TestIllInTurns(t *testing.T) {
+	cfg := Config{Failures: 1, First: time.Second, Longest: 4 * time.Second, Factor: 2}
+	members := group(4, cfg)
+	now := begin
+	for round := range 12 {
+		old, back := round%4, (round+1)%4 // one has worked in the round before, too
+		for i, m := range members {
+			for i != old && m.Status(now).Connections > 0 {
+				m.Release() // what failed has lost its sockets
+			}
+		}
+		due := members[back].Status(now).Until // zero: it may be tried now
+		if wait := due.Sub(now); wait > cfg.Longest {
+			t.Fatalf("round %d: what works again is passed over for %v", round, wait)
+		}
+		for returned := round == 0; !returned || members[back].Status(now).Connections < 20; now = now.Add(100 * time.Millisecond) {
+			before := counts(members, now)
+			turn := NewTurn(members)
+			for turn.Next(now) && turn.Index() != old && turn.Index() != back {
+				turn.Failed(now, "no")
+			}
+			if at := turn.Index(); at != old && at != back {
+				t.Fatalf("round %d: a handshake has found no endpoint", round)
+			}
+			_, recovered := turn.Done(now)
+			switch at := turn.Index(); {
+			case recovered && (at != back || now.Before(due)):
+				t.Fatalf("round %d: %d recovered %v before its suspension ended", round, at, due.Sub(now))
+			case recovered:
+				returned = true
+			case !returned && !now.Before(due):
+				t.Fatalf("round %d: what works again has not got the first handshake after its suspension", round)
+			case returned && before[at] > before[old+back-at]:
+				t.Fatalf("round %d: of %v the handshake went to %d", round, before, at)
+			}
+		}
+		for i := 0; counts(members, now)[old] != counts(members, now)[back]; i++ {
+			if i > 1000 {
+				t.Fatalf("round %d: the sockets are not spread: %v", round, counts(members, now))
+			}
+			turn := NewTurn(members)
+			for turn.Next(now) && turn.Index() != old && turn.Index() != back {
+				turn.Failed(now, "no")
+			}
+			turn.Done(now)
+		}
+	}
+}
+
 // TestLate: what began before an endpoint recovered says nothing of it.
 func TestLate(t *testing.T) {
 	members := group(1, Default())

@@ -227,10 +227,19 @@ func stageOf(w *world) *routes.Stage { return w.routes.Load().Get("apis/echo/ver
 
 // TestSocketsAreSpread: sockets that are opened one by one and kept open are spread over the
 // healthy backends, so that their counts differ by at most one; of those that close, others
-// take the place.
+// take the place. One backend suffers from something.
 func TestSocketsAreSpread(t *testing.T) {
+	for _, mood := range []string{killed, frozen, refusing, nonsense} {
+		t.Run(mood, func(t *testing.T) {
+			t.Parallel()
+			spreadSockets(t, mood)
+		})
+	}
+}
+
+func spreadSockets(t *testing.T, mood string) {
 	w, backends := fourBackends(t)
-	backends[1].set(refusing)
+	backends[1].set(mood)
 	var conns []net.Conn
 	connect := func() {
 		conn := w.dial(false)
@@ -256,7 +265,7 @@ func TestSocketsAreSpread(t *testing.T) {
 		}
 	}
 	if n := backends[1].open.Load(); n != 0 {
-		t.Errorf("the backend that refuses has %d sessions", n)
+		t.Errorf("the backend that is %s has %d sessions", mood, n)
 	}
 	for _, conn := range conns[:10] {
 		_ = conn.Close()
