@@ -14,10 +14,21 @@ import (
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
-// Publish publishes version 1.0.0 of a new API, whose context is its name in lower case
-// with "-" for spaces, and waits until the gateway serves it. The version has the plans Gold
-// and Silver and one production endpoint; edits may change that. ctx says whose it is (As).
+// Publish publishes what Create makes, and waits until the gateway serves it.
 func (s *Tidegate) Publish(t testing.TB, ctx context.Context, name, backend string, edits ...func(*catalogv1.Version)) *catalogv1.Version {
+	t.Helper()
+	v := s.Create(t, ctx, name, backend, edits...)
+	var header metadata.MD
+	v, err := catalogv1.NewCatalogServiceClient(s.Conn).PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header))
+	must(t, err)
+	s.applied(t, ctx, header)
+	return v
+}
+
+// Create makes version 1.0.0 of a new API, whose context is its name in lower case with "-"
+// for spaces. The version has the plans Gold and Silver and one production endpoint; edits may
+// change that. ctx says whose it is (As).
+func (s *Tidegate) Create(t testing.TB, ctx context.Context, name, backend string, edits ...func(*catalogv1.Version)) *catalogv1.Version {
 	t.Helper()
 	catalog := catalogv1.NewCatalogServiceClient(s.Conn)
 	v := &catalogv1.Version{
@@ -40,10 +51,6 @@ func (s *Tidegate) Publish(t testing.TB, ctx context.Context, name, backend stri
 	must(t, err)
 	v, err = catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
 	must(t, err)
-	var header metadata.MD
-	v, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header))
-	must(t, err)
-	s.applied(t, ctx, header)
 	return v
 }
 

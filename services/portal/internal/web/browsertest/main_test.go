@@ -26,7 +26,7 @@ var shared struct {
 	data     string // the folder
 	world    *webtest.World
 	hasty    *webtest.Tidegate // whose tokens end so soon that every request refreshes them
-	hostile  *webtest.Tidegate // in which users have stored attacks, once stored is done
+	hostile  *webtest.Tidegate // in which users sign up, and have stored attacks, once stored is done
 	chromium *browser.Chromium
 	listed   *site // whose pages may call the portal of world
 
@@ -65,7 +65,9 @@ func start() error {
 	tasks.Go(func() {
 		shared.hasty, err1 = webtest.Launch(filepath.Join(shared.data, "hasty"), "-subscription.user-token-lifetime", "30s")
 	})
-	tasks.Go(func() { shared.hostile, err3 = webtest.Launch(filepath.Join(shared.data, "hostile")) })
+	tasks.Go(func() {
+		shared.hostile, err3 = webtest.Launch(filepath.Join(shared.data, "hostile"), "-subscription.sign-up", "open")
+	})
 	tasks.Go(func() {
 		var server *webtest.Tidegate
 		if server, err2 = webtest.Launch(filepath.Join(shared.data, "data"), "-portal.cors-origins", shared.listed.URL); err2 == nil {

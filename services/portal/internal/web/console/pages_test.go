@@ -48,23 +48,21 @@ func newHarness(t *testing.T) *harness {
 	return h
 }
 
-// version adds a version with an API of its own.
-func (h *harness) version(t *testing.T, name string, publish bool, v *catalogv1.Version) *catalogv1.Version {
+// draft adds a version without plans, with an API of its own, which edit may change;
+// published publishes it, too.
+func (h *harness) draft(t *testing.T, name string, edit func(*catalogv1.Version)) *catalogv1.Version {
 	t.Helper()
-	catalog := catalogv1.NewCatalogServiceClient(h.Conn)
-	api, err := catalog.CreateApi(h.admin, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: name, Context: "/" + strings.ToLower(name)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.Version, v.Endpoints = "1", &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: h.Backend}}}}
-	if v, err = catalog.CreateVersion(h.admin, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v}); err == nil && publish {
-		v, err = catalog.PublishVersion(h.admin, &catalogv1.PublishVersionRequest{Name: v.GetName()})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+	return h.Create(t, h.admin, name, h.Backend, withoutPlans, edit)
 }
+
+func (h *harness) published(t *testing.T, name string, edit func(*catalogv1.Version)) *catalogv1.Version {
+	t.Helper()
+	return h.Publish(t, h.admin, name, h.Backend, withoutPlans, edit)
+}
+
+func needsNone(v *catalogv1.Version) { v.Subscriptionless = true }
+
+func withoutPlans(v *catalogv1.Version) { v.Version, v.Plans = "1", nil }
 
 // console is the page's socket.
 type console struct {
@@ -134,7 +132,7 @@ func TestConsole(t *testing.T) {
 // tryOut speaks to a version that is not published, as its owner, until the owner signs
 // out.
 func tryOut(t *testing.T, h *harness) {
-	v := h.version(t, "Draft", false, &catalogv1.Version{})
+	v := h.draft(t, "Draft", func(*catalogv1.Version) {})
 	path := "/devportal/" + v.GetName() + "/console"
 	if p := h.User(t, "sue", ui.Subscriber).Open(path); p.Status != http.StatusNotFound {
 		t.Errorf("the console of a version that is not published = %d for a developer, want 404", p.Status)
@@ -174,7 +172,7 @@ func tryOutIsBounded(t *testing.T, h *harness) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := h.version(t, "Bounded", false, &catalogv1.Version{TrafficPlan: plan.GetName()})
+	v := h.draft(t, "Bounded", func(v *catalogv1.Version) { v.TrafficPlan = plan.GetName() })
 	b := h.Browser(t)
 	b.SignIn("admin", h.Password)
 	c := h.open(t, b, v.GetName())
@@ -228,7 +226,7 @@ func ofApplication(t *testing.T, h *harness) {
 
 // subscriptionless: a version that needs no subscription takes any application of the user's.
 func subscriptionless(t *testing.T, h *harness) {
-	v := h.version(t, "Free", true, &catalogv1.Version{Subscriptionless: true})
+	v := h.published(t, "Free", needsNone)
 	b := h.User(t, "ben", ui.Subscriber)
 	ctx := h.As(t, "ben", webtest.UserPassword)
 	applications := subscriptionv1.NewApplicationServiceClient(h.Conn)
@@ -255,11 +253,13 @@ func subscriptionless(t *testing.T, h *harness) {
 // bought: where a version takes tickets alone, the portal buys one with the token that is
 // chosen, and tells what the gateway says of one that is not good.
 func bought(t *testing.T, h *harness) {
-	v := h.version(t, "Ticketed", true, &catalogv1.Version{Subscriptionless: true, Security: []*catalogv1.SecurityScheme{
-		{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
-			{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
-		}}}},
-	}})
+	v := h.published(t, "Ticketed", func(v *catalogv1.Version) {
+		v.Subscriptionless, v.Security = true, []*catalogv1.SecurityScheme{
+			{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+				{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+			}}}},
+		}
+	})
 	b := h.Browser(t)
 	b.SignIn("admin", h.Password)
 	c := h.open(t, b, v.GetName())
@@ -295,7 +295,7 @@ func refusal(t *testing.T, h *harness) {
 			t.Fatalf("the record of a refusal = %d\n%s", p.Status, p.Text())
 		}
 	}
-	if p := b.Open("/devportal/" + h.version(t, "Other", true, &catalogv1.Version{Subscriptionless: true}).GetName() + "/console/records/" + ref); !p.Has("No record yet") {
+	if p := b.Open("/devportal/" + h.published(t, "Other", needsNone).GetName() + "/console/records/" + ref); !p.Has("No record yet") {
 		t.Errorf("another version has the record too:\n%s", p.Text())
 	}
 	if p := h.User(t, "cat", ui.Subscriber).Open(path); !p.Has("No record yet") || p.Has("401") {

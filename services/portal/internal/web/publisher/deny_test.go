@@ -23,7 +23,7 @@ func denyPages(t *testing.T, s *webtest.Tidegate) {
 		v.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_None{None: &catalogv1.NoneScheme{}}}}
 		v.Endpoints.Production[0] = &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}
 	})
-	conn := connect(t, s.WS+"/dina/1.0.0")
+	conn := connect(t, s.WS+"/tides-of-dina/1.0.0")
 	b.Open(b.base + "/sessions")
 	want(t, b.Click("Deny this client"), http.StatusOK, "Deny clients")
 	if got := b.Page.Value("client_address"); got != "127.0.0.1" {
@@ -46,7 +46,7 @@ func denyPages(t *testing.T, s *webtest.Tidegate) {
 	b.Click("127.0.0.0/8")
 	rule := b.Page.URL.Path
 	want(t, b.Submit("Save", "client_address", "192.0.2.1", "reason", ""), http.StatusOK, "The rule is changed")
-	connect(t, s.WS+"/dina/1.0.0")
+	connect(t, s.WS+"/tides-of-dina/1.0.0")
 
 	other := publish(t, s, "dolf", nil)
 	want(t, other.Open(rule), http.StatusNotFound)

@@ -10,13 +10,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/tidegatehq/tidegate/gen"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -80,28 +76,12 @@ func publish(t *testing.T, s *webtest.Tidegate, username string, edit func(*cata
 	for _, plan := range plans.GetPlans() {
 		o.plans[plan.GetDisplayName()] = plan.GetName()
 	}
-	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{DisplayName: "Tides of " + username, Context: "/" + username}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &catalogv1.Version{
-		Version: "1.0.0", Plans: []string{o.plans["Gold"], o.plans["Silver"]},
-		Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://backend.test"}}}},
-	}
-	if edit != nil {
-		edit(v)
-	}
-	if v, err = catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v}); err != nil {
-		t.Fatal(err)
-	}
-	var header metadata.MD
-	if _, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header)); err != nil {
-		t.Fatal(err)
-	}
-	change := &changev1.WaitChangeRequest{Name: strings.Join(header.Get(gen.ChangeHeader), "")}
-	if got, err := changev1.NewChangeServiceClient(s.Conn).WaitChange(ctx, change); err != nil || !got.GetApplied() {
-		t.Fatalf("WaitChange = %v, %v", got, err)
-	}
+	v := s.Publish(t, ctx, "Tides of "+username, "ws://backend.test", func(v *catalogv1.Version) {
+		v.Plans = []string{o.plans["Gold"], o.plans["Silver"]}
+		if edit != nil {
+			edit(v)
+		}
+	})
 	o.name, o.base = v.GetName(), "/publisher/"+v.GetName()
 	return o
 }
@@ -267,7 +247,7 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 	b.follows(t, false)
 	b.Click("Follow")
 	b.follows(t, true)
-	conn := connect(t, s.WS+"/lena/1.0.0")
+	conn := connect(t, s.WS+"/tides-of-lena/1.0.0")
 	want(t, b.Open(b.base+"/sessions"), http.StatusOK, "1 live session", "none", "127.0.0.1")
 	want(t, b.Open("/publisher"), http.StatusOK, "1.0.0 Published 1 ")
 	b.Open(b.base + "/sessions")
@@ -324,7 +304,7 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 	want(t, other.Open(b.base+"/usage"), http.StatusOK, "Nothing was used in this time.")
 
 	// Those at an address are closed, or those of a filter, and no others.
-	last := connect(t, s.WS+"/lena/1.0.0")
+	last := connect(t, s.WS+"/tides-of-lena/1.0.0")
 	b.Open(b.base + "/sessions")
 	b.Click("Close some")
 	for _, entries := range [][]string{{"address", "", "filter", ""}, {"address", "nowhere", "filter", ""}} {
@@ -343,7 +323,7 @@ func sessionsPages(t *testing.T, s *webtest.Tidegate) {
 	}
 
 	// All sessions of the version are closed at once.
-	last = connect(t, s.WS+"/lena/1.0.0")
+	last = connect(t, s.WS+"/tides-of-lena/1.0.0")
 	want(t, b.Open(b.base+"/close-sessions"), http.StatusOK, "Close all sessions?", "1 live session ends with it.")
 	want(t, other.Do(http.MethodPost, b.base+"/close-sessions", url.Values{}), http.StatusOK, "No session was open.") // none that another publisher sees
 	want(t, b.Submit("Close them"), http.StatusOK, "All are closed. 1 session on 1 gateway closed in")
@@ -368,7 +348,7 @@ func observedHits(t *testing.T, s *webtest.Tidegate) {
 		v.Endpoints.Production[0] = &catalogv1.Endpoint{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}
 		v.TrafficPlan = plan.GetName()
 	})
-	connect(t, s.WS+"/obed/1.0.0") // its echo is the second message
+	connect(t, s.WS+"/tides-of-obed/1.0.0") // its echo is the second message
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !b.Open(b.base + "/usage").Has("What limits did") {

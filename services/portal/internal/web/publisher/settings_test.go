@@ -183,7 +183,7 @@ func apiSettingsPage(t *testing.T, s *webtest.Tidegate) {
 	refused(t, b.Submit("Save", "display_name", "Tides of anna", "context", "/other"), "context", "/other")
 	late := b.Tab()
 	late.Open(api + "/settings")
-	want(t, b.Submit("Save", "context", "/anna", "description", "All of them.", "default_version", b.name, "default_version_paths", "on"), http.StatusOK, "is saved", "All of them.")
+	want(t, b.Submit("Save", "context", "/tides-of-anna", "description", "All of them.", "default_version", b.name, "default_version_paths", "on"), http.StatusOK, "is saved", "All of them.")
 	if p := b.Page; p.Value("default_version") != b.name || p.Value("default_version_paths") != "on" {
 		t.Errorf("the form has %q %q", p.Value("default_version"), p.Value("default_version_paths"))
 	}
@@ -196,7 +196,7 @@ func apiSettingsPage(t *testing.T, s *webtest.Tidegate) {
 	if other.Page.Links()["Transfer"] != "" || other.Page.Links()["Delete"] != "" {
 		t.Error("who may not is offered to transfer and delete")
 	}
-	want(t, other.Do(http.MethodPost, api+"/settings", url.Values{"display_name": {"Mine"}, "context": {"/anna"}}), http.StatusUnprocessableEntity, "owner")
+	want(t, other.Do(http.MethodPost, api+"/settings", url.Values{"display_name": {"Mine"}, "context": {"/tides-of-anna"}}), http.StatusUnprocessableEntity, "owner")
 }
 
 // transferPage gives an API away.
