@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -75,7 +76,7 @@ func testRecover(t *testing.T, url string) {
 	if wait, _, err := st.SignInDelay(ctx, attempt, lockout); wait != 0 || err != nil {
 		t.Errorf("the next sign-in must wait %v, %v", wait, err)
 	}
-	if ended, err := st.Ended(ctx, identity.User{Name: store.UserName(ann.ID), SignIn: in.ID, AsOf: before}); !ended || err != nil {
+	if ended, err := st.Ended(ctx, identity.User{Name: store.UserName(ann.ID), SignIn: in.ID, AsOf: moment.Moment{Change: before}}); !ended || err != nil {
 		t.Errorf("a token from before: ended = %v, %v", ended, err)
 	}
 	audit, err := changes.Get(ctx, before+1)

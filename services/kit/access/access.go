@@ -15,6 +15,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -36,8 +37,8 @@ type Watch struct {
 
 // end is when access ended.
 type end struct {
-	change uint64    // tokens from before it give none
-	until  time.Time // then the last of them has expired
+	at    moment.Moment // tokens from before it give none
+	until time.Time     // then the last of them has expired
 }
 
 var _ identity.Ended = (*Watch)(nil)
@@ -64,7 +65,7 @@ func (w *Watch) Ended(_ context.Context, u identity.User) (bool, error) {
 	signIn := resourcename.SignIn{User: u.ID(), SignIn: u.SignIn}.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ended[u.Name].change > u.AsOf || w.ended[signIn].change > u.AsOf, nil
+	return u.AsOf.Before(w.ended[u.Name].at) || u.AsOf.Before(w.ended[signIn].at), nil
 }
 
 // add adds access that has ended, and forgets what nobody needs any more.
@@ -79,7 +80,7 @@ func (w *Watch) add(all []*backplanev1.EndedAccess) {
 		}
 	}
 	for _, e := range all {
-		w.ended[e.GetName()] = end{change: e.GetChangeNumber(), until: e.GetExpireTime().AsTime()}
+		w.ended[e.GetName()] = end{at: moment.Of(e.GetChangeNumber(), e.GetChangeTime()), until: e.GetExpireTime().AsTime()}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -51,12 +52,12 @@ func TestAccessEndsForOlderTokens(t *testing.T) {
 		user identity.User
 		want bool
 	}{
-		{"an older token", identity.User{Name: "users/a", SignIn: "x", AsOf: 6}, true},
-		{"a token that knows the change", identity.User{Name: "users/a", SignIn: "x", AsOf: 7}, false},
+		{"an older token", identity.User{Name: "users/a", SignIn: "x", AsOf: moment.Moment{Change: 6}}, true},
+		{"a token that knows the change", identity.User{Name: "users/a", SignIn: "x", AsOf: moment.Moment{Change: 7}}, false},
 		{"a token without a sign-in", identity.User{Name: "users/a"}, true},
-		{"the sign-in", identity.User{Name: "users/b", SignIn: "s", AsOf: 7}, true},
-		{"another sign-in of the user", identity.User{Name: "users/b", SignIn: "t", AsOf: 7}, false},
-		{"a sign-in of that name of another user", identity.User{Name: "users/c", SignIn: "s", AsOf: 7}, false},
+		{"the sign-in", identity.User{Name: "users/b", SignIn: "s", AsOf: moment.Moment{Change: 7}}, true},
+		{"another sign-in of the user", identity.User{Name: "users/b", SignIn: "t", AsOf: moment.Moment{Change: 7}}, false},
+		{"a sign-in of that name of another user", identity.User{Name: "users/c", SignIn: "s", AsOf: moment.Moment{Change: 7}}, false},
 	} {
 		w.check(t, tt.what, tt.user, tt.want)
 	}
@@ -106,4 +107,25 @@ func TestForgetsWhatHasExpired(t *testing.T) {
 			t.Errorf("%d ends are kept, want those of the last 20 minutes", n)
 		}
 	})
+}
+
+// TestAccessEndsAfterARestore ends access at a lower number than that of an older token, as
+// after a restored backup: the times say which was first.
+func TestAccessEndsAfterARestore(t *testing.T) {
+	w := newWatch(identity.Catalog, "catalog-1")
+	now := time.Now().Truncate(time.Microsecond)
+	e := ended("users/a", 7, now.Add(time.Hour))
+	e.ChangeTime = timestamppb.New(now)
+	apply(t, w, e)
+	for what, tt := range map[string]struct {
+		asOf moment.Moment
+		want bool
+	}{
+		"a token from before the restore": {moment.Moment{Change: 9, Time: now.Add(-time.Second).UnixMicro()}, true},
+		"a token that knows the change":   {moment.Moment{Change: 7, Time: now.UnixMicro()}, false},
+		"a later token":                   {moment.Moment{Change: 8, Time: now.Add(time.Second).UnixMicro()}, false},
+		"an older release's token":        {moment.Moment{Change: 9}, false},
+	} {
+		w.check(t, what, identity.User{Name: "users/a", AsOf: tt.asOf}, tt.want)
+	}
 }

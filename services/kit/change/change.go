@@ -5,8 +5,8 @@
 //
 // A write that others must see is one change, made by Log.Write:
 //
-//	UPDATE change_counter SET n = n + 1 RETURNING n     takes the number, and the
-//	                                                    counter's row lock with it
+//	UPDATE change_counter SET n = n + 1 RETURNING n     takes the number (and a time that never
+//	                                                    goes back), and the counter's row lock
 //	… the write's own statements …                      no other change is made
 //	INSERT INTO change (number, …)
 //	COMMIT                                              releases the lock
@@ -29,6 +29,7 @@ import (
 
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
@@ -50,6 +51,9 @@ type Tx struct {
 	Number uint64
 	// Time is when the change is made, as precise as databases store it.
 	Time time.Time
+	// Moment has the number, and a time that is later than that of every change before it.
+	// Time may not be, as clocks differ.
+	Moment moment.Moment
 }
 
 // Count returns how many changes an actor, users/{id} or services/{service}, has made by
@@ -100,22 +104,22 @@ type Record struct {
 // Labelled is a row that knows what users call its resource.
 type Labelled interface{ Label() string }
 
-// takeNumber takes the number of the next change, and with it the lock that only
-// one transaction holds at a time. The first change also creates the history's
+// take takes the moment of the next change, which is made now, and with it the lock that
+// only one transaction holds at a time. The first change also creates the history's
 // epoch.
-func takeNumber(ctx context.Context, tx *sqldb.Tx) (uint64, error) {
-	var n int64
-	err := tx.QueryRowContext(ctx, `
-		UPDATE change_counter SET n = n + 1, epoch = CASE WHEN epoch = '' THEN $1 ELSE epoch END
-		WHERE id = 1 RETURNING n`, rand.Text()).Scan(&n)
+func take(ctx context.Context, tx *sqldb.Tx, now time.Time) (m moment.Moment, err error) {
+	err = tx.QueryRowContext(ctx, `
+		UPDATE change_counter SET n = n + 1, epoch = CASE WHEN epoch = '' THEN $1 ELSE epoch END,
+			time_us = CASE WHEN time_us < $2 THEN $2 ELSE time_us + 1 END
+		WHERE id = 1 RETURNING n, time_us`, rand.Text(), now.UnixMicro()).Scan(&m.Change, &m.Time)
 	if err != nil {
-		return 0, fmt.Errorf("take number of a change: %w", err)
+		return moment.Moment{}, fmt.Errorf("take number of a change: %w", err)
 	}
-	return uint64(n), nil
+	return m, nil
 }
 
 // returnNumber gives back the number that tx has taken, so that the next change
-// gets it.
+// gets it. The time has passed.
 func returnNumber(ctx context.Context, tx *sqldb.Tx) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE change_counter SET n = n - 1 WHERE id = 1`); err != nil {
 		return fmt.Errorf("return number of a change: %w", err)
@@ -194,6 +198,14 @@ func complete(ctx context.Context, r Record) Record {
 		}
 	}
 	return r
+}
+
+// Latest returns the moment of the newest change that q sees, as Head does.
+func Latest(ctx context.Context, q sqldb.Querier) (m moment.Moment, err error) {
+	if err := q.QueryRowContext(ctx, `SELECT n, time_us FROM change_counter WHERE id = 1`).Scan(&m.Change, &m.Time); err != nil {
+		return moment.Moment{}, fmt.Errorf("read moment of the newest change: %w", err)
+	}
+	return m, nil
 }
 
 // Head returns the number of the newest change that q sees, 0 before the first.

@@ -144,11 +144,13 @@ func (l *Log) Write(ctx context.Context, doing string, fn func(tx *Tx) (Record, 
 
 // write makes a change in tx and returns its number, 0 if fn skips.
 func (l *Log) write(ctx context.Context, tx *sqldb.Tx, fn func(tx *Tx) (Record, error)) (uint64, error) {
-	number, err := takeNumber(ctx, tx)
+	now := l.now().UTC().Truncate(time.Microsecond)
+	m, err := take(ctx, tx, now)
 	if err != nil {
 		return 0, err
 	}
-	c := &Tx{Tx: tx, Number: number, Time: l.now().UTC().Truncate(time.Microsecond)}
+	number := m.Change
+	c := &Tx{Tx: tx, Number: number, Time: now, Moment: m}
 	r, err := fn(c)
 	if err != nil {
 		return 0, err

@@ -17,6 +17,7 @@ import (
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 )
@@ -276,4 +277,49 @@ func TestWriteOutsideACall(t *testing.T) {
 	if n, err := addWord(secret{t.Context(), t}, l, "a"); n != 1 || err != nil {
 		t.Errorf("Write = %d, %v, want 1", n, err)
 	}
+}
+
+// The time of a change is later than that of every change before it: where the clock stands
+// still or goes back, where a write skips, and where a backup is restored, which takes back
+// numbers but not what time it is.
+func TestTimesOfChangesOnlyRise(t *testing.T) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		log := change.NewLog("test", db, quiet(), func() time.Time { return now }, 0)
+		var last int64
+		write := func(what string, skip bool) {
+			t.Helper()
+			var made moment.Moment
+			err := log.Write(t.Context(), "write", func(tx *change.Tx) (change.Record, error) {
+				made = tx.Moment
+				return change.Record{Skip: skip, Resource: "words/x"}, nil
+			})
+			latest, err2 := change.Latest(t.Context(), db)
+			if err != nil || err2 != nil || made.Time <= last || latest.Time != made.Time || !skip && latest.Change != made.Change {
+				t.Errorf("%s: a change has the moment %v, after the time %d, and then the latest is %v: %v, %v", what, made, last, latest, err, err2)
+			}
+			last = made.Time
+		}
+		write("the first", false)
+		if last != now.UnixMicro() {
+			t.Errorf("the first change has the time %d, want that of the clock, %d", last, now.UnixMicro())
+		}
+		backup, err := change.Latest(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write("the clock stands still", false)
+		now = now.Add(-time.Hour)
+		write("the clock goes back", false)
+		write("a write that skips", true)
+		write("a write after it", false)
+		now = now.Add(2 * time.Hour)
+		if _, err := db.ExecContext(t.Context(), `DELETE FROM change WHERE number > $1`, int64(backup.Change)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(t.Context(), `UPDATE change_counter SET n = $1, time_us = $2`, int64(backup.Change), backup.Time); err != nil {
+			t.Fatal(err)
+		}
+		write("a restored backup", false)
+	})
 }

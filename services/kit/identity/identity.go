@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
@@ -127,9 +128,9 @@ type User struct {
 	Roles []string
 	// SignIn is the id of the sign-in that the token belongs to.
 	SignIn string
-	// AsOf is the number of the newest change of the subscription service before it
-	// read the user to issue the token.
-	AsOf uint64
+	// AsOf is the moment, by the changes of the subscription service, at which it read the
+	// user to issue the token.
+	AsOf moment.Moment
 }
 
 // ID returns the id in the user's name, "" for nobody.

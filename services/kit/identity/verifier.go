@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 
 	"github.com/go-jose/go-jose/v4"
@@ -39,9 +40,11 @@ type UserClaims struct {
 	Username string `json:"preferred_username,omitempty"`
 	// Roles are those that the user had when the token was issued.
 	Roles []string `json:"roles,omitempty"`
-	// SignIn and AsOf are those of User.
+	// SignIn is that of User, and Change and ChangeTime are its AsOf.
 	SignIn string `json:"sid,omitempty"`
-	AsOf   uint64 `json:"tidegate_change,omitempty"`
+	Change uint64 `json:"tidegate_change,omitempty"`
+	// ChangeTime is in microseconds.
+	ChangeTime int64 `json:"tidegate_change_time,omitempty"`
 }
 
 // TryOutClaims are the claims by which a gateway tells a try-out token, before it is
@@ -106,7 +109,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (User, error) {
 	if err := v.checkClaims(claims); err != nil {
 		return User{}, err
 	}
-	u := User{Name: claims.Subject, Username: claims.Username, Roles: claims.Roles, SignIn: claims.SignIn, AsOf: claims.AsOf}
+	u := User{Name: claims.Subject, Username: claims.Username, Roles: claims.Roles, SignIn: claims.SignIn, AsOf: moment.Moment{Change: claims.Change, Time: claims.ChangeTime}}
 	if err := v.checkEnded(ctx, u); err != nil {
 		return User{}, err
 	}

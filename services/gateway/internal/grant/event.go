@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 )
 
 // EventKind is what happened to the names of an event.
@@ -89,10 +90,10 @@ func (k EventKind) ending(names []string) ending.Ending {
 type Event struct {
 	Kind  EventKind
 	Names []string // none: nothing that a grant can rest on
-	// IssuedBefore restricts the event to grants whose credential was issued before the
-	// change with this number, 0 for all; Application to those of an application, and User to
+	// IssuedBefore restricts the event to grants whose credential was issued before its
+	// moment, zero for all; Application to those of an application, and User to
 	// those of a user, "" for all.
-	IssuedBefore      uint64
+	IssuedBefore      moment.Moment
 	Application, User string
 }
 
@@ -100,9 +101,9 @@ type Event struct {
 // where g is nil about what rests on them without a grant.
 func (e Event) affects(g *Grant) bool {
 	if g == nil {
-		return e.IssuedBefore == 0 && e.Application == "" && e.User == ""
+		return e.IssuedBefore == moment.Moment{} && e.Application == "" && e.User == ""
 	}
-	return (e.IssuedBefore == 0 || g.Issued < e.IssuedBefore) && (e.Application == "" || g.Application == e.Application) &&
+	return (e.IssuedBefore == moment.Moment{} || g.Issued.Before(e.IssuedBefore)) && (e.Application == "" || g.Application == e.Application) &&
 		(e.User == "" || g.User == e.User)
 }
 

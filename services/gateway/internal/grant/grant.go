@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
@@ -56,9 +57,10 @@ type Grant struct {
 	Addresses []netip.Prefix
 	Referers  []permit.Referer
 
-	// AsOf is the number of the change that was the newest before the grant was read, and
-	// Issued that before its credential was issued, 0 where that is not known.
-	AsOf, Issued uint64
+	// AsOf is the number of the change that was the newest before the grant was read.
+	AsOf uint64
+	// Issued is the moment at which its credential was issued, zero where that is not known.
+	Issued moment.Moment
 
 	// ExpireTime is the end of the credential by the control plane's clock, Expires
 	// by the gateway's, with a monotonic reading. Zero is never.

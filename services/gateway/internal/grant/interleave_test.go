@@ -436,9 +436,6 @@ func (w *world) checkEnd(h *handshake, what string, err error) {
 		if w.denied[appOf(h.token)] == h.denials {
 			w.failf("%s %d was ended (%v), though no rule has denied it", what, h.id, err)
 		}
-	case w.control.restored && strings.HasPrefix(end.Ending.Detail, grant.Revoked.String()):
-		// Numbers began anew, so an event that was on its way may be of a higher one than
-		// that of a token which was issued after it. The client connects again.
 	case holds && inTime:
 		w.failf("%s %d was ended (%v), though its grant was valid all the time", what, h.id, err)
 	case hasExpired(err) && inTime, !hasExpired(err) && holds:

@@ -15,7 +15,7 @@ var planted = []faulttest.Fault{
 	{Name: "live sessions that a reset forgets", File: "apply.go", Text: "sessions := c.sessions.Granted()", Fault: "sessions := c.sessions.Granted()[:0]"},
 	{Name: "grants that are kept over a reset", File: "apply.go", Text: "c.grants.clear()", Fault: "_ = c.grants"},
 	{Name: "something lost that is good again", File: "refresh.go", Text: "if !slices.Contains(st.Grant.RestsOn, name) {", Fault: "if name == \"\" {"},
-	{Name: "a revocation that ends what was issued after it", File: "event.go", Text: "g.Issued < e.IssuedBefore", Fault: "g.Issued <= e.IssuedBefore"},
+	{Name: "a revocation that ends what was issued after it", File: "event.go", Text: "g.Issued.Before(e.IssuedBefore)", Fault: "!e.IssuedBefore.Before(g.Issued)"},
 	{Name: "a revocation that only live sessions know of", File: "refresh.go", Text: "if !e.affects(g) {", Fault: "if e.Kind == Revoked {"},
 	{Name: "an answer about a ticket that attempts share", File: "lru.go", Text: "if c.Type == credential.Ticket {", Fault: "if c.Type == credential.Ticket && c.Value == \"\" {"},
 	{Name: "a renewal that knows no event", File: "renew.go", Text: "if !ok || len(touching) > 0 {", Fault: "if !ok && len(touching) > 0 {"},

@@ -13,6 +13,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/netaddr"
 	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
@@ -133,7 +134,7 @@ func toGrant(g *backplanev1.Grant, version string) (*Grant, error) {
 		SignIn:      g.GetSignIn(),
 		Stage:       stageOf(g.GetStage()),
 		Secret:      g.GetSecret(),
-		Issued:      g.GetIssuedChangeNumber(),
+		Issued:      moment.Of(g.GetIssuedChangeNumber(), g.GetIssuedChangeTime()),
 		Scopes:      g.GetScopes(),
 		RestsOn:     restsOn,
 		SessionRef:  g.GetSessionRef(),
@@ -188,7 +189,7 @@ func (r *Remote) Read(ctx context.Context, grants []*Grant) (States, error) {
 			Subscription: g.Subscription,
 			SignIn:       g.SignIn,
 			Stage:        catalogv1.Stage(g.Stage), // the numbers are the same
-			Secret:       g.Secret, IssuedChangeNumber: g.Issued,
+			Secret:       g.Secret, IssuedChangeNumber: g.Issued.Change, IssuedChangeTime: g.Issued.Timestamp(),
 		}
 		if g.APIKey == "" {
 			q.ExpireTime = timestamppb.New(g.ExpireTime)

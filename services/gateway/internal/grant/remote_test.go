@@ -19,6 +19,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/permit"
 )
 
@@ -65,6 +66,7 @@ func wire() *backplanev1.Grant {
 		Name: "grants/t", User: "users/p", Application: "applications/a", OauthClient: "applications/a/oauthClients/c",
 		Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: "subscriptions/s", Version: version1, Plan: "plans/gold", ApplicationPlan: "plans/app",
 		Scopes: []string{"read"}, ExpireTime: timestamppb.New(expireTime), RestsOn: []string{"grants/t", version1}, SignIn: "users/u/signIns/s",
+		IssuedChangeNumber: 4, IssuedChangeTime: timestamppb.New(serverTime),
 	}
 }
 
@@ -72,6 +74,7 @@ func ours() *Grant {
 	return &Grant{
 		Name: "grants/t", Version: version1, User: "users/p", Application: "applications/a", OAuthClient: "applications/a/oauthClients/c", Stage: Sandbox,
 		Subscription: "subscriptions/s", Plan: "plans/gold", ApplicationPlan: "plans/app", RestsOn: []string{"grants/t", version1}, Scopes: []string{"read"}, ExpireTime: expireTime, SignIn: "users/u/signIns/s",
+		Issued: moment.Moment{Change: 4, Time: serverTime.UnixMicro()},
 	}
 }
 
@@ -158,7 +161,7 @@ func TestRemoteRead(t *testing.T) {
 	q := s.asked.GetGrants()[0]
 	if !proto.Equal(q, &backplanev1.GrantQuery{
 		Name: "grants/t", OauthClient: "applications/a/oauthClients/c", Version: version1, ExpireTime: timestamppb.New(expireTime), Scopes: []string{"read"}, Subscription: "subscriptions/s",
-		SignIn: "users/u/signIns/s", Stage: catalogv1.Stage_STAGE_SANDBOX,
+		SignIn: "users/u/signIns/s", Stage: catalogv1.Stage_STAGE_SANDBOX, IssuedChangeNumber: 4, IssuedChangeTime: timestamppb.New(serverTime),
 	}) {
 		t.Errorf("asked for %v", q)
 	}

@@ -8,12 +8,13 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 )
 
 // issued returns a grant of an application whose credential was issued after a change.
 func issued(token, application string, change uint64) *grant.Grant {
 	return &grant.Grant{
-		Name: "grants/" + token, Version: version1, Application: application, Issued: change,
+		Name: "grants/" + token, Version: version1, Application: application, Issued: moment.Moment{Change: change, Time: int64(change)},
 		RestsOn: []string{"grants/" + token, application, version1},
 	}
 }
@@ -35,7 +36,7 @@ func TestRevokedBefore(t *testing.T) {
 	r := newRig(t, grant.Default(), answers(good("a", 0)))
 	old, later := r.register(t, issued("old", "applications/a", 6)), r.register(t, issued("later", "applications/a", 7))
 	_, position := r.granted(t, "a", 1)
-	revoked := grant.Event{Kind: grant.Revoked, Names: []string{"applications/a"}, IssuedBefore: 7}
+	revoked := grant.Event{Kind: grant.Revoked, Names: []string{"applications/a"}, IssuedBefore: moment.Moment{Change: 7, Time: 7}}
 	if n := r.Apply(7, revoked); n != 1 || old.Err() == nil || later.Err() != nil {
 		t.Errorf("Apply has ended %d; old: %v, later: %v, want the old one ended alone", n, old.Err(), later.Err())
 	}

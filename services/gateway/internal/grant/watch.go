@@ -6,6 +6,7 @@ import (
 	"time"
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
 )
 
@@ -29,7 +30,7 @@ func (s sink) Reset(_ context.Context, at watch.At, _ backplanev1.Begin_Reset, _
 func (s sink) Apply(_ context.Context, at watch.At, m *backplanev1.WatchGrantsResponse) (watch.Result, error) {
 	e := m.GetChange().GetEvent()
 	ended := s.cache.Apply(at.Number, Event{
-		Kind: kindOf(e.GetCause()), Names: e.GetNames(), IssuedBefore: e.GetIssuedBeforeChangeNumber(), Application: e.GetApplication(), User: e.GetUser(),
+		Kind: kindOf(e.GetCause()), Names: e.GetNames(), IssuedBefore: moment.Of(e.GetIssuedBeforeChangeNumber(), e.GetIssuedBeforeChangeTime()), Application: e.GetApplication(), User: e.GetUser(),
 	})
 	return watch.Result{SessionsClosed: uint64(ended)}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/session"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 )
 
 // The model's applications are named by a letter, their tokens by a letter and a
@@ -76,8 +77,8 @@ type state struct {
 	groups map[string][]string // by application
 	free   map[string]bool     // versions that need no subscription
 
-	expires  map[string]time.Time // by token, once it was issued; all states share it
-	issuedAt map[string]uint64    // by token, the newest change before it was issued; all states share it
+	expires  map[string]time.Time     // by token, once it was issued; all states share it
+	issuedAt map[string]moment.Moment // by token, when it was issued; all states share it
 }
 
 func (s state) clone() state {
@@ -135,6 +136,7 @@ type control struct {
 	sched *scheduler
 	state
 	head    uint64
+	clock   int64   // time of the newest change, which never goes back
 	made    int     // number of names made
 	history []state // after each change, and at the start
 	queue   []pendingChange
@@ -144,8 +146,7 @@ type control struct {
 	early map[string]time.Time       // by token, the earliest time at which the gateway may take it for expired
 	given map[*grant.Grant]time.Time // when the gateway got a grant
 
-	tickets  []*ticket
-	restored bool // change numbers have gone back
+	tickets []*ticket
 }
 
 // ticket opens one session, which rests on the token that bought it.
@@ -155,8 +156,8 @@ type ticket struct {
 }
 
 func newControl(s *scheduler) *control {
-	c := &control{sched: s, head: 3, early: map[string]time.Time{}, given: map[*grant.Grant]time.Time{}}
-	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, free: map[string]bool{}, expires: map[string]time.Time{}, issuedAt: map[string]uint64{}}
+	c := &control{sched: s, head: 3, clock: 3, early: map[string]time.Time{}, given: map[*grant.Grant]time.Time{}}
+	c.state = state{gone: map[string]bool{}, subs: map[string]string{}, groups: map[string][]string{}, free: map[string]bool{}, expires: map[string]time.Time{}, issuedAt: map[string]moment.Moment{}}
 	for _, c1 := range []byte(letters) {
 		c.subs[pair("applications/"+string(c1), versionOf('1'))] = c.newName("subscriptions/")
 	}
@@ -181,7 +182,7 @@ func (c *control) issue(token string) {
 		lifetime = time.Duration(1 + rnd.Int64N(int64(longest)))
 	}
 	c.expires[token] = time.Now().Add(lifetime)
-	c.early[token], c.issuedAt[token] = c.expires[token], c.head
+	c.early[token], c.issuedAt[token] = c.expires[token], moment.Moment{Change: c.head, Time: c.clock}
 }
 
 // sell sells a ticket for a token that was issued.
@@ -202,6 +203,7 @@ func (t *ticket) spend(attempt string) bool {
 // commit makes a change.
 func (c *control) commit(e grant.Event) {
 	c.head++
+	c.clock++
 	c.history = append(c.history, c.clone())
 	c.queue = append(c.queue, pendingChange{number: c.head, instant: len(c.history) - 1, event: e})
 }
@@ -214,6 +216,9 @@ func (c *control) remove(kind grant.EventKind, names ...string) {
 	c.commit(grant.Event{Kind: kind, Names: names[:1]})
 }
 
+// next is the moment of the change that is made next.
+func (c *control) next() moment.Moment { return moment.Moment{Change: c.head + 1, Time: c.clock + 1} }
+
 // revoke revokes what an application, or its OAuth client, was issued until now.
 func (c *control) revoke(name, app string) string {
 	for token := range c.issuedAt {
@@ -221,7 +226,7 @@ func (c *control) revoke(name, app string) string {
 			c.gone[grantName(token)] = true
 		}
 	}
-	c.commit(grant.Event{Kind: grant.Revoked, Names: []string{name}, IssuedBefore: c.head + 1})
+	c.commit(grant.Event{Kind: grant.Revoked, Names: []string{name}, IssuedBefore: c.next()})
 	return "revoke all that was issued to " + name
 }
 
@@ -240,9 +245,6 @@ func (c *control) act(what int, app, token, version string) string {
 	sub := c.subs[pair(app, version)]
 	exists := sub != "" && !c.gone[sub]
 	switch {
-	case what >= revokeActs && c.restored: // a token may have been issued at a number that is to come
-		c.commit(grant.Event{})
-		return "a change that touches nothing"
 	case what >= revokeActs:
 		return c.revoke([]string{app, clientOfApp(app)}[what%2], app)
 	case what >= freeActs:
@@ -312,7 +314,7 @@ func (c *control) restore(kept func() bool) {
 			c.gone[c.subs[at]] = true
 		}
 	}
-	c.head, c.restored = c.head/2+1, true
+	c.head = c.head/2 + 1
 	c.history = append(c.history, c.clone())
 	c.lose()
 }

@@ -153,7 +153,7 @@ func TestOtherServicesHearWhoIsOut(t *testing.T) {
 			w.must(end(before.Name, in.ID))
 			w.applied(header)
 			after := before
-			after.AsOf = w.head()
+			after.AsOf = w.latest()
 			for name, watcher := range map[string]*access.Watch{"first": first, "later": w.watchUsers("catalog-" + what)} {
 				w.ended(what+", "+name, watcher, before, true)
 				w.ended(what+", "+name+", a token from after it", watcher, after, false)

@@ -156,7 +156,7 @@ func TestVerifyAPIKey(t *testing.T) {
 			Verdict: &backplanev1.VerifyCredentialResponse_Grant{Grant: &backplanev1.Grant{
 				Name: grant, User: w.annName, Application: app, ApiKey: key.GetName(), Stage: catalogv1.Stage_STAGE_SANDBOX,
 				Subscription: sub.GetName(), Plan: gold, Version: v1,
-				IssuedChangeNumber: w.head(), PermittedAddresses: []string{"192.0.2.0/24"}, PermittedReferers: []string{"a.test"},
+				IssuedChangeNumber: w.head(), IssuedChangeTime: w.latest().Timestamp(), PermittedAddresses: []string{"192.0.2.0/24"}, PermittedReferers: []string{"a.test"},
 				RestsOn: []string{grant, key.GetName(), app, w.annName, v1, app + "@" + v1, sub.GetName()},
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),

@@ -30,7 +30,7 @@ func TestVerifyCredential(t *testing.T) {
 				Stage: catalogv1.Stage_STAGE_SANDBOX, Subscription: sub.GetName(), Plan: gold, Version: v1,
 				Scopes: []string{"default"}, ExpireTime: timestamppb.New(w.now().Add(time.Hour)),
 				RestsOn: []string{grant, c.GetName(), app.GetName(), w.annName, v1, app.GetName() + "@" + v1, sub.GetName()},
-				Secret:  c.secret.GetName(), IssuedChangeNumber: w.head(),
+				Secret:  c.secret.GetName(), IssuedChangeNumber: w.head(), IssuedChangeTime: w.latest().Timestamp(),
 			}},
 			AsOfChangeNumber: w.head(), ServerTime: timestamppb.New(w.now()),
 		}
@@ -96,7 +96,7 @@ func TestBatchGetGrants(t *testing.T) {
 		for _, g := range grants {
 			queries = append(queries, &backplanev1.GrantQuery{
 				Name: g.GetName(), OauthClient: g.GetOauthClient(), Version: g.GetVersion(), ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(),
-				Subscription: g.GetSubscription(), Secret: g.GetSecret(), IssuedChangeNumber: g.GetIssuedChangeNumber(),
+				Subscription: g.GetSubscription(), Secret: g.GetSecret(), IssuedChangeNumber: g.GetIssuedChangeNumber(), IssuedChangeTime: g.GetIssuedChangeTime(),
 			})
 		}
 		queries[5].ExpireTime = timestamppb.New(w.now())

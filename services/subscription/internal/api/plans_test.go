@@ -216,7 +216,7 @@ func TestSubscriptionless(t *testing.T) {
 		w.hear(w.free(false))
 		app := w.application(w.ann, "Chat").GetName()
 		c := w.oauthClient(w.ann, app, catalogv1.Stage_STAGE_SANDBOX)
-		raw, issued := w.token(c), w.head()
+		raw, issued := w.token(c), w.latest()
 		pair := app + "@" + v1
 		denial := w.verify(raw, v1).GetDenial()
 		if denial.GetReason() != backplanev1.Denial_REASON_NO_SUBSCRIPTION || !slices.Contains(denial.GetRestsOn(), v1) || !slices.Contains(denial.GetRestsOn(), pair) {
@@ -231,7 +231,7 @@ func TestSubscriptionless(t *testing.T) {
 		want := &backplanev1.Grant{
 			Name: got.GetName(), User: w.annName, Application: app, OauthClient: c.GetName(), Stage: catalogv1.Stage_STAGE_SANDBOX,
 			Plan: "plans/async-default-subscriptionless", Version: v1, Scopes: got.GetScopes(), ExpireTime: got.GetExpireTime(),
-			RestsOn: []string{got.GetName(), c.GetName(), app, w.annName, v1, pair}, Secret: c.secret.GetName(), IssuedChangeNumber: issued,
+			RestsOn: []string{got.GetName(), c.GetName(), app, w.annName, v1, pair}, Secret: c.secret.GetName(), IssuedChangeNumber: issued.Change, IssuedChangeTime: issued.Timestamp(),
 		}
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Errorf("VerifyCredential(subscriptionless) (-want +got):\n%s", diff)
@@ -239,7 +239,7 @@ func TestSubscriptionless(t *testing.T) {
 		read := func(g *backplanev1.Grant) *backplanev1.GrantState {
 			resp, err := w.gateway.tokens.BatchGetGrants(t.Context(), &backplanev1.BatchGetGrantsRequest{Grants: []*backplanev1.GrantQuery{{
 				Name: g.GetName(), OauthClient: c.GetName(), Version: v1, ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(), Subscription: g.GetSubscription(),
-				Secret: g.GetSecret(), IssuedChangeNumber: g.GetIssuedChangeNumber(),
+				Secret: g.GetSecret(), IssuedChangeNumber: g.GetIssuedChangeNumber(), IssuedChangeTime: g.GetIssuedChangeTime(),
 			}}})
 			w.must(err)
 			return resp.GetGrants()[0]

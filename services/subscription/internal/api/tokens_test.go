@@ -82,7 +82,7 @@ func (w *world) read(g *backplanev1.Grant) *backplanev1.GrantState {
 	w.t.Helper()
 	resp, err := w.gateway.tokens.BatchGetGrants(w.t.Context(), &backplanev1.BatchGetGrantsRequest{Grants: []*backplanev1.GrantQuery{{
 		Name: g.GetName(), OauthClient: g.GetOauthClient(), Version: g.GetVersion(), ExpireTime: g.GetExpireTime(), Scopes: g.GetScopes(),
-		Subscription: g.GetSubscription(), SignIn: g.GetSignIn(), Stage: g.GetStage(), Secret: g.GetSecret(), IssuedChangeNumber: g.GetIssuedChangeNumber(),
+		Subscription: g.GetSubscription(), SignIn: g.GetSignIn(), Stage: g.GetStage(), Secret: g.GetSecret(), IssuedChangeNumber: g.GetIssuedChangeNumber(), IssuedChangeTime: g.GetIssuedChangeTime(),
 	}}})
 	w.must(err)
 	return resp.GetGrants()[0]
@@ -124,7 +124,7 @@ func TestIssueApplicationToken(t *testing.T) {
 			Name: name, User: w.annName, Application: app, OauthClient: c.GetName(), Stage: catalogv1.Stage_STAGE_PRODUCTION,
 			Subscription: sub.GetName(), Plan: gold, Version: v1, Scopes: []string{"default"}, SignIn: signIn,
 			ExpireTime: timestamppb.New(w.now().Add(15 * time.Minute)),
-			RestsOn:    []string{name, c.GetName(), app, w.annName, v1, app + "@" + v1, sub.GetName(), signIn}, IssuedChangeNumber: w.head(),
+			RestsOn:    []string{name, c.GetName(), app, w.annName, v1, app + "@" + v1, sub.GetName(), signIn}, IssuedChangeNumber: w.head(), IssuedChangeTime: w.latest().Timestamp(),
 		}
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" || !issued.GetExpireTime().AsTime().Equal(got.GetExpireTime().AsTime()) {
 			t.Errorf("the grant (-want +got):\n%s", diff)
@@ -240,7 +240,7 @@ func TestIssueTryOutToken(t *testing.T) {
 		want := &backplanev1.Grant{
 			Name: got.GetName(), User: w.bobName, Application: "applications/try-out", Stage: catalogv1.Stage_STAGE_PRODUCTION, Version: v1,
 			Scopes: []string{"default"}, SignIn: signIn, ExpireTime: timestamppb.New(w.now().Add(15 * time.Minute)),
-			RestsOn: []string{got.GetName(), w.bobName, v1, signIn}, IssuedChangeNumber: w.head(),
+			RestsOn: []string{got.GetName(), w.bobName, v1, signIn}, IssuedChangeNumber: w.head(), IssuedChangeTime: w.latest().Timestamp(),
 		}
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Errorf("the grant (-want +got):\n%s", diff)

@@ -31,6 +31,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/grpcserver"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/memnet"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/run"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
@@ -242,7 +243,7 @@ func (w *world) as(name string, roles ...string) context.Context {
 // userToken returns an access token of a user.
 func (w *world) userToken(name string, roles ...string) string {
 	w.t.Helper()
-	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles, SignIn: "none", AsOf: w.head()}, w.now().Add(time.Hour))
+	raw, _, err := w.issuer.SignUser(identity.User{Name: name, Roles: roles, SignIn: "none", AsOf: w.latest()}, w.now().Add(time.Hour))
 	w.must(err)
 	return raw
 }
@@ -366,6 +367,14 @@ func (w *world) verify(credential, version string) *backplanev1.VerifyCredential
 	resp, err := w.gateway.tokens.VerifyCredential(w.t.Context(), &backplanev1.VerifyCredentialRequest{Credential: credential, Version: version, Scheme: backplanev1.CredentialScheme_CREDENTIAL_SCHEME_OAUTH2})
 	w.must(err)
 	return resp
+}
+
+// latest returns the moment of the newest change.
+func (w *world) latest() moment.Moment {
+	w.t.Helper()
+	m, err := change.Latest(w.t.Context(), w.db)
+	w.must(err)
+	return m
 }
 
 func (w *world) head() uint64 {

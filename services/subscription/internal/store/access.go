@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -11,6 +12,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -26,14 +28,14 @@ func endAccess(ctx context.Context, tx *change.Tx, names ...string) (*backplanev
 	expires := tx.Time.Add(accessKept)
 	for _, name := range names {
 		_, err := tx.ExecContext(ctx, `
-			INSERT INTO ended_access (name, change_number, expires_at) VALUES ($1, $2, $3)
-			ON CONFLICT (name) DO UPDATE SET change_number = excluded.change_number, expires_at = excluded.expires_at`,
-			name, int64(tx.Number), expires.UnixMicro())
+			INSERT INTO ended_access (name, change_number, change_us, expires_at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (name) DO UPDATE SET change_number = excluded.change_number, change_us = excluded.change_us, expires_at = excluded.expires_at`,
+			name, int64(tx.Number), tx.Moment.Time, expires.UnixMicro())
 		if err != nil {
 			return nil, fmt.Errorf("end access of %s: %w", name, err)
 		}
 		event.Ended = append(event.Ended, &backplanev1.EndedAccess{
-			Name: name, ChangeNumber: tx.Number, ExpireTime: timestamppb.New(expires),
+			Name: name, ChangeNumber: tx.Number, ChangeTime: tx.Moment.Timestamp(), ExpireTime: timestamppb.New(expires),
 		})
 	}
 	return event, nil
@@ -42,19 +44,19 @@ func endAccess(ctx context.Context, tx *change.Tx, names ...string) (*backplanev
 // Ended reports whether the access that u's token gave has ended. It makes a Store
 // an identity.Ended that knows of each change at once.
 func (s *Store) Ended(ctx context.Context, u identity.User) (bool, error) {
-	ended, err := sqldb.Exists(ctx, s.db, `
-		SELECT EXISTS (SELECT 1 FROM ended_access WHERE name IN ($1, $2) AND change_number > $3)`,
-		u.Name, SignInName(u.ID(), u.SignIn), int64(u.AsOf))
+	ends, err := sqldb.All(ctx, s.db, func(row sqldb.Row) (end moment.Moment, err error) {
+		return end, row.Scan(&end.Change, &end.Time)
+	}, `SELECT change_number, change_us FROM ended_access WHERE name IN ($1, $2)`, u.Name, SignInName(u.ID(), u.SignIn))
 	if err != nil {
 		return false, fmt.Errorf("read whether access has ended: %w", err)
 	}
-	return ended, nil
+	return slices.ContainsFunc(ends, u.AsOf.Before), nil
 }
 
 // EndedAccess emits the access that has ended, as a change.Snapshot.
 func EndedAccess(ctx context.Context, tx *sqldb.Tx, emit func(piece proto.Message)) error {
 	batch := change.NewBatch(func(ended []*backplanev1.EndedAccess) { emit(&backplanev1.UserSnapshot{Ended: ended}) })
-	rows, err := sqldb.All(ctx, tx, scanEndedAccess, `SELECT name, change_number, expires_at FROM ended_access ORDER BY name`)
+	rows, err := sqldb.All(ctx, tx, scanEndedAccess, `SELECT name, change_number, change_us, expires_at FROM ended_access ORDER BY name`)
 	if err != nil {
 		return fmt.Errorf("read ended access: %w", err)
 	}
@@ -67,8 +69,9 @@ func EndedAccess(ctx context.Context, tx *sqldb.Tx, emit func(piece proto.Messag
 
 func scanEndedAccess(row sqldb.Row) (*backplanev1.EndedAccess, error) {
 	e := &backplanev1.EndedAccess{}
-	var number, expires int64
-	err := row.Scan(&e.Name, &number, &expires)
-	e.ChangeNumber, e.ExpireTime = uint64(number), timestamppb.New(sqldb.Time(expires))
+	var at moment.Moment
+	var expires int64
+	err := row.Scan(&e.Name, &at.Change, &at.Time, &expires)
+	e.ChangeNumber, e.ChangeTime, e.ExpireTime = at.Change, at.Timestamp(), timestamppb.New(sqldb.Time(expires))
 	return e, err
 }

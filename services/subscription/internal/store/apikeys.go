@@ -126,7 +126,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, req requestid.Request, v ident
 // addKeyValue adds a value to an API key.
 func addKeyValue(ctx context.Context, tx *change.Tx, key string, hash []byte) error {
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO api_key_value (id, api_key, hash, expires_at, issued) VALUES ($1, $2, $3, 0, $4)`, id.New(), key, hash, int64(tx.Number))
+		INSERT INTO api_key_value (id, api_key, hash, expires_at, issued, issued_us) VALUES ($1, $2, $3, 0, $4, $5)`,
+		id.New(), key, hash, int64(tx.Number), tx.Moment.Time)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -65,8 +66,8 @@ type Token struct {
 	SignIn resourcename.SignIn
 	// Secret is the id of the secret that it was issued for, "" for none.
 	Secret string
-	// Issued is the number of the newest change before it was issued.
-	Issued uint64
+	// Issued is the moment at which it was issued.
+	Issued moment.Moment
 	// Resource is the address that it is narrowed to, "" for none.
 	Resource string
 }
@@ -125,14 +126,14 @@ func readTryOut(ctx context.Context, tx *sqldb.Tx, t Token, version string, stag
 // readTokenState returns what is known of a token for a version; where, with parameters from
 // $5 on, finds its OAuth client, called c. It leaves Elsewhere and AsOf open.
 func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where string, client ...any) (st TokenState, err error) {
-	var revoked uint64
+	var revoked moment.Moment
 	rights := rightsOf(&st)
 	err = tx.QueryRowContext(ctx, `
-		SELECT c.id, c.stage, c.revoked,
+		SELECT c.id, c.stage, c.revoked, c.revoked_us,
 			EXISTS (SELECT 1 FROM revocation r WHERE r.id IN ($2, $2 || '@' || a.id, $4 || '@' || c.id)),
 			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner), `+rightsColumns+`
 		FROM oauth_client c `+rightsJoins+where, append([]any{version, t.ID, t.SignIn.SignIn, t.Secret}, client...)...).
-		Scan(append([]any{&st.OAuthClient, &st.Stage, &revoked, &st.Revoked, &st.Over}, rights.dests()...)...)
+		Scan(append([]any{&st.OAuthClient, &st.Stage, &revoked.Change, &revoked.Time, &st.Revoked, &st.Over}, rights.dests()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return TokenState{}, nil
 	}
@@ -140,7 +141,7 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where s
 		return TokenState{}, err
 	}
 	rights.settle(t.Issued)
-	st.Revoked = st.Revoked || t.Issued < revoked
+	st.Revoked = st.Revoked || t.Issued.Before(revoked)
 	return st, nil
 }
 
@@ -149,7 +150,7 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where s
 const (
 	rightsColumns = `a.id, a.owner, a.plan, u.state <> 1,
 			COALESCE(s.id, ''), COALESCE(s.plan, ''), COALESCE(s.blocked, FALSE), COALESCE(v.subscriptionless, FALSE),
-			a.revoked, COALESCE(rv.revoked, 0)`
+			a.revoked, a.revoked_us, COALESCE(rv.revoked, 0), COALESCE(rv.revoked_us, 0)`
 	rightsJoins = `
 		JOIN application a ON a.id = c.application
 		JOIN users u ON u.id = a.owner
@@ -163,7 +164,7 @@ const (
 type rights struct {
 	st               *TokenState
 	subscriptionless bool
-	revoked          [2]uint64 // the changes that revoked what the application had until then, everywhere and at the version
+	revoked          [2]moment.Moment // when all was revoked that the application had, everywhere and at the version
 }
 
 func rightsOf(st *TokenState) *rights { return &rights{st: st} }
@@ -171,12 +172,13 @@ func rightsOf(st *TokenState) *rights { return &rights{st: st} }
 // dests are where the columns are scanned to.
 func (r *rights) dests() []any {
 	st := r.st
-	return []any{&st.Application, &st.User, &st.ApplicationPlan, &st.Suspended, &st.Subscription, &st.Plan, &st.Blocked, &r.subscriptionless, &r.revoked[0], &r.revoked[1]}
+	return []any{&st.Application, &st.User, &st.ApplicationPlan, &st.Suspended, &st.Subscription, &st.Plan, &st.Blocked, &r.subscriptionless,
+		&r.revoked[0].Change, &r.revoked[0].Time, &r.revoked[1].Change, &r.revoked[1].Time}
 }
 
-// settle sets what follows from the columns for a credential that was issued after a change.
-func (r *rights) settle(issued uint64) {
-	r.st.Revoked = r.st.Revoked || issued < max(r.revoked[0], r.revoked[1])
+// settle sets what follows from the columns for a credential that was issued at a moment.
+func (r *rights) settle(issued moment.Moment) {
+	r.st.Revoked = r.st.Revoked || issued.Before(r.revoked[0]) || issued.Before(r.revoked[1])
 	r.st.Known, r.st.Subscribed = true, r.st.Subscription != ""
 	if !r.st.Subscribed && r.subscriptionless {
 		r.st.Subscribed, r.st.Plan = true, SubscriptionlessPlan
@@ -207,8 +209,8 @@ type GrantState struct {
 	// ExpiresAt is when the value of an API key expires; the zero time means never. That
 	// of a token never changes.
 	ExpiresAt time.Time
-	// Issued is the change that issued the value of an API key; 0 for a token.
-	Issued uint64
+	// Issued is the moment at which the value of an API key was issued; zero for a token.
+	Issued moment.Moment
 	// Ended is why it ended; unspecified while it is valid.
 	Ended backplanev1.GrantEvent_Cause
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -20,8 +21,8 @@ type Issue struct {
 	Address string
 	// SignInEnds is when the sign-in ends at the latest, unless it is refreshed.
 	SignInEnds time.Time
-	// AsOf is the number of the newest change before anything was read.
-	AsOf uint64
+	// AsOf is the moment at which all of it was read.
+	AsOf moment.Moment
 }
 
 // IssueForApplication returns what a token of an application, for a version and a stage, is
@@ -87,7 +88,7 @@ func (s *Store) IssueToTryOut(ctx context.Context, v identity.Viewer, signIn res
 // issue reads what a token is made of, in one transaction.
 func (s *Store) issue(ctx context.Context, signIn resourcename.SignIn, read func(*sqldb.Tx, *Issue) error) (out Issue, err error) {
 	err = s.db.InReadTx(ctx, func(tx *sqldb.Tx) error {
-		asOf, err := change.Head(ctx, tx)
+		asOf, err := change.Latest(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/change"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
 
@@ -18,8 +19,8 @@ type KeyState struct {
 	TokenState
 	// Value is the id of the value.
 	Value string
-	// Issued is the number of the newest change before the value was issued.
-	Issued uint64
+	// Issued is the moment at which the value was issued.
+	Issued moment.Moment
 	// ExpiresAt is when the value expires, at the latest with the key; the zero time means
 	// never.
 	ExpiresAt time.Time
@@ -49,9 +50,9 @@ func readKeyState(ctx context.Context, tx *sqldb.Tx, version, where string, valu
 	var keyExpires, expires int64
 	rights := rightsOf(&st.TokenState)
 	err = tx.QueryRowContext(ctx, `
-		SELECT k.id, k.expires_at, k.issued, c.id, c.stage, c.permitted_addresses, c.permitted_referers, c.expires_at, `+rightsColumns+`
+		SELECT k.id, k.expires_at, k.issued, k.issued_us, c.id, c.stage, c.permitted_addresses, c.permitted_referers, c.expires_at, `+rightsColumns+`
 		FROM api_key_value k JOIN api_key c ON c.id = k.api_key `+rightsJoins+where, append([]any{version}, value...)...).
-		Scan(append([]any{&st.Value, &expires, &st.Issued, &st.APIKey, &st.Stage, &addresses, &referers, &keyExpires}, rights.dests()...)...)
+		Scan(append([]any{&st.Value, &expires, &st.Issued.Change, &st.Issued.Time, &st.APIKey, &st.Stage, &addresses, &referers, &keyExpires}, rights.dests()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return KeyState{}, nil
 	}

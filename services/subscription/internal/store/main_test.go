@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -200,6 +201,14 @@ func (b *bench) head() uint64 {
 	n, err := b.Head(b.t.Context())
 	ok(b.t, err)
 	return n
+}
+
+// latest returns the moment of the newest change.
+func (b *bench) latest() moment.Moment {
+	b.t.Helper()
+	m, err := change.Latest(b.t.Context(), b.db)
+	ok(b.t, err)
+	return m
 }
 
 // count returns how many rows a table has.

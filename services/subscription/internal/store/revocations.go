@@ -88,7 +88,7 @@ func (s *Store) revoke(ctx context.Context, doing string, fn func(tx *change.Tx)
 // revokedBefore is the event of a change that revokes all credentials issued before it.
 func revokedBefore(tx *change.Tx, names ...string) *backplanev1.GrantEvent {
 	e := event(backplanev1.GrantEvent_CAUSE_REVOKED, names...)
-	e.IssuedBeforeChangeNumber = tx.Number
+	e.IssuedBeforeChangeNumber, e.IssuedBeforeChangeTime = tx.Number, tx.Moment.Timestamp()
 	return e
 }
 
@@ -196,7 +196,7 @@ func (s *Store) RevokeApplication(ctx context.Context, v identity.Viewer, id str
 		if err := check(a.Owner); err != nil {
 			return change.Record{}, err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE application SET revoked = $1 WHERE id = $2`, int64(tx.Number), id); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE application SET revoked = $1, revoked_us = $2 WHERE id = $3`, int64(tx.Number), tx.Moment.Time, id); err != nil {
 			return change.Record{}, err
 		}
 		// Whatever these were of was issued before.
@@ -216,7 +216,7 @@ func (s *Store) RevokeOAuthClient(ctx context.Context, v identity.Viewer, name r
 		if err := check(c.Owner); err != nil {
 			return change.Record{}, err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE oauth_client SET revoked = $1 WHERE id = $2`, int64(tx.Number), name.OAuthClient)
+		_, err = tx.ExecContext(ctx, `UPDATE oauth_client SET revoked = $1, revoked_us = $2 WHERE id = $3`, int64(tx.Number), tx.Moment.Time, name.OAuthClient)
 		return change.Record{Resource: name.String(), Label: c.Label(), Secrets: []string{allCredentials}, Event: revokedBefore(tx, name.String())}, err
 	})
 }
@@ -275,8 +275,9 @@ func (s *Store) RevokeSubscription(ctx context.Context, v identity.Viewer, id st
 			return change.Record{}, err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO revoked_at_version (application, version, revoked) VALUES ($1, $2, $3)
-			ON CONFLICT (application, version) DO UPDATE SET revoked = excluded.revoked`, sub.Application, sub.Version, int64(tx.Number))
+			INSERT INTO revoked_at_version (application, version, revoked, revoked_us) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (application, version) DO UPDATE SET revoked = excluded.revoked, revoked_us = excluded.revoked_us`,
+			sub.Application, sub.Version, int64(tx.Number), tx.Moment.Time)
 		name := SubscriptionName(id)
 		return change.Record{
 			Resource: name, Label: sub.Label(), Secrets: []string{allCredentials}, Event: revokedBefore(tx, name, PairName(sub.Application, sub.Version)),

@@ -10,6 +10,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/requestid"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
@@ -138,8 +139,8 @@ type SecretHash struct {
 	// ID is that of the secret.
 	ID   string
 	Hash []byte
-	// AsOf is the number of the newest change before it was read.
-	AsOf uint64
+	// AsOf is the moment at which it was read.
+	AsOf moment.Moment
 }
 
 // ClientSecrets returns the OAuth client with this client_id, and the hashes of its
@@ -147,12 +148,12 @@ type SecretHash struct {
 // owner's, there are no hashes.
 func (s *Store) ClientSecrets(ctx context.Context, clientID string) (c OAuthClient, hashes []SecretHash, err error) {
 	hashes, err = sqldb.All(ctx, s.db, func(row sqldb.Row) (h SecretHash, err error) {
-		c, err = scanOAuthClient(sqldb.With(row, &h.ID, &h.Hash, &h.AsOf))
+		c, err = scanOAuthClient(sqldb.With(row, &h.ID, &h.Hash, &h.AsOf.Change, &h.AsOf.Time))
 		return h, err
 	}, `
 		SELECT c.id, c.application, c.stage, c.client_id, a.owner, a.display_name, c.created_at, c.updated_at, c.etag,
-			s.id, s.hash, (SELECT n FROM change_counter WHERE id = 1)
-		FROM oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
+			s.id, s.hash, n.n, n.time_us
+		FROM change_counter n, oauth_client c JOIN application a ON a.id = c.application JOIN oauth_client_secret s ON s.oauth_client = c.id
 			JOIN users u ON u.id = a.owner
 		WHERE c.client_id = $1 AND u.state = 1 AND (s.expires_at = 0 OR s.expires_at > $2)`, clientID, s.moment().UnixMicro())
 	if err != nil {

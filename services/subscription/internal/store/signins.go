@@ -13,6 +13,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 )
@@ -68,8 +69,8 @@ func (l Lasting) until(began, now time.Time) time.Time {
 type SignedIn struct {
 	SignIn
 	Who User
-	// AsOf is the number of the newest change before the user was read.
-	AsOf uint64
+	// AsOf is the moment at which the user was read.
+	AsOf moment.Moment
 	// Displaced are the names of those that ended because this one is one too many.
 	Displaced []string
 }
@@ -84,7 +85,7 @@ type Device struct {
 
 // read reads the user of the sign-in.
 func (in *SignedIn) read(ctx context.Context, tx *sqldb.Tx) (err error) {
-	if in.AsOf, err = change.Head(ctx, tx); err != nil {
+	if in.AsOf, err = change.Latest(ctx, tx); err != nil {
 		return err
 	}
 	in.Who, err = scanUser(tx.QueryRowContext(ctx, selectUser+`WHERE id = $1`, in.User))

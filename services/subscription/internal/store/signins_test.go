@@ -266,7 +266,7 @@ func (b *bench) refresh(signIn string, generation uint32) (store.Refreshed, uint
 	b.t.Helper()
 	in, what, err := b.RefreshSignIn(b.t.Context(), signIn, generation, last)
 	ok(b.t, err)
-	if what == store.Renewed && (in.ID != signIn || in.Who.ID != in.User || in.AsOf != b.head()) {
+	if what == store.Renewed && (in.ID != signIn || in.Who.ID != in.User || in.AsOf != b.latest()) {
 		b.t.Errorf("RefreshSignIn(%s) = %v, want the sign-in and its user, as of now", signIn, in)
 	}
 	return what, in.Generation
@@ -391,7 +391,7 @@ func TestRefreshRace(t *testing.T) {
 func TestEndSignIn(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		signIn, other := b.signIn(b.ann, "hash of ann"), b.signIn(b.ann, "hash of ann")
-		token := identity.User{Name: store.UserName(b.ann.User), SignIn: signIn, AsOf: b.head()}
+		token := identity.User{Name: store.UserName(b.ann.User), SignIn: signIn, AsOf: b.latest()}
 		before := b.head()
 		user, err := b.SignOut(t.Context(), "nothing")
 		if user != "" || err != nil {
@@ -430,7 +430,7 @@ func TestChangePassword(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		keep, end, bob := b.signIn(b.ann, "hash of ann"), b.signIn(b.ann, "hash of ann"), b.signIn(b.bob, "hash of bob")
 		token := func(v identity.Viewer, signIn string) identity.User {
-			return identity.User{Name: store.UserName(v.User), SignIn: signIn, AsOf: b.head()}
+			return identity.User{Name: store.UserName(v.User), SignIn: signIn, AsOf: b.latest()}
 		}
 		keeps, ends, bobs := token(b.ann, keep), token(b.ann, end), token(b.bob, bob)
 		old, wrong := "hash of ann", "hash of bob"

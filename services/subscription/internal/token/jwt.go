@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/id"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 )
 
@@ -86,8 +87,8 @@ type ApplicationClaims struct {
 	TryOutStage int64
 	// Secret is the id of the secret that it was issued for, "" where there was none.
 	Secret string
-	// Issued is the number of the newest change before it was issued.
-	Issued uint64
+	// Issued is the moment at which it was issued, by the changes of the subscription service.
+	Issued moment.Moment
 	// Scopes are its scopes.
 	Scopes []string
 	// Resource is the address that it is narrowed to (RFC 8707), "" for none.
@@ -120,7 +121,9 @@ type moreClaims struct {
 	SignIn   string `json:"sid,omitempty"`
 	Stage    int64  `json:"tidegate_stage,omitempty"`
 	Secret   string `json:"tidegate_secret,omitempty"`
-	Issued   uint64 `json:"tidegate_change,omitempty"`
+	Change   uint64 `json:"tidegate_change,omitempty"`
+	// ChangeTime is in microseconds.
+	ChangeTime int64 `json:"tidegate_change_time,omitempty"`
 	identity.TryOutClaims
 }
 
@@ -151,7 +154,7 @@ func (i *Issuer) sign(t ApplicationClaims, life time.Duration, most time.Time) (
 		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(t.IssuedAt), ID: t.ID,
 	}).Claims(moreClaims{
 		ClientID: t.ClientID, Scope: strings.Join(t.Scopes, " "), SignIn: t.SignIn.SignIn,
-		Stage: t.TryOutStage, Secret: t.Secret, Issued: t.Issued, TryOutClaims: identity.TryOutClaims{Version: t.TryOut},
+		Stage: t.TryOutStage, Secret: t.Secret, Change: t.Issued.Change, ChangeTime: t.Issued.Time, TryOutClaims: identity.TryOutClaims{Version: t.TryOut},
 	}).Serialize()
 	if err != nil {
 		return "", ApplicationClaims{}, fmt.Errorf("sign access token: %w", err)
@@ -176,7 +179,7 @@ func (i *Issuer) SignUser(u identity.User, signInEnds time.Time) (raw string, ex
 			Issuer: i.url, Subject: u.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
 			Expiry: jwt.NewNumericDate(expires), IssuedAt: jwt.NewNumericDate(issued), ID: id.New(),
 		},
-		Username: u.Username, Roles: u.Roles, SignIn: u.SignIn, AsOf: u.AsOf,
+		Username: u.Username, Roles: u.Roles, SignIn: u.SignIn, Change: u.AsOf.Change, ChangeTime: u.AsOf.Time,
 	}).Serialize()
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign user's token: %w", err)
@@ -203,7 +206,7 @@ func (i *Issuer) ReadApplication(ctx context.Context, raw string) (ApplicationCl
 	}
 	t := ApplicationClaims{
 		ID: claims.ID, ClientID: more.ClientID, Scopes: strings.Fields(more.Scope), Resource: resource,
-		TryOut: more.Version, TryOutStage: more.Stage, Secret: more.Secret, Issued: more.Issued,
+		TryOut: more.Version, TryOutStage: more.Stage, Secret: more.Secret, Issued: moment.Moment{Change: more.Change, Time: more.ChangeTime},
 		IssuedAt: claims.IssuedAt.Time(), ExpiresAt: claims.Expiry.Time(),
 	}
 	if more.SignIn != "" {

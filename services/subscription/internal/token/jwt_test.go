@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
@@ -96,7 +97,7 @@ func TestTokenIsNarrowedToItsAudience(t *testing.T) {
 func TestUserTokenClaims(t *testing.T) {
 	c := newClock()
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
-	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Username: "pia", Roles: []string{"admin"}, SignIn: "s", AsOf: 7}, c.now().Add(time.Hour))
+	raw, _, err := newIssuer(keys, c).SignUser(identity.User{Name: "users/p", Username: "pia", Roles: []string{"admin"}, SignIn: "s", AsOf: moment.Moment{Change: 7, Time: 9}}, c.now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestUserTokenClaims(t *testing.T) {
 	now := float64(c.now().Unix())
 	want := map[string]any{
 		"iss": issuerURL, "sub": "users/p", "aud": issuerURL + "/control", "iat": now, "exp": now + 900,
-		"jti": got["jti"], "preferred_username": "pia", "roles": []any{"admin"}, "sid": "s", "tidegate_change": 7.0,
+		"jti": got["jti"], "preferred_username": "pia", "roles": []any{"admin"}, "sid": "s", "tidegate_change": 7.0, "tidegate_change_time": 9.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" || got["jti"] == "" {
 		t.Errorf("claims (-want +got):\n%s", diff)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/seal"
 	"github.com/tidegatehq/tidegate/services/kit/sqldb"
 	"github.com/tidegatehq/tidegate/services/kit/testdb"
@@ -305,7 +306,7 @@ func TestVerifierTakesUserTokens(t *testing.T) {
 	keys := newKeys(t, newStore(testdb.SQLite(t, store.Schema()), c.now), seal.New(), rotation(), c)
 	issuer := newIssuer(keys, c)
 	v := identity.NewVerifier(issuer.Keys(), nil, c.now)
-	want := identity.User{Name: "users/p1", Username: "pia", Roles: []string{"creator", "publisher"}, SignIn: "signin-1", AsOf: 1 << 60}
+	want := identity.User{Name: "users/p1", Username: "pia", Roles: []string{"creator", "publisher"}, SignIn: "signin-1", AsOf: moment.Moment{Change: 1 << 60, Time: 1 << 50}}
 	raw, expires, err := issuer.SignUser(want, c.now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)

@@ -715,6 +715,10 @@ type Grant struct {
 	// Number of the newest change before the credential was issued; 0 where that is not known.
 	// What is revoked by a later change was issued before it.
 	IssuedChangeNumber uint64 `protobuf:"varint,25,opt,name=issued_change_number,json=issuedChangeNumber,proto3" json:"issued_change_number,omitempty"`
+	// Time of that change: not that of a clock, but later than that of every change before it,
+	// also where a backup is restored and numbers begin again at a lower one. Where it is known
+	// here and of what is revoked, it says what was issued before that, and not the number.
+	IssuedChangeTime *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=issued_change_time,json=issuedChangeTime,proto3" json:"issued_change_time,omitempty"`
 	// The secret that the token was issued for,
 	// applications/{application}/oauthClients/{oauth_client}/secrets/{secret}; empty where there
 	// is none. The grant depends on it, too. It is not in rests_on, because gateways of earlier
@@ -880,6 +884,13 @@ func (x *Grant) GetIssuedChangeNumber() uint64 {
 	return 0
 }
 
+func (x *Grant) GetIssuedChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedChangeTime
+	}
+	return nil
+}
+
 func (x *Grant) GetSecret() string {
 	if x != nil {
 		return x.Secret
@@ -1030,6 +1041,8 @@ type GrantQuery struct {
 	ApiKey string `protobuf:"bytes,9,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	// Those of the grant.
 	IssuedChangeNumber uint64 `protobuf:"varint,20,opt,name=issued_change_number,json=issuedChangeNumber,proto3" json:"issued_change_number,omitempty"`
+	// That of the grant.
+	IssuedChangeTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=issued_change_time,json=issuedChangeTime,proto3" json:"issued_change_time,omitempty"`
 	// At most 400 characters.
 	Secret        string `protobuf:"bytes,21,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1134,6 +1147,13 @@ func (x *GrantQuery) GetIssuedChangeNumber() uint64 {
 		return x.IssuedChangeNumber
 	}
 	return 0
+}
+
+func (x *GrantQuery) GetIssuedChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedChangeTime
+	}
+	return nil
 }
 
 func (x *GrantQuery) GetSecret() string {
@@ -1567,6 +1587,8 @@ type GrantEvent struct {
 	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
 	// Where it is not 0, only what was issued before the change with this number is affected.
 	IssuedBeforeChangeNumber uint64 `protobuf:"varint,20,opt,name=issued_before_change_number,json=issuedBeforeChangeNumber,proto3" json:"issued_before_change_number,omitempty"`
+	// Time of that change, as in the grants that it is compared with.
+	IssuedBeforeChangeTime *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=issued_before_change_time,json=issuedBeforeChangeTime,proto3" json:"issued_before_change_time,omitempty"`
 	// Where it is not empty, only what belongs to this application is affected.
 	Application string `protobuf:"bytes,21,opt,name=application,proto3" json:"application,omitempty"`
 	// Where it is not empty, only what belongs to this user is affected.
@@ -1624,6 +1646,13 @@ func (x *GrantEvent) GetIssuedBeforeChangeNumber() uint64 {
 		return x.IssuedBeforeChangeNumber
 	}
 	return 0
+}
+
+func (x *GrantEvent) GetIssuedBeforeChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedBeforeChangeTime
+	}
+	return nil
 }
 
 func (x *GrantEvent) GetApplication() string {
@@ -1734,7 +1763,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13as_of_change_number\x18\x03 \x01(\x04R\x10asOfChangeNumber\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"serverTimeB\t\n" +
-	"\averdict\"\x90\x05\n" +
+	"\averdict\"\xda\x05\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12 \n" +
@@ -1756,7 +1785,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\vsession_ref\x18\x14 \x01(\tR\n" +
 	"sessionRef\x12\x19\n" +
 	"\brests_on\x18\v \x03(\tR\arestsOn\x120\n" +
-	"\x14issued_change_number\x18\x19 \x01(\x04R\x12issuedChangeNumber\x12\x16\n" +
+	"\x14issued_change_number\x18\x19 \x01(\x04R\x12issuedChangeNumber\x12H\n" +
+	"\x12issued_change_time\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\x10issuedChangeTime\x12\x16\n" +
 	"\x06secret\x18\x1a \x01(\tR\x06secret\"\xf9\x02\n" +
 	"\x06Denial\x12<\n" +
 	"\x06reason\x18\x01 \x01(\x0e2$.tidegate.backplane.v1.Denial.ReasonR\x06reason\x12\x19\n" +
@@ -1773,7 +1803,7 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x13REASON_TICKET_SPENT\x10\a\x12\x1b\n" +
 	"\x17REASON_TICKET_ELSEWHERE\x10\b\"_\n" +
 	"\x15BatchGetGrantsRequest\x12F\n" +
-	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xed\x03\n" +
+	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantQueryB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06grants\"\xb7\x04\n" +
 	"\n" +
 	"GrantQuery\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
@@ -1787,7 +1817,8 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\asign_in\x18\a \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xf0\xea0\x01R\x06signIn\x12:\n" +
 	"\x05stage\x18\b \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\x12%\n" +
 	"\aapi_key\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\x120\n" +
-	"\x14issued_change_number\x18\x14 \x01(\x04R\x12issuedChangeNumber\x12 \n" +
+	"\x14issued_change_number\x18\x14 \x01(\x04R\x12issuedChangeNumber\x12H\n" +
+	"\x12issued_change_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\x10issuedChangeTime\x12 \n" +
 	"\x06secret\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x90\x03R\x06secret\"\xbf\x01\n" +
 	"\x16BatchGetGrantsResponse\x129\n" +
 	"\x06grants\x18\x01 \x03(\v2!.tidegate.backplane.v1.GrantStateR\x06grants\x12-\n" +
@@ -1811,12 +1842,13 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x04body\"\x83\x01\n" +
 	"\vGrantChange\x12;\n" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x127\n" +
-	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\x88\x05\n" +
+	"\x05event\x18\x02 \x01(\v2!.tidegate.backplane.v1.GrantEventR\x05event\"\xdf\x05\n" +
 	"\n" +
 	"GrantEvent\x12=\n" +
 	"\x05cause\x18\x01 \x01(\x0e2'.tidegate.backplane.v1.GrantEvent.CauseR\x05cause\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\x12=\n" +
-	"\x1bissued_before_change_number\x18\x14 \x01(\x04R\x18issuedBeforeChangeNumber\x12 \n" +
+	"\x1bissued_before_change_number\x18\x14 \x01(\x04R\x18issuedBeforeChangeNumber\x12U\n" +
+	"\x19issued_before_change_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\x16issuedBeforeChangeTime\x12 \n" +
 	"\vapplication\x18\x15 \x01(\tR\vapplication\x12\x12\n" +
 	"\x04user\x18\x16 \x01(\tR\x04user\"\xaf\x03\n" +
 	"\x05Cause\x12\x15\n" +
@@ -1903,37 +1935,40 @@ var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
 	19, // 7: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
 	20, // 8: tidegate.backplane.v1.Grant.stage:type_name -> tidegate.catalog.v1.Stage
 	19, // 9: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 10: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
-	10, // 11: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
-	19, // 12: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 13: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
-	12, // 14: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
-	19, // 15: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
-	7,  // 16: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
-	2,  // 17: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	21, // 18: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	22, // 19: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	23, // 20: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	24, // 21: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	15, // 22: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
-	25, // 23: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	26, // 24: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
-	16, // 25: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
-	2,  // 26: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	19, // 27: tidegate.backplane.v1.IssueTicketResponse.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 28: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
-	4,  // 29: tidegate.backplane.v1.GrantService.IssueTicket:input_type -> tidegate.backplane.v1.IssueTicketRequest
-	9,  // 30: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
-	13, // 31: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
-	6,  // 32: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
-	5,  // 33: tidegate.backplane.v1.GrantService.IssueTicket:output_type -> tidegate.backplane.v1.IssueTicketResponse
-	11, // 34: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
-	14, // 35: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
-	32, // [32:36] is the sub-list for method output_type
-	28, // [28:32] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	19, // 10: tidegate.backplane.v1.Grant.issued_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
+	10, // 12: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
+	19, // 13: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 14: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
+	19, // 15: tidegate.backplane.v1.GrantQuery.issued_change_time:type_name -> google.protobuf.Timestamp
+	12, // 16: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
+	19, // 17: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
+	7,  // 18: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
+	2,  // 19: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	21, // 20: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	22, // 21: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	23, // 22: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	24, // 23: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	15, // 24: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
+	25, // 25: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	26, // 26: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
+	16, // 27: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
+	2,  // 28: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	19, // 29: tidegate.backplane.v1.GrantEvent.issued_before_change_time:type_name -> google.protobuf.Timestamp
+	19, // 30: tidegate.backplane.v1.IssueTicketResponse.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 31: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
+	4,  // 32: tidegate.backplane.v1.GrantService.IssueTicket:input_type -> tidegate.backplane.v1.IssueTicketRequest
+	9,  // 33: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
+	13, // 34: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
+	6,  // 35: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
+	5,  // 36: tidegate.backplane.v1.GrantService.IssueTicket:output_type -> tidegate.backplane.v1.IssueTicketResponse
+	11, // 37: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
+	14, // 38: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
+	35, // [35:39] is the sub-list for method output_type
+	31, // [31:35] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_grant_service_proto_init() }

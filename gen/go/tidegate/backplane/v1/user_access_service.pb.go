@@ -404,6 +404,10 @@ type EndedAccess struct {
 	// Number of the change that ended it: tokens that were issued before it, by
 	// their claim "tidegate_change", are refused.
 	ChangeNumber uint64 `protobuf:"varint,2,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"`
+	// Time of that change, which is compared with the claim "tidegate_change_time", in
+	// microseconds, where both are known: numbers begin again at a lower one when a backup is
+	// restored. It is later than that of every change before it.
+	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
 	// When the last of these tokens has expired, and a watcher may forget this.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -454,6 +458,13 @@ func (x *EndedAccess) GetChangeNumber() uint64 {
 	return 0
 }
 
+func (x *EndedAccess) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
 func (x *EndedAccess) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
@@ -484,10 +495,12 @@ const file_tidegate_backplane_v1_user_access_service_proto_rawDesc = "" +
 	"\bposition\x18\x01 \x01(\v2\x1f.tidegate.backplane.v1.PositionR\bposition\x126\n" +
 	"\x05event\x18\x02 \x01(\v2 .tidegate.backplane.v1.UserEventR\x05event\"E\n" +
 	"\tUserEvent\x128\n" +
-	"\x05ended\x18\x01 \x03(\v2\".tidegate.backplane.v1.EndedAccessR\x05ended\"\x83\x01\n" +
+	"\x05ended\x18\x01 \x03(\v2\".tidegate.backplane.v1.EndedAccessR\x05ended\"\xc0\x01\n" +
 	"\vEndedAccess\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12;\n" +
+	"\vchange_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime2v\n" +
 	"\rAccessService\x12e\n" +
@@ -535,14 +548,15 @@ var file_tidegate_backplane_v1_user_access_service_proto_depIdxs = []int32{
 	11, // 8: tidegate.backplane.v1.UserChange.position:type_name -> tidegate.backplane.v1.Position
 	4,  // 9: tidegate.backplane.v1.UserChange.event:type_name -> tidegate.backplane.v1.UserEvent
 	5,  // 10: tidegate.backplane.v1.UserEvent.ended:type_name -> tidegate.backplane.v1.EndedAccess
-	12, // 11: tidegate.backplane.v1.EndedAccess.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 12: tidegate.backplane.v1.AccessService.WatchUsers:input_type -> tidegate.backplane.v1.WatchUsersRequest
-	1,  // 13: tidegate.backplane.v1.AccessService.WatchUsers:output_type -> tidegate.backplane.v1.WatchUsersResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 11: tidegate.backplane.v1.EndedAccess.change_time:type_name -> google.protobuf.Timestamp
+	12, // 12: tidegate.backplane.v1.EndedAccess.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 13: tidegate.backplane.v1.AccessService.WatchUsers:input_type -> tidegate.backplane.v1.WatchUsersRequest
+	1,  // 14: tidegate.backplane.v1.AccessService.WatchUsers:output_type -> tidegate.backplane.v1.WatchUsersResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_user_access_service_proto_init() }

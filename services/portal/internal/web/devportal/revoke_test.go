@@ -144,7 +144,7 @@ func revocations(t *testing.T, w *world) {
 		t.Errorf("Revoke them leads to %s\n%s", p.URL, p.Text())
 	}
 	revoked("a secret", four, token)
-	fifth.CloseNow()
+	_ = fifth.CloseNow()
 	if p := b.Open(gone); p.Status != http.StatusNotFound {
 		t.Errorf("a secret that is revoked = %d", p.Status)
 	}

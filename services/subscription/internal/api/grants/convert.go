@@ -43,7 +43,7 @@ func grantProto(g store.Grant, t store.Token, version string, scopes []string, e
 	out := &backplanev1.Grant{
 		Name: store.GrantName(t.ID), User: store.UserName(g.User), Application: store.ApplicationName(g.Application),
 		OauthClient: oauthClientName(g), Stage: catalogv1.Stage(g.Stage),
-		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version, IssuedChangeNumber: t.Issued,
+		Plan: g.Plan, ApplicationPlan: g.ApplicationPlan, Version: version, IssuedChangeNumber: t.Issued.Change, IssuedChangeTime: t.Issued.Timestamp(),
 		Scopes: scopes, ApiKey: apiKeyName(g), PermittedAddresses: g.Addresses, PermittedReferers: g.Referers,
 	}
 	if !expires.IsZero() {

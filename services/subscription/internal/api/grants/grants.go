@@ -11,6 +11,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/moment"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 	"github.com/tidegatehq/tidegate/services/subscription/internal/token"
@@ -200,7 +201,7 @@ func grantQueries(all []*backplanev1.GrantQuery) ([]store.GrantQuery, error) {
 			return nil, fault.Invalid(at("expire_time"), "must be a time")
 		}
 		out = append(out, store.GrantQuery{
-			Token:       store.Token{ID: name.Grant, SignIn: signIn, Secret: secret.Secret, Issued: q.GetIssuedChangeNumber()},
+			Token:       store.Token{ID: name.Grant, SignIn: signIn, Secret: secret.Secret, Issued: moment.Of(q.GetIssuedChangeNumber(), q.GetIssuedChangeTime())},
 			OAuthClient: client, Stage: store.Stage(q.GetStage()), Version: q.GetVersion(),
 			Subscribed: q.GetSubscription() != "", ExpiresAt: q.GetExpireTime().AsTime(),
 		})
