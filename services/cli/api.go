@@ -39,6 +39,7 @@ type versionFlags struct {
 	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
 	IdleTimeout     time.Duration `placeholder:"DURATION" help:"How long a session may be without a message, such as 10m. Default: as long as the gateway allows."`
 	trafficFlags    `embed:""`
+	addressFlags    `embed:""`
 	backendFlags    `embed:""`
 	balanceFlags    `embed:""`
 	httpFlags       `embed:""`
@@ -78,6 +79,9 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 		return nil, err
 	}
 	if _, err = f.setHTTP(v, nil); err != nil {
+		return nil, err
+	}
+	if _, err := f.setAddresses(v); err != nil {
 		return nil, err
 	}
 	_, err = f.setTraffic(ctx, cl, v)

@@ -171,6 +171,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
 	}
+	fields = append(fields, addressFields(v)...)
 	fields = append(fields, httpFields(v.GetHttp())...)
 	return s.printFields(append(fields, warnings(v)...)...)
 }
@@ -205,6 +206,7 @@ type versionUpdateCmd struct {
 	IdleTimeout     *time.Duration `placeholder:"DURATION" help:"How long a session may be without a message; 0 for as long as the gateway allows."`
 	securityFlags   `embed:""`
 	trafficFlags    `embed:""`
+	addressFlags    `embed:""`
 	backendFlags    `embed:""`
 	balanceFlags    `embed:""`
 	httpFlags       `embed:""`
@@ -246,9 +248,13 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	mask.Paths = slices.Concat(mask.Paths, traffic, balanced, http)
+	addresses, err := c.setAddresses(change)
+	if err != nil {
+		return err
+	}
+	mask.Paths = slices.Concat(mask.Paths, traffic, balanced, http, addresses)
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-")
+		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --address, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err

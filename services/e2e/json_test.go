@@ -52,6 +52,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"api version update Renamed --backend-host client --backend-origin endpoint --pings clients", "backendOptions"},
 		{"api version update Renamed --backend-identity headers --pass-credential", "passCredential"},
 		{"api version update Renamed --deflate", "deflate"},
+		{"api version update Renamed --address /cable,socket,keep", "furtherAddresses"},
 		{"api version update Renamed --ending drain=4500 --ending throttled=:slow", "clientEndings"},
 		{"api version update Renamed --backend-host app.example:8443 --backend-origin client --pings both --origin null", "warnings"},
 		{"api version update Renamed --backend-header set:X-Tenant=acme --backend-header secret:X-Key=@" + password, "backendOptions"},

@@ -86,6 +86,9 @@ func checkVersion(v *catalogv1.Version) error {
 	}
 	for i, a := range v.GetFurtherAddresses() {
 		add(fmt.Sprintf("further_addresses[%d]", i), checkFurtherAddress(a, v.GetFurtherAddresses()[:i]))
+		if a.GetServes() == catalogv1.FurtherAddress_SERVES_HTTP && v.GetHttp() == nil {
+			add(fmt.Sprintf("further_addresses[%d].serves", i), errors.New("must not be HTTP while the version has no http"))
+		}
 	}
 	wrong = append(wrong, checkBackend(v.GetBackendOptions())...)
 	wrong = append(wrong, checkConnections(v)...)

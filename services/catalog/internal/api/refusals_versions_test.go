@@ -278,6 +278,9 @@ func badFields() []badField {
 		{"an address of an unknown kind", func(v *catalogv1.Version) {
 			v.FurtherAddresses = []*catalogv1.FurtherAddress{{Prefix: "/a", Serves: 99}}
 		}, "version.further_addresses[0].serves: is not one of the defined values"},
+		{"an address for HTTP that there is not", func(v *catalogv1.Version) {
+			v.FurtherAddresses = []*catalogv1.FurtherAddress{{Host: "chat.example.com", Serves: catalogv1.FurtherAddress_SERVES_HTTP}}
+		}, "version.further_addresses[0].serves: must not be HTTP while the version has no http"},
 		{"11 addresses", furtherAt(pairs(11)...), "version.further_addresses: must contain no more than 10 item(s)"},
 		{"an ending without a cause", endings(&catalogv1.ClientEnding{Code: 4000}), "version.client_endings[0].cause: is required"},
 		{"an ending of an unknown cause", endings(&catalogv1.ClientEnding{Cause: 99, Code: 4000}), "version.client_endings[0].cause: is not one of the defined values"},

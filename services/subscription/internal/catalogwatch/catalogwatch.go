@@ -15,6 +15,7 @@ import (
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
+	"github.com/tidegatehq/tidegate/services/kit/hostname"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
 	"github.com/tidegatehq/tidegate/services/kit/retry"
 	"github.com/tidegatehq/tidegate/services/kit/watch"
@@ -163,8 +164,20 @@ func version(r *backplanev1.Route) store.Version {
 		Owner:     strings.TrimPrefix(r.GetOwner(), "users/"),
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
 		Plans:     r.GetPlans(), Subscriptionless: r.GetSubscriptionless(), ChangeNumber: r.GetChangeNumber(),
+		Addresses:  socketAddresses(r.GetFurtherAddresses()),
 		Production: len(r.GetEndpoints().GetProduction()) > 0, Sandbox: len(r.GetEndpoints().GetSandbox()) > 0,
 	}
+}
+
+// socketAddresses are those of further addresses at which clients open sockets, without those of
+// wildcards, which are no addresses.
+func socketAddresses(further []*catalogv1.FurtherAddress) (all []string) {
+	for _, f := range further {
+		if f.GetServes() != catalogv1.FurtherAddress_SERVES_HTTP && !hostname.IsWildcard(f.GetHost()) {
+			all = append(all, f.GetAddresses()...)
+		}
+	}
+	return all
 }
 
 // plan returns what is kept of a plan.

@@ -28,8 +28,43 @@ func readGateways(ctx context.Context, q sqldb.Querier) ([]string, error) {
 	return strings.Fields(text), err
 }
 
-// AdvertisedAddress returns an address of a published version, GATEWAY/CONTEXT/VERSION,
-// or of the API of one, GATEWAY/CONTEXT, as it is advertised. The case of scheme and
+// saveAddresses keeps the further addresses of a version.
+func saveAddresses(ctx context.Context, tx *sqldb.Tx, v Version) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM version_address WHERE version = $1`, v.Name); err != nil {
+		return fmt.Errorf("clear addresses of version %q: %w", v.Name, err)
+	}
+	for _, address := range v.Addresses {
+		base, path := splitAddress(address)
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO version_address (version, address, base, path) VALUES ($1, $2, $3, $4) ON CONFLICT (version, address) DO NOTHING`,
+			v.Name, address, base, path)
+		if err != nil {
+			return fmt.Errorf("save address of version %q: %w", v.Name, err)
+		}
+	}
+	return nil
+}
+
+// furtherAddress returns the further address of a published version that a text is, as it is
+// advertised; "" where it is none.
+func furtherAddress(ctx context.Context, q sqldb.Querier, text string) (string, error) {
+	base, path := splitAddress(text)
+	if base == "" {
+		return "", nil
+	}
+	if path == "" {
+		path = "/"
+	}
+	address, _, err := sqldb.One(ctx, q, func(row sqldb.Row) (address string, err error) {
+		err = row.Scan(&address)
+		return address, err
+	}, `SELECT a.address FROM version_address a JOIN version v ON v.name = a.version
+		WHERE a.base = $1 AND a.path = $2 AND v.published ORDER BY a.address LIMIT 1`, base, path)
+	return address, err
+}
+
+// AdvertisedAddress returns an address of a published version, GATEWAY/CONTEXT/VERSION or a
+// further one, or of the API of one, GATEWAY/CONTEXT, as it is advertised. The case of scheme and
 // host, and the scheme's own port, do not matter in text. For anything else it returns
 // "".
 func (s *Store) AdvertisedAddress(ctx context.Context, text string) (address string, err error) {
@@ -52,7 +87,10 @@ func (s *Store) AdvertisedAddress(ctx context.Context, text string) (address str
 			return gateway + path, nil
 		}
 	}
-	return "", nil
+	if address, err = furtherAddress(ctx, s.db, text); err != nil {
+		return "", fmt.Errorf("look for a further address: %w", err)
+	}
+	return address, nil
 }
 
 // pathBelow returns the path of an address after that of a gateway, "/…", and whether
@@ -97,7 +135,11 @@ func elsewhere(ctx context.Context, tx *sqldb.Tx, address, version string) (bool
 	if err != nil {
 		return false, fmt.Errorf("read the gateways' addresses: %w", err)
 	}
-	return !slices.ContainsFunc(gateways, func(gateway string) bool {
+	if slices.ContainsFunc(gateways, func(gateway string) bool {
 		return address == gateway+v.Context || address == gateway+v.Context+"/"+v.Version
-	}), nil
+	}) {
+		return false, nil
+	}
+	further, err := sqldb.Exists(ctx, tx, `SELECT EXISTS (SELECT 1 FROM version_address WHERE version = $1 AND address = $2)`, version, address)
+	return !further, err
 }

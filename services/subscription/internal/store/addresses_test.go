@@ -10,6 +10,8 @@ func TestAdvertisedAddress(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		deep, unpublished := version("apis/b/versions/v1", "o", true), version("apis/c/versions/v1", "o", false)
 		echo := version(v1, "o", true)
+		echo.Addresses = []string{"wss://gw.test/cable", "wss://Chat.test/", "wss://chat.test/live", "ws://chat.test:9099/live"}
+		unpublished.Addresses = []string{"wss://hidden.test/x"}
 		echo.Context, deep.Context, unpublished.Context = "/echo", "/team/chat", "/secret"
 		b.catalog(store.CatalogChange{Versions: []store.Version{echo, deep, unpublished}})
 		if got, err := b.AdvertisedAddress(t.Context(), "wss://gw.test/echo"); got != "" || err != nil {
@@ -25,6 +27,15 @@ func TestAdvertisedAddress(t *testing.T) {
 			"wss://gw.test/team/chat/1.0.0": "wss://GW.test/team/chat/1.0.0",
 			"wss://other.test/base/echo":    "wss://other.test/base/echo",
 			"wss://[2001:DB8::1]:8099/echo": "wss://[2001:db8::1]:8099/echo",
+			"wss://gw.test/cable":           "wss://gw.test/cable",
+			"wss://chat.test":               "wss://Chat.test/",
+			"wss://CHAT.test:443/":          "wss://Chat.test/",
+			"wss://chat.test/live":          "wss://chat.test/live",
+			"ws://chat.test:9099/live":      "ws://chat.test:9099/live",
+			"wss://chat.test/live/":         "",
+			"wss://chat.test/echo":          "",
+			"wss://chat.test/Live":          "",
+			"wss://hidden.test/x":           "",
 			"":                              "",
 			"wss://gw.test":                 "",
 			"wss://gw.test/":                "",
@@ -55,6 +66,11 @@ func TestAdvertisedAddress(t *testing.T) {
 			if got, err := b.AdvertisedAddress(t.Context(), text); got != want || err != nil {
 				t.Errorf("AdvertisedAddress(%q) = %q, %v, want %q", text, got, err, want)
 			}
+		}
+		echo.Addresses, echo.ChangeNumber = nil, echo.ChangeNumber+1
+		b.catalog(store.CatalogChange{Versions: []store.Version{echo}})
+		if got, err := b.AdvertisedAddress(t.Context(), "wss://chat.test/live"); got != "" || err != nil {
+			t.Errorf("an address that the version has no more = %q, %v, want none", got, err)
 		}
 	})
 }

@@ -19,6 +19,9 @@ type Version struct {
 	// API is the resource name of the API, APIName its display name, Context its
 	// context and Version the version's string.
 	API, APIName, Context, Version string
+	// Addresses are those at which it is advertised beside the context's, ws and wss URLs. What
+	// is read of a version does not have them.
+	Addresses []string
 	// Owner is the id of the user who owns the API.
 	Owner string
 	// Published says that applications may subscribe to it.
@@ -124,6 +127,11 @@ func saveVersions(ctx context.Context, tx *sqldb.Tx, all []Version) (e catalogEf
 			v.Production, v.Sandbox, int64(v.ChangeNumber)))
 		if err != nil {
 			return e, fmt.Errorf("save version %q: %w", v.Name, err)
+		}
+		if saved {
+			if err := saveAddresses(ctx, tx, v); err != nil {
+				return e, err
+			}
 		}
 		if saved && (old.Subscriptionless != v.Subscriptionless || known && old.Owner != v.Owner) {
 			e.moved = append(e.moved, v)

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+)
+
+func TestAddresses(t *testing.T) {
+	const socket, http = catalogv1.FurtherAddress_SERVES_SOCKET, catalogv1.FurtherAddress_SERVES_HTTP
+	for text, want := range map[string]*catalogv1.FurtherAddress{
+		"/app/socket":                   {Prefix: "/app/socket"},
+		"/cable,socket,keep":            {Prefix: "/cable", Serves: socket, KeepPrefix: true},
+		"chat.example.com":              {Host: "chat.example.com"},
+		"chat.example.com/a/b,keep":     {Host: "chat.example.com", Prefix: "/a/b", KeepPrefix: true},
+		"*.apps.example.com/a/b,http":   {Host: "*.apps.example.com", Prefix: "/a/b", Serves: http},
+		"chat.example.com/nandbox/api/": {Host: "chat.example.com", Prefix: "/nandbox/api/"}, // which the catalog refuses
+	} {
+		got, err := parseAddress(text)
+		if diff := cmp.Diff(want, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("parseAddress(%q) = %v (-want +got):\n%s", text, err, diff)
+		}
+		if again := addressText(got); again != text {
+			t.Errorf("addressText of %q = %q", text, again)
+		}
+	}
+	if got, err := parseAddress("chat.example.com/,keep,http"); err != nil || addressText(got) != "chat.example.com,http,keep" {
+		t.Errorf("the whole of a host with a slash = %v, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"wss://chat.example.com/a": `--address: "wss://chat.example.com/a" must be without a scheme and a port, as chat.example.com/app: how a host is reached is the installation's`,
+		"/a,kept":                  `--address: "/a,kept" must have socket, http or keep behind a comma, not "kept"`,
+	} {
+		if _, err := parseAddress(text); err == nil || err.Error() != want {
+			t.Errorf("parseAddress(%q) = %v, want %s", text, err, want)
+		}
+	}
+}
