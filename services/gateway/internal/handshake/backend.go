@@ -29,7 +29,12 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, *bal
 	r, stage := a.match.Route, a.stage()
 	req := h.outgoing(a)
 	req.Protocols, req.Offers = a.shown.Protocols, a.offers
-	var failed error
+	// That there is no token says nothing of an endpoint, and takes none of its time.
+	req.Endpoint = stage.Endpoints[0]
+	failed := h.Dialer.Authorize(ctx, req)
+	if failed != nil {
+		return nil, nil, failed
+	}
 	turn := stage.Turn()
 	for turn.Next(time.Now()) {
 		req.Endpoint = stage.Endpoints[turn.Index()]
@@ -103,7 +108,7 @@ func (h *Handler) judge(ctx context.Context, a *attempt, turn *balance.Turn, e *
 		turn.Skip()
 		h.Metrics.Attempt(metrics.TooMany)
 		return true
-	case backend.Kind == upstream.Exhausted:
+	case backend.Kind == upstream.Exhausted, backend.Kind == upstream.NoToken:
 		turn.Skip()
 		h.Metrics.Attempt(metrics.GivenUp)
 		return false

@@ -206,6 +206,10 @@ func problemOfBackend(e *upstream.Error) *problem.Problem {
 		p.Code = problem.BackendIncorrect
 	case upstream.Broken:
 		p.Code = problem.BackendBroken
+	case upstream.Unauthorized:
+		p.Code = problem.BackendCredential
+	case upstream.NoToken:
+		p.Code, p.Why = problem.BackendCredential, e.Error()
 	default:
 		p.Code = problem.BackendUnreachable
 	}

@@ -107,12 +107,21 @@ func (c *Checker) check(ctx context.Context, r *routes.Route, of *routes.Endpoin
 		Endpoint: e, Backends: r.Backends, Header: http.Header{}, Host: e.Host, Secure: true, DialTimeout: of.Timeouts.Dial,
 		Way: proxies.Chain{Addrs: []netip.AddrPort{{}}}, Installation: c.Routes.Installation(),
 	}
-	why := c.Dialer.CheckHealth(within, req, of.Check.HTTPPath)
+	noToken := c.Dialer.Authorize(within, req)
+	why := ""
+	if noToken == nil {
+		why = c.Dialer.CheckHealth(within, req, of.Check.HTTPPath)
+	}
 	now := time.Now()
 	c.mu.Lock()
 	c.due[m] = now.Add(of.Check.Interval)
 	c.mu.Unlock()
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+		return
+	case noToken != nil: // which says nothing of the endpoint
+		c.Metrics.EndpointChecked(false)
+		c.Log.Debug("health check not made: there is no access token", "version", r.Name, "host", e.Host, "error", noToken)
 		return
 	}
 	c.Metrics.EndpointChecked(why == "")

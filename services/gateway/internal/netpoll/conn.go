@@ -31,6 +31,11 @@ func (c *Conn) Attach(conn net.Conn) error {
 		if !ok {
 			return fmt.Errorf("attach %T: not above netpoll.UnderTLS", conn)
 		}
+		for under.outer != nil {
+			if under = under.below(); under == nil {
+				return fmt.Errorf("attach %T: not above netpoll.UnderTLS", conn)
+			}
+		}
 		c.tls, c.socket, plain = t, &under.socket, under.Conn
 	}
 	if err := c.socket.take(plain); err != nil {
@@ -48,21 +53,32 @@ func (c *Conn) Detach() {
 }
 
 func (c *Conn) setLive(live bool) {
-	if c.tls != nil {
-		c.tls.NetConn().(*underTLS).live = live
+	if c.tls == nil {
+		return
+	}
+	for under := c.tls.NetConn().(*underTLS); under != nil; under = under.below() {
+		under.live = live
+	}
+}
+
+// original returns the connection to a peer that is under TLS, or conn itself.
+func original(conn net.Conn) net.Conn {
+	for {
+		switch c := conn.(type) {
+		case *tls.Conn:
+			conn = c.NetConn()
+		case *underTLS:
+			conn = c.Conn
+		default:
+			return conn
+		}
 	}
 }
 
 // KeepAlive has TCP ask whether the peer of a connection that Attach takes is still
 // there. Other connections than TCP's are left as they are.
 func KeepAlive(conn net.Conn, c net.KeepAliveConfig) error {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if under, ok := conn.(*underTLS); ok {
-		conn = under.Conn
-	}
-	tcp, ok := conn.(*net.TCPConn)
+	tcp, ok := original(conn).(*net.TCPConn)
 	if !ok {
 		return nil
 	}
@@ -75,10 +91,7 @@ func KeepAlive(conn net.Conn, c net.KeepAliveConfig) error {
 // CloseOriginal closes the net.Conn that a Conn has taken over with Attach, as far as
 // it is not needed any more, and without a word of TLS: the Conn lives on.
 func CloseOriginal(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn().(*underTLS).Conn
-	}
-	release(conn)
+	release(original(conn))
 }
 
 // Read fills p with what is there and returns at once. It is drained when there was

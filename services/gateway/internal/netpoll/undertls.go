@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"crypto/tls"
 	"net"
 	"time"
 )
@@ -16,20 +17,37 @@ import (
 // Writes have no such branch: any error of theirs ends a tls.Conn for good, so a
 // write takes everything and keeps what the socket does not.
 type underTLS struct {
-	net.Conn // closed on Linux once it is live
-	socket   socket
-	live     bool
+	net.Conn // closed on Linux once it is live, unless it is outer
+	// outer is TLS that this TLS is inside of, as behind a proxy that is spoken to with TLS;
+	// nil: none. It is above another underTLS, which has the socket then. It hands errors on as
+	// they are, so that "not now" means to the inner one what it means to itself.
+	outer  *tls.Conn
+	socket socket
+	live   bool
 }
 
 // UnderTLS wraps a connection that will carry TLS, so that Conn can wait for the
 // readability of what is under TLS without holding a buffer:
 // tls.Server(netpoll.UnderTLS(conn), config). Until a Conn takes it over, it behaves
 // as conn does.
-func UnderTLS(conn net.Conn) net.Conn { return &underTLS{Conn: conn} }
+// It may be TLS itself, above another UnderTLS.
+func UnderTLS(conn net.Conn) net.Conn {
+	outer, _ := conn.(*tls.Conn)
+	return &underTLS{Conn: conn, outer: outer}
+}
+
+// below returns what is under the outer TLS, nil where there is none.
+func (c *underTLS) below() *underTLS {
+	if c.outer == nil {
+		return nil
+	}
+	under, _ := c.outer.NetConn().(*underTLS)
+	return under
+}
 
 // Read reads what is there; before the connection is live, it waits.
 func (c *underTLS) Read(p []byte) (int, error) {
-	if !c.live {
+	if !c.live || c.outer != nil {
 		return c.Conn.Read(p)
 	}
 	return c.socket.read(p)
@@ -37,7 +55,7 @@ func (c *underTLS) Read(p []byte) (int, error) {
 
 // Write writes all of p, or keeps it; before the connection is live, it waits.
 func (c *underTLS) Write(p []byte) (int, error) {
-	if !c.live {
+	if !c.live || c.outer != nil {
 		return c.Conn.Write(p)
 	}
 	if err := c.socket.put(p); err != nil {

@@ -39,6 +39,7 @@ const (
 	BackendForbidden
 	BackendIncorrect
 	BackendBroken
+	BackendCredential
 	Busy
 	VersionBusy
 	BackendBusy
@@ -130,6 +131,8 @@ var table = [codes]row{
 		"The backend's answer is not a correct 101."},
 	BackendBroken: {"BACKEND_BROKEN", "502", ending.Backend,
 		"The backend closed the connection within the handshake."},
+	BackendCredential: {"BACKEND_CREDENTIAL", "502", ending.Backend,
+		"The backend answered 401 to the credential that the version has for it, or there is no access token for that."},
 	Busy: {"BUSY", "503", ending.Gateway,
 		"Too many handshakes, or look-ups of credentials, are in progress; `Retry-After`."},
 	VersionBusy: {"VERSION_BUSY", "503", ending.Gateway,

@@ -13,11 +13,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/throttle"
+	"github.com/tidegatehq/tidegate/services/kit/routefeature"
 )
 
 // Features returns the features of routes that this gateway supports. Its hello
 // tells them to the catalog.
-func Features() []string { return []string{} }
+func Features() []string { return []string{routefeature.Connections} }
 
 // Missing returns the features that a route requires and this gateway lacks. Such
 // a route must not be served.

@@ -19,6 +19,9 @@ type Endpoint struct {
 	Addr  string // host:port to dial
 	Path  string // as in the URL, escaped; "" or starts with "/"
 	Query string // as in the URL, without "?"
+	// Connection says how it is connected to, as all endpoints of its stage are; nil: by
+	// default.
+	Connection *Connection
 
 	key string   // what tells it from the other endpoints of its stage
 	own []string // names of the parameters in Query, as parameterName gives them

@@ -62,6 +62,9 @@ func NewStage(cfg balance.Config, endpoints ...*Endpoint) *Stage {
 	return s
 }
 
+// Connection says how its endpoints are connected to; nil: by default.
+func (s *Stage) Connection() *Connection { return s.Endpoints[0].Connection }
+
 // Turn returns a search for the endpoint that takes a handshake.
 func (s *Stage) Turn() balance.Turn { return balance.NewTurn(s.members) }
 
@@ -74,6 +77,7 @@ func (s *Stage) inherit(old *Stage) {
 	if s == nil || old == nil || s == old {
 		return
 	}
+	s.Connection().inherit(old.Connection())
 	group := old.members[0].Group()
 	for i, e := range s.Endpoints {
 		s.members[i] = group.NewMember(s.cfg)
@@ -102,8 +106,8 @@ type HealthCheck struct {
 func (r *Route) endpoints(p *catalogv1.Endpoints) (e Endpoints, err error) {
 	cfg := r.balanced(&e, p)
 	var errs [2]error
-	e.Production, errs[0] = r.stage(p.GetProduction(), cfg)
-	e.Sandbox, errs[1] = r.stage(p.GetSandbox(), cfg)
+	e.Production, errs[0] = r.stage(p.GetProduction(), p.GetProductionConnection(), cfg)
+	e.Sandbox, errs[1] = r.stage(p.GetSandbox(), p.GetSandboxConnection(), cfg)
 	if err = errors.Join(errs[:]...); err == nil && e.Production == nil && e.Sandbox == nil && len(r.Requires) == 0 {
 		err = errors.New("no endpoint")
 	}
@@ -138,9 +142,11 @@ func (r *Route) balanced(to *Endpoints, e *catalogv1.Endpoints) balance.Config {
 	return cfg
 }
 
-// stage converts the endpoints of a stage; one without any gives nil.
-func (r *Route) stage(list []*catalogv1.Endpoint, cfg balance.Config) (*Stage, error) {
+// stage converts the endpoints of a stage, which are connected to so; one without any gives
+// nil.
+func (r *Route) stage(list []*catalogv1.Endpoint, connection *catalogv1.Connection, cfg balance.Config) (*Stage, error) {
 	var all []*Endpoint
+	c := r.connection(connection)
 	for _, p := range list[:min(len(list), balance.MaxMembers)] {
 		url, ok := p.GetEndpoint().(*catalogv1.Endpoint_Url)
 		if !ok {
@@ -151,6 +157,7 @@ func (r *Route) stage(list []*catalogv1.Endpoint, cfg balance.Config) (*Stage, e
 		if err != nil {
 			return nil, err
 		}
+		e.Connection = c
 		all = append(all, e)
 	}
 	return NewStage(cfg, all...), nil

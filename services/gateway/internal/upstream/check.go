@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http/httptrace"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,13 +18,16 @@ import (
 // Step is how far a connection to a backend came.
 type Step uint32
 
-// The steps, in their order.
+// The steps of a connection, in their order, then those that only some connections have: to
+// get a token comes before all others, to go through a proxy in the place of the first two.
 const (
 	Resolve Step = iota + 1
 	Connect
 	TLS
 	Handshake
 	Done
+	Credential
+	Proxied
 )
 
 // Check is what became of a handshake that was made for the sake of it.
@@ -46,23 +48,26 @@ func (d *Dialer) Check(ctx context.Context, r *Request) Check {
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
 	began := time.Now()
+	if err := d.Authorize(ctx, r); err != nil {
+		return Check{Step: Credential, Error: r.words(Credential, err), Elapsed: time.Since(began)}
+	}
+	c, err := d.check(ctx, r, began)
+	if again, dropped := d.renewed(ctx, r, err); again {
+		c, _ = d.check(ctx, r, began)
+	} else if dropped != nil {
+		c = Check{Step: Credential, Error: r.words(Credential, dropped), Elapsed: time.Since(began)}
+	}
+	return c
+}
+
+// check is Check, once, of a check that began at a time. Its error is as that of Dial.
+func (d *Dialer) check(ctx context.Context, r *Request, began time.Time) (Check, error) {
 	var at atomic.Uint32
 	at.Store(uint32(Resolve))
-	connected := Handshake
-	if r.Endpoint.TLS {
-		connected = TLS
-	}
-	conn, err := d.connect(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		ConnectStart: func(string, string) { at.CompareAndSwap(uint32(Resolve), uint32(Connect)) },
-		ConnectDone: func(_, _ string, err error) {
-			if err == nil {
-				at.Store(uint32(connected))
-			}
-		},
-	}), r)
+	conn, err := d.connect(ctx, r, func(s Step) { at.Store(uint32(s)) })
 	if err != nil {
-		step := Step(at.Load())
-		return Check{Step: step, Error: r.words(step, failed(ctx, err, Unreachable)), Elapsed: time.Since(began)}
+		step, err := Step(at.Load()), failed(ctx, err, Unreachable)
+		return Check{Step: step, Error: r.words(step, err), Elapsed: time.Since(began)}, err
 	}
 	defer func() { _ = conn.Close() }()
 	backend, err := d.open(ctx, conn, r)
@@ -72,11 +77,11 @@ func (d *Dialer) Check(ctx context.Context, r *Request) Check {
 		if e, ok := errors.AsType[*Error](err); ok {
 			c.Status = e.Status
 		}
-		return c
+		return c, err
 	}
 	c.Step, c.Status, c.Protocol = Done, 101, backend.Protocol
 	part(ctx, conn)
-	return c
+	return c, nil
 }
 
 // part closes a connection with 1000, and waits a little for the backend's close, so that
@@ -97,9 +102,17 @@ func part(ctx context.Context, conn net.Conn) {
 
 // words says what went wrong at a step, for the version's owner.
 func (r *Request) words(step Step, err error) string {
+	var proxy *proxyError
+	if errors.As(err, &proxy) {
+		return proxy.words
+	}
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Kind == Timeout { // it is the cause of a context that has ended
 		switch step {
+		case Credential:
+			return "the token endpoint did not answer in time"
+		case Proxied:
+			return "the proxy did not answer in time"
 		case Resolve:
 			return "the backend's name was not resolved in time"
 		case Connect:
@@ -110,7 +123,14 @@ func (r *Request) words(step Step, err error) string {
 			return "the backend did not answer the handshake in time"
 		}
 	}
-	if e.Kind == Unreachable {
+	switch e.Kind {
+	case NoToken:
+		return e.Error()
+	case Broken:
+		if alerted(err) { // in TLS 1.3, who wants a certificate says so when the handshake is over
+			return refusedTLS
+		}
+	case Unreachable:
 		switch step {
 		case Resolve:
 			return fmt.Sprintf("the name %.255q cannot be resolved", r.Endpoint.Name)
@@ -124,26 +144,36 @@ func (r *Request) words(step Step, err error) string {
 	return e.Detail()
 }
 
+// refusedTLS says that the backend has sent an alert.
+const refusedTLS = "the backend refused TLS: it may want a certificate, or another one, or speak a version or suites that the gateway does not"
+
+// alerted reports whether an error is that of an alert which came from the peer.
+func alerted(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
+}
+
 // wordsOfTLS says why TLS failed, without what the certificate says.
 func (r *Request) wordsOfTLS(err error) string {
 	var plain tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
 	var certificate x509.CertificateInvalidError
-	var alert tls.AlertError
 	switch {
 	case errors.As(err, &plain):
 		return "the backend does not speak TLS: the endpoint may have to begin with ws://"
+	case errors.As(err, &authority) && r.Endpoint.Connection != nil && r.Endpoint.Connection.Roots != nil:
+		return "the backend's certificate is of none of the version's root certificates"
 	case errors.As(err, &authority):
 		return "the backend's certificate is of no authority that the gateway trusts"
 	case errors.As(err, &name):
-		return fmt.Sprintf("the backend's certificate is not for %.255q", r.Endpoint.Name)
+		return fmt.Sprintf("the backend's certificate is not for %.255q", r.serverName())
 	case errors.As(err, &certificate) && certificate.Reason == x509.Expired:
 		return "the backend's certificate has expired, or is not valid yet"
 	case errors.As(err, &certificate):
 		return "the backend's certificate is not valid"
-	case errors.As(err, &alert):
-		return "the backend refused TLS: it may want a certificate, or speak a version or suites that the gateway does not"
+	case alerted(err):
+		return refusedTLS
 	default:
 		return "TLS with the backend failed"
 	}

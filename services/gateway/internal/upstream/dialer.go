@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
-	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/kit/certs"
 )
 
@@ -143,7 +142,18 @@ type Backend struct {
 func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
-	conn, err := d.connect(ctx, r)
+	backend, err := d.dial(ctx, r)
+	if again, dropped := d.renewed(ctx, r, err); again {
+		backend, err = d.dial(ctx, r)
+	} else if dropped != nil {
+		return nil, dropped
+	}
+	return backend, err
+}
+
+// dial is Dial, once.
+func (d *Dialer) dial(ctx context.Context, r *Request) (*Backend, error) {
+	conn, err := d.connect(ctx, r, nil)
 	if err != nil {
 		return nil, failed(ctx, err, Unreachable)
 	}
@@ -166,28 +176,6 @@ func (d *Dialer) open(ctx context.Context, conn net.Conn, r *Request) (*Backend,
 		return nil, failed(ctx, err, Broken)
 	}
 	return backend, nil
-}
-
-// connect opens the connection, with TLS if the endpoint uses it.
-func (d *Dialer) connect(ctx context.Context, r *Request) (net.Conn, error) {
-	within := d.timeout
-	if r.DialTimeout > 0 {
-		within = min(within, r.DialTimeout)
-	}
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	conn, err := d.net.DialContext(ctx, "tcp", r.Endpoint.Addr)
-	if err != nil || !r.Endpoint.TLS {
-		return conn, err
-	}
-	cfg := d.tls.Load().Clone()
-	cfg.ServerName = r.Endpoint.Name
-	secure := tls.Client(netpoll.UnderTLS(conn), cfg)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("TLS with %s: %w", r.Endpoint.Addr, err)
-	}
-	return secure, nil
 }
 
 // failed returns err as an *Error of this kind, unless it is one already.

@@ -28,12 +28,16 @@ const (
 	Exhausted
 	// Broken: the connection ended during the handshake.
 	Broken
+	// NoToken: there is no access token that it could be shown.
+	NoToken
+	// Unauthorized: it answered 401 to the credential that the gateway has for it.
+	Unauthorized
 )
 
 // Error is a failure of a backend.
 type Error struct {
 	Kind   Kind
-	Status int          // of the backend's answer, if Kind is Refused
+	Status int          // of the backend's answer, if Kind is Refused or Unauthorized
 	Header []head.Field // of that answer: when to try again, and how to authenticate
 	beside bool         // it is the failure of a plain request
 	err    error
@@ -46,7 +50,10 @@ var ErrTooSlow = &Error{Kind: Timeout, err: errors.New("the backend's time for t
 // Answered reports whether the backend itself gave an answer, so that another one in its
 // place would hardly give a better one: any status but 502, 503 and 504.
 func (e *Error) Answered() bool {
-	if e.Kind != Refused {
+	switch {
+	case e.Kind == Unauthorized:
+		return true
+	case e.Kind != Refused:
 		return false
 	}
 	switch e.Status {
@@ -85,6 +92,10 @@ func (e *Error) Detail() string {
 			detail += "; many backends do so for a Host or an Origin that they do not know, which the version's backend_options set"
 		}
 		return detail
+	case NoToken:
+		return "there is no access token for the backend"
+	case Unauthorized:
+		return "the backend did not take the credential that the version has for it"
 	case Incorrect:
 		return "the backend's answer is not a correct 101: " + e.err.Error()
 	default:
@@ -93,6 +104,10 @@ func (e *Error) Detail() string {
 }
 
 func (r *Request) refused(resp *head.Response) error {
+	if resp.Status == http.StatusUnauthorized && r.Authorization != "" {
+		// The client can do nothing about it.
+		return &Error{Kind: Unauthorized, Status: resp.Status, err: errors.New("backend answered 401 to the version's credential for it")}
+	}
 	e := &Error{Kind: Refused, Status: resp.Status, err: fmt.Errorf("backend answered %d", resp.Status)}
 	if host := r.host(); resp.Status == http.StatusForbidden {
 		e.err = fmt.Errorf("backend answered 403, asked with the Host %q and the Origin %.255q: see the version's backend_options", host, r.origin(host))

@@ -22,7 +22,7 @@ func (d *Dialer) CheckHealth(ctx context.Context, r *Request, path string) strin
 	}
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
-	conn, err := d.connect(ctx, r)
+	conn, err := d.connect(ctx, r, nil)
 	if err != nil {
 		return r.words(Connect, failed(ctx, err, Unreachable))
 	}
@@ -31,6 +31,9 @@ func (d *Dialer) CheckHealth(ctx context.Context, r *Request, path string) strin
 	defer stop()
 	b := append([]byte("GET "), path...)
 	b = head.AppendField(append(b, " HTTP/1.1\r\n"...), "Host", r.host())
+	if r.Authorization != "" {
+		b = head.AppendField(b, "Authorization", r.Authorization)
+	}
 	b = append(r.appendVia(b), "User-Agent: tidegate\r\nConnection: close\r\n\r\n"...)
 	if _, err := conn.Write(b); err != nil {
 		return unanswered(failed(ctx, err, Broken))

@@ -32,6 +32,9 @@ type Request struct {
 	// own time; 0: it is not.
 	DialTimeout time.Duration
 
+	// Authorization is what the backend gets in that header, whatever the client sends in it;
+	// empty: what the client sends. Dialer.Authorize says which.
+	Authorization string
 	// Own are headers of the gateway's own for the backend, in canonical form; what the
 	// client sends under their names is dropped.
 	Own []head.Field
@@ -88,6 +91,9 @@ func (r *Request) appendFields(b []byte, host string) []byte {
 			b = head.AppendField(b, name, v)
 		}
 	}
+	if r.Authorization != "" {
+		b = head.AppendField(b, "Authorization", r.Authorization)
+	}
 	for _, own := range r.Own {
 		b = head.AppendField(b, own.Name, own.Value)
 	}
@@ -96,6 +102,9 @@ func (r *Request) appendFields(b []byte, host string) []byte {
 
 // owns reports whether the gateway has a header of its own of this name.
 func (r *Request) owns(name string) bool {
+	if r.Authorization != "" && routes.HeaderKey(name) == "Authorization" {
+		return true
+	}
 	return len(r.Own) > 0 && slices.ContainsFunc(r.Own, func(own head.Field) bool { return own.Name == routes.HeaderKey(name) })
 }
 

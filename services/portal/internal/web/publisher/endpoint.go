@@ -198,6 +198,10 @@ func stepBadge(step gatewayv1.EndpointCheck_Step) ui.Badge {
 		return ui.Badge{Kind: "danger", Text: "Failed at TLS"}
 	case gatewayv1.EndpointCheck_STEP_HANDSHAKE:
 		return ui.Badge{Kind: "danger", Text: "Failed at the handshake"}
+	case gatewayv1.EndpointCheck_STEP_CREDENTIAL:
+		return ui.Badge{Kind: "danger", Text: "Failed at the access token"}
+	case gatewayv1.EndpointCheck_STEP_PROXY:
+		return ui.Badge{Kind: "danger", Text: "Failed at the proxy"}
 	}
 	return ui.Badge{Kind: "warn", Text: "Not known"}
 }
