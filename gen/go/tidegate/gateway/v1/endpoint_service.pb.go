@@ -100,6 +100,10 @@ const (
 	EndpointCheck_STEP_HANDSHAKE EndpointCheck_Step = 5
 	// The handshake succeeded.
 	EndpointCheck_STEP_DONE EndpointCheck_Step = 6
+	// Before all others: there was no access token that the backend could be shown.
+	EndpointCheck_STEP_CREDENTIAL EndpointCheck_Step = 7
+	// In place of STEP_RESOLVE and STEP_CONNECT: the proxy opened no connection to the backend.
+	EndpointCheck_STEP_PROXY EndpointCheck_Step = 8
 )
 
 // Enum value maps for EndpointCheck_Step.
@@ -112,6 +116,8 @@ var (
 		4: "STEP_TLS",
 		5: "STEP_HANDSHAKE",
 		6: "STEP_DONE",
+		7: "STEP_CREDENTIAL",
+		8: "STEP_PROXY",
 	}
 	EndpointCheck_Step_value = map[string]int32{
 		"STEP_UNSPECIFIED":     0,
@@ -121,6 +127,8 @@ var (
 		"STEP_TLS":             4,
 		"STEP_HANDSHAKE":       5,
 		"STEP_DONE":            6,
+		"STEP_CREDENTIAL":      7,
+		"STEP_PROXY":           8,
 	}
 )
 
@@ -636,7 +644,7 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\fsubprotocols\x18\x03 \x03(\tR\fsubprotocols\"z\n" +
 	"\x15CheckEndpointResponse\x12:\n" +
 	"\x06checks\x18\x01 \x03(\v2\".tidegate.gateway.v1.EndpointCheckR\x06checks\x12%\n" +
-	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\x90\x03\n" +
+	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xb5\x03\n" +
 	"\rEndpointCheck\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12;\n" +
 	"\x04step\x18\x02 \x01(\x0e2'.tidegate.gateway.v1.EndpointCheck.StepR\x04step\x12\x14\n" +
@@ -644,7 +652,7 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\x05R\x06status\x12 \n" +
 	"\vsubprotocol\x18\x05 \x01(\tR\vsubprotocol\x123\n" +
 	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x15\n" +
-	"\x03url\x18\a \x01(\tB\x03\x80\x01\x01R\x03url\"\x8b\x01\n" +
+	"\x03url\x18\a \x01(\tB\x03\x80\x01\x01R\x03url\"\xb0\x01\n" +
 	"\x04Step\x12\x14\n" +
 	"\x10STEP_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14STEP_UNKNOWN_VERSION\x10\x01\x12\x10\n" +
@@ -652,7 +660,10 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\fSTEP_CONNECT\x10\x03\x12\f\n" +
 	"\bSTEP_TLS\x10\x04\x12\x12\n" +
 	"\x0eSTEP_HANDSHAKE\x10\x05\x12\r\n" +
-	"\tSTEP_DONE\x10\x062\xe4\x02\n" +
+	"\tSTEP_DONE\x10\x06\x12\x13\n" +
+	"\x0fSTEP_CREDENTIAL\x10\a\x12\x0e\n" +
+	"\n" +
+	"STEP_PROXY\x10\b2\xe4\x02\n" +
 	"\x0fEndpointService\x12\xa0\x01\n" +
 	"\rCheckEndpoint\x12).tidegate.gateway.v1.CheckEndpointRequest\x1a*.tidegate.gateway.v1.CheckEndpointResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{version=apis/*/versions/*}:checkEndpoint\x12\xad\x01\n" +
 	"\x11DescribeEndpoints\x12-.tidegate.gateway.v1.DescribeEndpointsRequest\x1a..tidegate.gateway.v1.DescribeEndpointsResponse\"9\x82\xd3\xe4\x93\x023\x121/v1/{version=apis/*/versions/*}:describeEndpointsB\xe2\x01\n" +

@@ -591,6 +591,20 @@ export enum EndpointCheck_Step {
    * @generated from enum value: STEP_DONE = 6;
    */
   DONE = 6,
+
+  /**
+   * Before all others: there was no access token that the backend could be shown.
+   *
+   * @generated from enum value: STEP_CREDENTIAL = 7;
+   */
+  CREDENTIAL = 7,
+
+  /**
+   * In place of STEP_RESOLVE and STEP_CONNECT: the proxy opened no connection to the backend.
+   *
+   * @generated from enum value: STEP_PROXY = 8;
+   */
+  PROXY = 8,
 }
 
 /**
@@ -598,7 +612,7 @@ export enum EndpointCheck_Step {
  *
  * @generated from enum tidegate.gateway.v1.EndpointCheck.Step
  */
-export declare type EndpointCheck_StepJson = "STEP_UNSPECIFIED" | "STEP_UNKNOWN_VERSION" | "STEP_RESOLVE" | "STEP_CONNECT" | "STEP_TLS" | "STEP_HANDSHAKE" | "STEP_DONE";
+export declare type EndpointCheck_StepJson = "STEP_UNSPECIFIED" | "STEP_UNKNOWN_VERSION" | "STEP_RESOLVE" | "STEP_CONNECT" | "STEP_TLS" | "STEP_HANDSHAKE" | "STEP_DONE" | "STEP_CREDENTIAL" | "STEP_PROXY";
 
 /**
  * Describes the enum tidegate.gateway.v1.EndpointCheck.Step.
