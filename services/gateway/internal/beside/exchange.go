@@ -41,7 +41,9 @@ type exchange struct {
 	member   *balance.Member // whose connection is in use; nil for none
 	cancels  []context.CancelCauseFunc
 	usage    usage
-	noted    bool // as a refusal
+	// authorization is what backends get as that header; empty: what the client sent.
+	authorization string
+	noted         bool // as a refusal
 
 	mu      sync.Mutex // of what follows
 	header  http.Header

@@ -103,11 +103,17 @@ type transport Server
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	stage := x.of.Stage()
+	// That there is no token says nothing of an endpoint.
+	up := x.of.Upstream(stage.Endpoints[0])
+	failed := t.Dialer.Authorize(x.ctx, up)
+	if failed != nil {
+		return nil, failed
+	}
+	x.authorization = up.Authorization
 	turn := stage.Turn()
-	var failed error
 	for turn.Next(time.Now()) {
 		e := stage.Endpoints[turn.Index()]
-		resp, err := t.try(x, r, e)
+		resp, err := t.authorized(x, r, e)
 		if err == nil && x.repeatable(r) && turn.Left() > 0 && isUnavailable(resp.StatusCode) {
 			_ = resp.Body.Close()
 			err = upstream.Unavailable(resp.StatusCode)
@@ -122,6 +128,25 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return nil, failed
+}
+
+// authorized is try, and once more where the endpoint has refused an access token, another one
+// is to be had, and the request can be sent again.
+func (t *transport) authorized(x *exchange, r *http.Request, e *routes.Endpoint) (*http.Response, error) {
+	resp, err := t.try(x, r, e)
+	if err == nil || x.authorization == "" {
+		return resp, err
+	}
+	up := x.of.Upstream(e)
+	up.Authorization = x.authorization
+	again, dropped := t.Dialer.Renewed(x.ctx, up, err)
+	if dropped != nil {
+		return nil, dropped
+	}
+	if x.authorization = up.Authorization; again && x.repeatable(r) {
+		return t.try(x, r, e)
+	}
+	return resp, err
 }
 
 // repeatable reports whether another endpoint may get the request which one has got.
@@ -151,9 +176,14 @@ func (t *transport) works(x *exchange, turn *balance.Turn, e *routes.Endpoint) {
 // judge notes what an error says of an endpoint, and reports whether the next one is tried.
 func (t *transport) judge(x *exchange, r *http.Request, turn *balance.Turn, e *routes.Endpoint, err error) (goOn bool) {
 	var backend *upstream.Error
-	if x.ctx.Err() != nil || x.body != nil && x.body.failed() != nil || !errors.As(err, &backend) || backend.Kind == upstream.Exhausted {
+	if x.ctx.Err() != nil || x.body != nil && x.body.failed() != nil || !errors.As(err, &backend) ||
+		backend.Kind == upstream.Exhausted || backend.Kind == upstream.NoToken {
 		turn.Skip()
 		t.Metrics.Attempt(metrics.GivenUp)
+		return false
+	}
+	if backend.Kind == upstream.NotAuthorized { // it works, and says no
+		t.works(x, turn, e)
 		return false
 	}
 	t.Metrics.Attempt(metrics.Failed)
@@ -185,6 +215,7 @@ func (t *transport) try(x *exchange, r *http.Request, e *routes.Endpoint) (*http
 		defer x.body.forget()
 	}
 	up := x.of.Upstream(e)
+	up.Authorization = x.authorization
 	out := r.WithContext(context.WithValue(ctx, upstreamKey{}, up))
 	pool := t.pools.of(x.of.Route().Name, http1)
 	if err := up.Outgoing(out, pool.host(e)); err != nil {
@@ -196,6 +227,9 @@ func (t *transport) try(x *exchange, r *http.Request, e *routes.Endpoint) (*http
 	case err == nil && resp.StatusCode == http.StatusSwitchingProtocols:
 		_ = resp.Body.Close()
 		return nil, upstream.Refuse("it is 101, which nobody asked for")
+	case err == nil && resp.StatusCode == http.StatusUnauthorized && up.Authorization != "":
+		_ = resp.Body.Close() // the client can do nothing about it
+		return nil, upstream.Unauthorized()
 	case err == nil && !timer.Stop() && ctx.Err() != nil:
 		_ = resp.Body.Close()
 		return nil, tooSlow

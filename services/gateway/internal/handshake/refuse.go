@@ -206,7 +206,7 @@ func problemOfBackend(e *upstream.Error) *problem.Problem {
 		p.Code = problem.BackendIncorrect
 	case upstream.Broken:
 		p.Code = problem.BackendBroken
-	case upstream.Unauthorized:
+	case upstream.NotAuthorized:
 		p.Code = problem.BackendCredential
 	case upstream.NoToken:
 		p.Code, p.Why = problem.BackendCredential, e.Error()

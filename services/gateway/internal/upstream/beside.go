@@ -24,7 +24,7 @@ import (
 func (d *Dialer) Connect(ctx context.Context, r *Request) (net.Conn, error) {
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
-	conn, err := d.connect(ctx, r)
+	conn, err := d.connect(ctx, r, nil)
 	if err != nil {
 		return nil, failed(ctx, err, Unreachable)
 	}
@@ -77,6 +77,12 @@ func Failed(ctx context.Context, err error) error {
 // not.
 func Refuse(format string, a ...any) error {
 	return &Error{Kind: Incorrect, beside: true, err: fmt.Errorf(format, a...)}
+}
+
+// Unauthorized returns the failure of a backend that answered 401 to a credential of the
+// version's.
+func Unauthorized() *Error {
+	return &Error{Kind: NotAuthorized, Status: http.StatusUnauthorized, err: errors.New("backend answered 401 to the version's credential for it")}
 }
 
 // Unavailable returns the failure of a backend that answered with 502, 503 or 504, while

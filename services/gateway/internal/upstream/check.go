@@ -52,7 +52,7 @@ func (d *Dialer) Check(ctx context.Context, r *Request) Check {
 		return Check{Step: Credential, Error: r.words(Credential, err), Elapsed: time.Since(began)}
 	}
 	c, err := d.check(ctx, r, began)
-	if again, dropped := d.renewed(ctx, r, err); again {
+	if again, dropped := d.Renewed(ctx, r, err); again {
 		c, _ = d.check(ctx, r, began)
 	} else if dropped != nil {
 		c = Check{Step: Credential, Error: r.words(Credential, dropped), Elapsed: time.Since(began)}

@@ -143,7 +143,7 @@ func (d *Dialer) Dial(ctx context.Context, r *Request) (*Backend, error) {
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
 	backend, err := d.dial(ctx, r)
-	if again, dropped := d.renewed(ctx, r, err); again {
+	if again, dropped := d.Renewed(ctx, r, err); again {
 		backend, err = d.dial(ctx, r)
 	} else if dropped != nil {
 		return nil, dropped

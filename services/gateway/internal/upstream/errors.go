@@ -30,14 +30,14 @@ const (
 	Broken
 	// NoToken: there is no access token that it could be shown.
 	NoToken
-	// Unauthorized: it answered 401 to the credential that the gateway has for it.
-	Unauthorized
+	// NotAuthorized: it answered 401 to the credential that the gateway has for it.
+	NotAuthorized
 )
 
 // Error is a failure of a backend.
 type Error struct {
 	Kind   Kind
-	Status int          // of the backend's answer, if Kind is Refused or Unauthorized
+	Status int          // of the backend's answer, if Kind is Refused or NotAuthorized
 	Header []head.Field // of that answer: when to try again, and how to authenticate
 	beside bool         // it is the failure of a plain request
 	err    error
@@ -51,7 +51,7 @@ var ErrTooSlow = &Error{Kind: Timeout, err: errors.New("the backend's time for t
 // place would hardly give a better one: any status but 502, 503 and 504.
 func (e *Error) Answered() bool {
 	switch {
-	case e.Kind == Unauthorized:
+	case e.Kind == NotAuthorized:
 		return true
 	case e.Kind != Refused:
 		return false
@@ -94,7 +94,7 @@ func (e *Error) Detail() string {
 		return detail
 	case NoToken:
 		return "there is no access token for the backend"
-	case Unauthorized:
+	case NotAuthorized:
 		return "the backend did not take the credential that the version has for it"
 	case Incorrect:
 		return "the backend's answer is not a correct 101: " + e.err.Error()
@@ -106,7 +106,7 @@ func (e *Error) Detail() string {
 func (r *Request) refused(resp *head.Response) error {
 	if resp.Status == http.StatusUnauthorized && r.Authorization != "" {
 		// The client can do nothing about it.
-		return &Error{Kind: Unauthorized, Status: resp.Status, err: errors.New("backend answered 401 to the version's credential for it")}
+		return Unauthorized()
 	}
 	e := &Error{Kind: Refused, Status: resp.Status, err: fmt.Errorf("backend answered %d", resp.Status)}
 	if host := r.host(); resp.Status == http.StatusForbidden {

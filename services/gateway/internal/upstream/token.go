@@ -47,12 +47,12 @@ func (d *Dialer) Authorize(ctx context.Context, r *Request) error {
 // bearer is what stands before a token.
 const bearer = "Bearer "
 
-// renewed reports whether what went wrong with r may go well again because r has another
-// token now than the one that was refused. dropped is why it has none.
-func (d *Dialer) renewed(ctx context.Context, r *Request, err error) (again bool, dropped error) {
+// Renewed reports whether what went wrong with r may go well now, because r has another token
+// than the one that was refused. dropped is why it has none.
+func (d *Dialer) Renewed(ctx context.Context, r *Request, err error) (again bool, dropped error) {
 	e, ok := errors.AsType[*Error](err)
 	c := r.Endpoint.Connection
-	if !ok || e.Kind != Unauthorized || c == nil || c.Token == nil {
+	if !ok || e.Kind != NotAuthorized || c == nil || c.Token == nil {
 		return false, nil
 	}
 	refused := r.Authorization

@@ -119,8 +119,8 @@ func TestCredentialTakesThePlaceOfTheClients(t *testing.T) {
 	}
 	p.take("another")
 	err := dialled(t, d, r)
-	if e, ok := err.(*Error); !ok || e.Kind != Unauthorized || !e.Answered() || len(e.Header) != 0 { //nolint:errorlint // Dial returns it as it is
-		t.Errorf("Dial of a backend that does not take it = %v, want Unauthorized, without what it asks for", err)
+	if e, ok := err.(*Error); !ok || e.Kind != NotAuthorized || !e.Answered() || len(e.Header) != 0 { //nolint:errorlint // Dial returns it as it is
+		t.Errorf("Dial of a backend that does not take it = %v, want NotAuthorized, without what it asks for", err)
 	}
 }
 
@@ -180,8 +180,8 @@ func TestTokenThatIsRefused(t *testing.T) {
 	}
 	p.take("Bearer none")
 	for range 5 {
-		if e, ok := dial().(*Error); !ok || e.Kind != Unauthorized { //nolint:errorlint // Dial returns it as it is
-			t.Errorf("Dial of a backend that takes none = %v, want Unauthorized", e)
+		if e, ok := dial().(*Error); !ok || e.Kind != NotAuthorized { //nolint:errorlint // Dial returns it as it is
+			t.Errorf("Dial of a backend that takes none = %v, want NotAuthorized", e)
 		}
 	}
 	if got := p.heard(); got != "Bearer t1, Bearer t2, Bearer t2"+strings.Repeat(", Bearer t2", 5) || len(i.heard()) != 2 {
