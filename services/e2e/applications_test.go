@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
@@ -82,15 +83,37 @@ func (a *applications) version(t *testing.T, name, context, backend string, secu
 // it needs none, a token of an application that is subscribed to it.
 func (a *applications) publish(t *testing.T, name, context, backend string, security ...*catalogv1.SecurityScheme) (address, token string) {
 	t.Helper()
-	p, version := a.user, a.version(t, name, context, backend, security...)
+	version := a.version(t, name, context, backend, security...)
 	if len(security) > 0 {
-		return p.stack.WS + context + "/1.0.0", ""
+		return a.user.stack.WS + context + "/1.0.0", ""
 	}
+	return a.user.stack.WS + context + "/1.0.0", a.admit(t, version)
+}
+
+// admit subscribes an application to a version, and returns a token of it.
+func (a *applications) admit(t *testing.T, version *catalogv1.Version) (token string) {
+	t.Helper()
+	p := a.user
 	if a.client == nil {
 		a.client = p.application(t, "Clients")
 	}
 	p.subscribe(t, a.client.app.GetName(), version.GetName())
-	return p.stack.WS + context + "/1.0.0", p.accessToken(t, a.client)
+	return p.accessToken(t, a.client)
+}
+
+// publishHTTP is publish for a server that also gets the HTTP beside the socket.
+func (a *applications) publishHTTP(t *testing.T, name, context, backend string) (address, token string) {
+	t.Helper()
+	p, version := a.user, a.version(t, name, context, backend)
+	var header metadata.MD
+	updated, err := p.catalog.UpdateVersion(p.ctx(t), &catalogv1.UpdateVersionRequest{
+		Version: &catalogv1.Version{
+			Name: version.GetName(), Http: &catalogv1.HTTPOptions{Endpoints: &catalogv1.Endpoints{Production: endpoint("http" + strings.TrimPrefix(backend, "ws"))}},
+		},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"http"}},
+	}, grpc.Header(&header))
+	p.moved(t, updated, header, err)
+	return p.stack.WS + context + "/1.0.0", a.admit(t, updated)
 }
 
 // publishAll publishes an API that needs no token, and whose default version gets all
@@ -145,6 +168,15 @@ func (a *applications) nodeClients(t *testing.T) {
 	addresses["socket.io, default path"] = to{URL: a.user.stack.WS}
 	a.publishAll(t, "Below", "/below", a.backends["socketio"])
 	addresses["socket.io, default version"] = to{URL: a.user.stack.WS + "/below"}
+	for server, clients := range map[string][]string{
+		"socketio": {"socket.io, by default", "socket.io, polling"},
+		"signalr":  {"signalr, by default", "signalr, server-sent events", "signalr, long polling"},
+	} {
+		url, token := a.publishHTTP(t, "Beside "+server, "/beside-"+server, a.backends[server])
+		for _, name := range clients {
+			addresses[name] = to{URL: url, Token: token}
+		}
+	}
 	text, err := json.Marshal(addresses)
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,34 @@ const socketIO = async ({ url, token }) => {
   socket.disconnect();
 };
 
+// socket.io as it is by default: it polls, and then moves to a socket.
+const socketIOByDefault = async ({ url, token }) => {
+  const { host, pathname } = new URL(url);
+  const socket = io(`http://${host}`, { path: `${pathname}/socket.io/`, reconnection: false, extraHeaders: { Authorization: `Bearer ${token}` } });
+  const upgraded = new Promise((resolve) => socket.io.on('open', () => socket.io.engine.once('upgrade', resolve)));
+  await once(socket, 'connect', 'connect_error');
+  equal(socket.io.engine.transport.name, 'polling');
+  equal(await socket.emitWithAck('echo', 'by polling'), 'by polling');
+  equal((await upgraded).name, 'websocket');
+  equal(await socket.emitWithAck('echo', 'by the socket'), 'by the socket');
+  socket.disconnect();
+};
+
+// socket.io that never moves to a socket.
+const socketIOPolling = async ({ url, token }) => {
+  const { host, pathname } = new URL(url);
+  const socket = io(`http://${host}`, {
+    path: `${pathname}/socket.io/`, reconnection: false, transports: ['polling'], extraHeaders: { Authorization: `Bearer ${token}` },
+  });
+  await once(socket, 'connect', 'connect_error');
+  equal(await socket.emitWithAck('echo', { a: ['b', 1] }), { a: ['b', 1] });
+  const pushed = once(socket, 'pushed', 'disconnect');
+  socket.emit('push', 'now');
+  const [text, bytes] = await pushed;
+  equal([text, [...bytes]], ['now', [1, 2, 3]]);
+  socket.disconnect();
+};
+
 const graphQL = async (to) => {
   const client = createClient({ url: withToken(to), webSocketImpl: ws, lazy: false, retryAttempts: 0 });
   const all = (payload) =>
@@ -80,6 +108,26 @@ const signalRHub = async ({ url, foreign }) => {
   await connection.start();
   equal(await connection.invoke('Echo', { a: 1 }), { a: 1 });
   if (foreign) equal(await connection.invoke('WhoAmI'), `Bearer ${foreign}`);
+  const received = new Promise((resolve) => connection.on('received', resolve));
+  await connection.send('Broadcast', 'to all');
+  equal(await received, 'to all');
+  const items = [];
+  await new Promise((complete, error) => connection.stream('Count', 3).subscribe({ next: (n) => items.push(n), complete, error }));
+  equal(items, [1, 2, 3]);
+  await connection.stop();
+};
+
+// SignalR as it is by default: it negotiates, and takes the first transport that there is, or
+// the one that it is told to take. It shows the gateway's token in all requests.
+const signalRBy = (transport, want) => async ({ url, token }) => {
+  const connection = new signalR.HubConnectionBuilder()
+    .withUrl(url.replace(/^ws/, 'http'), { ...(transport ? { transport } : {}), accessTokenFactory: () => token })
+    .configureLogging(signalR.LogLevel.None)
+    .build();
+  await connection.start();
+  equal(await connection.invoke('Transport'), want);
+  equal(await connection.invoke('Echo', { a: 1 }), { a: 1 });
+  equal(await connection.invoke('WhoAmI'), 'nobody');
   const received = new Promise((resolve) => connection.on('received', resolve));
   await connection.send('Broadcast', 'to all');
   equal(await received, 'to all');
@@ -136,6 +184,11 @@ const clients = {
   'socket.io, default version': socketIO,
   'graphql-ws': graphQL,
   mqtt: overMQTT,
+  'socket.io, by default': socketIOByDefault,
+  'socket.io, polling': socketIOPolling,
+  'signalr, by default': signalRBy(undefined, 'webSockets'),
+  'signalr, server-sent events': signalRBy(signalR.HttpTransportType.ServerSentEvents, 'serverSentEvents'),
+  'signalr, long polling': signalRBy(signalR.HttpTransportType.LongPolling, 'longPolling'),
   signalr: signalRHub,
   'signalr, token of its own': signalRHub,
   actioncable: actionCable,

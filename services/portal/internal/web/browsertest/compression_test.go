@@ -1,9 +1,6 @@
 package browsertest
 
 import (
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -34,12 +31,7 @@ func TestCompression(t *testing.T) {
 	v := w.Publish(t, ctx, own("Compressed"), echo, webtest.ForAll, func(v *catalogv1.Version) {
 		v.Deflate, v.MaxMessageBytes, v.TrafficPlan = true, 1000, plan.GetName()
 	})
-	page := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", "text/html")
-		_, _ = io.WriteString(rw, `<!doctype html><link rel="icon" href="data:,"><title>Page</title>`)
-	}))
-	t.Cleanup(page.Close)
-	tab := shared.chromium.Tab(t, page.URL, w.WS)
+	tab := shared.chromium.Tab(t, emptyPage(t), w.WS)
 	tab.Open("/")
 	got := browser.Read[string](tab, `new Promise((said) => {
 		const text = (n) => "message " + n + ": " + "the same in all of them ".repeat(100)
