@@ -14,6 +14,7 @@ import (
 type ticketCmd struct {
 	Address  string        `arg:"" help:"The version, such as EchoWebSocket/1.0.0, which lists the place ticket; or its ws:// or wss:// URL."`
 	Token    string        `placeholder:"@FILE" help:"Access token to buy with: @FILE, or - for the first line of standard input ($$TIDEGATE_TOKEN)."`
+	Key      string        `placeholder:"@FILE" help:"API key to buy it with, instead of a token: @FILE, or - for the first line of standard input ($$TIDEGATE_API_KEY)."`
 	App      string        `placeholder:"APP" help:"Get a token for this application, whose OAuth client was created on this machine."`
 	Sandbox  bool          `help:"With --app: get a token for the sandbox endpoint."`
 	Portal   string        `placeholder:"URL" help:"With --app: the portal's URL. Default: the server's issuer ($$TIDEGATE_PORTAL)."`
@@ -38,22 +39,16 @@ func (c *ticketCmd) Run(ctx context.Context, s *shell) error {
 	if c.Lifetime < minTicket || c.Lifetime > maxTicket || c.Lifetime%time.Second != 0 {
 		return usagef("--lifetime: %v is not between %v and %v, in whole seconds", c.Lifetime, minTicket, maxTicket)
 	}
-	connect := connectCmd{Address: c.Address, Token: c.Token, App: c.App, Sandbox: c.Sandbox, Portal: c.Portal}
-	if c.App != "" && c.Token != "" && c.Token != s.env("TIDEGATE_TOKEN") {
-		return usagef("--token and --app: give one of them")
-	}
+	connect := connectCmd{Address: c.Address, Token: c.Token, Key: c.Key, App: c.App, Sandbox: c.Sandbox, Portal: c.Portal}
 	target, err := connect.target(ctx, s)
 	if err != nil {
 		return err
 	}
-	token, err := connect.accessToken(ctx, s)
+	shown, err := connect.shown(ctx, s)
 	if err != nil {
 		return err
 	}
-	if token == "" {
-		return usagef("--app or --token: one of them is needed")
-	}
-	bought, err := c.buy(ctx, s, target, token)
+	bought, err := c.buy(ctx, s, target, shown)
 	if err != nil {
 		return err
 	}
@@ -67,7 +62,7 @@ func (c *ticketCmd) Run(ctx context.Context, s *shell) error {
 }
 
 // buy buys the ticket at the gateway of an address.
-func (c *ticketCmd) buy(ctx context.Context, s *shell, target *url.URL, token string) (*boughtTicket, error) {
+func (c *ticketCmd) buy(ctx context.Context, s *shell, target *url.URL, buyer credential) (*boughtTicket, error) {
 	asked := url.Values{"path": {target.EscapedPath()}, "lifetime": {strconv.Itoa(int(c.Lifetime / time.Second))}}
 	if c.Origin != "" {
 		asked.Set("origin", c.Origin)
@@ -76,7 +71,7 @@ func (c *ticketCmd) buy(ctx context.Context, s *shell, target *url.URL, token st
 		asked.Set("client", c.Client)
 	}
 	bought := &boughtTicket{}
-	if err := s.atGateway(ctx, target, "/-/tickets", asked, token, bought); err != nil {
+	if err := s.atGateway(ctx, target, "/-/tickets", asked, buyer, bought); err != nil {
 		return nil, err
 	}
 	if bought.Ticket == "" {

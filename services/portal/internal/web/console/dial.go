@@ -14,6 +14,7 @@ import (
 
 	"github.com/lxzan/gws"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
@@ -27,7 +28,8 @@ const mostBody = 16 << 10
 // dial connects to the gateway as the page's first command says. It returns the event that
 // the page is told; without a connection it is the last one.
 func (s *socket) dial(open *command) (*connection, event) {
-	if err := s.issue(open); err != nil {
+	expires, err := s.issue(open)
+	if err != nil {
 		return nil, event{Type: "failed", Text: "there is no token: " + status.Convert(err).Message()}
 	}
 	place := s.place(open.Place)
@@ -68,12 +70,12 @@ func (s *socket) dial(open *command) (*connection, event) {
 			return nil, event{Type: "failed", Text: "the gateway does not take the first message: " + err.Error()}
 		}
 	}
-	return gateway, event{Type: "opened", Protocol: gateway.SubProtocol(), Milliseconds: time.Since(began).Milliseconds()}
+	return gateway, event{Type: "opened", Protocol: gateway.SubProtocol(), Milliseconds: time.Since(began).Milliseconds(), Expires: stamp(expires)}
 }
 
-// issue has a token made where the page asks for one. It is the services that decide whether
-// the user gets it.
-func (s *socket) issue(open *command) error {
+// issue has a token made where the page asks for one, and returns when that expires. It is the
+// services that decide whether the user gets it.
+func (s *socket) issue(open *command) (expires *timestamppb.Timestamp, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, openWithin)
 	defer cancel()
 	ctx = s.access.Load().on(ctx)
@@ -82,7 +84,6 @@ func (s *socket) issue(open *command) error {
 		stage = catalogv1.Stage_STAGE_SANDBOX
 	}
 	var issued *subscriptionv1.IssuedToken
-	var err error
 	switch {
 	case open.TryOut:
 		issued, err = s.console.Services.Tokens.IssueTryOutToken(ctx, &subscriptionv1.IssueTryOutTokenRequest{Version: s.version.GetName(), Stage: stage})
@@ -91,10 +92,18 @@ func (s *socket) issue(open *command) error {
 			Application: open.Application, Version: s.version.GetName(), Stage: stage,
 		})
 	default:
-		return nil
+		return nil, nil
 	}
 	open.Token = issued.GetAccessToken()
-	return err
+	return issued.GetExpireTime(), err
+}
+
+// stamp writes a time for the page; none is "".
+func stamp(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().Format(time.RFC3339)
 }
 
 // connection is one to a gateway. gws has a connection that it cannot close: it would do so
@@ -103,6 +112,7 @@ func (s *socket) issue(open *command) error {
 type connection struct {
 	*gws.Conn
 	under net.Conn
+	ref   string // of the gateway's session
 }
 
 // held is a connection that is closed by who has it beneath.
@@ -125,7 +135,7 @@ func (s *socket) connect(target string, header http.Header) (*connection, *event
 		ReadMaxPayloadSize: mostMessage, CheckUtf8Enabled: true,
 	}, held{newChecked(conn, false)})
 	if err == nil && stop() {
-		return &connection{gateway, conn}, nil, nil
+		return &connection{gateway, conn, resp.Header.Get("X-Tidegate-Ref")}, nil, nil
 	}
 	defer func() { _ = conn.Close() }()
 	if err == nil {

@@ -23,12 +23,13 @@ const (
 
 // command is what the page says, in JSON. The first has the type open, and is said once.
 //
-//	open    path, query, headers, protocols; application, tryOut or token; place; sandbox
-//	text    text
-//	binary  data
-//	ping    data, at most 125 bytes
-//	close   code, reason
-//	renew   renewal
+//	open        path, query, headers, protocols; application, tryOut or token; place; sandbox
+//	text        text
+//	binary      data
+//	ping        data, at most 125 bytes
+//	credential  application, tryOut or token; sandbox: what the gateway's session goes on with
+//	close       code, reason
+//	renew       renewal
 type command struct {
 	Type string `json:"type"`
 	// Path and Query are added to the version's address.
@@ -44,7 +45,7 @@ type command struct {
 	Application string `json:"application,omitempty"`
 	TryOut      bool   `json:"tryOut,omitempty"`
 	Sandbox     bool   `json:"sandbox,omitempty"`
-	// Token is an access token, sent at Place, as package credentialplace writes it: one of
+	// Token is an access token or an API key, sent at Place, as package credentialplace writes it: one of
 	// the version's, or empty for the first of them.
 	Token string `json:"token,omitempty"`
 	Place string `json:"place,omitempty"`
@@ -60,10 +61,12 @@ type command struct {
 
 // event is what the page is told, in JSON.
 //
-//	opened   protocol, milliseconds
+//	opened   protocol, milliseconds, expires
 //	refused  status, body, ref: the gateway's answer is another than 101
 //	failed   text: there was no answer, or the first command is wrong
 //	text, binary, ping, pong
+//	renewed  expires: the gateway's session has the credential
+//	kept     text: why it has the one that it had
 //	taken    sent: what the gateway has taken until now
 //	closed   code, reason, sent, received: the last
 //	renew    the sign-in's token ends soon: fetch a renewal and say renew
@@ -71,15 +74,18 @@ type event struct {
 	Type         string `json:"type"`
 	Protocol     string `json:"protocol,omitempty"`
 	Milliseconds int64  `json:"milliseconds,omitempty"`
-	Status       int    `json:"status,omitempty"`
-	Body         string `json:"body,omitempty"`
-	Ref          string `json:"ref,omitempty"`
-	Text         string `json:"text,omitempty"`
-	Data         []byte `json:"data,omitempty"`
-	Code         uint16 `json:"code,omitempty"`
-	Reason       string `json:"reason,omitempty"`
-	Sent         *count `json:"sent,omitempty"`
-	Received     *count `json:"received,omitempty"`
+	// Expires is when the session's credential expires, as RFC 3339 writes it; empty where
+	// that is not known, or never.
+	Expires  string `json:"expires,omitempty"`
+	Status   int    `json:"status,omitempty"`
+	Body     string `json:"body,omitempty"`
+	Ref      string `json:"ref,omitempty"`
+	Text     string `json:"text,omitempty"`
+	Data     []byte `json:"data,omitempty"`
+	Code     uint16 `json:"code,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Sent     *count `json:"sent,omitempty"`
+	Received *count `json:"received,omitempty"`
 }
 
 // count is how many messages went one way, and their bytes.

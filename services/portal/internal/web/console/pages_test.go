@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +123,7 @@ func TestConsole(t *testing.T) {
 	h := newHarness(t)
 	for name, test := range map[string]func(*testing.T, *harness){
 		"try-out": tryOut, "try-out is bounded": tryOutIsBounded, "application": ofApplication, "no subscription": subscriptionless,
-		"refusal": refusal, "renewal": renewal, "ticket": bought,
+		"refusal": refusal, "renewal": renewal, "ticket": bought, "credential": renewed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -271,6 +274,72 @@ func bought(t *testing.T, h *harness) {
 	c.say(map[string]any{"type": "open", "token": "none"})
 	if e := c.hear("refused"); e["status"] != 401.0 {
 		t.Errorf("a ticket for a token that is none: %v, want 401", e)
+	}
+}
+
+// renewed gives live sessions another credential, which stay what they are: of a version that
+// takes tokens in a header, one that takes them in the first message alone, and one for API keys.
+func renewed(t *testing.T, h *harness) {
+	sessions := gatewayv1.NewSessionServiceClient(h.Conn)
+	b := h.Browser(t)
+	b.SignIn("admin", h.Password)
+	first := h.published(t, "Greeted", func(v *catalogv1.Version) {
+		v.Subscriptionless, v.Security = true, []*catalogv1.SecurityScheme{
+			{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: []*catalogv1.CredentialPlace{
+				{Place: &catalogv1.CredentialPlace_FirstMessage{FirstMessage: &catalogv1.FirstMessagePlace{}}},
+			}}}},
+		}
+	})
+	keyed := h.published(t, "Keyed", func(v *catalogv1.Version) {
+		v.Subscriptionless, v.Security = true, []*catalogv1.SecurityScheme{
+			{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: []*catalogv1.CredentialPlace{
+				{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
+			}}}},
+		}
+	})
+	key, err := subscriptionv1.NewAPIKeyServiceClient(h.Conn).CreateAPIKey(h.admin, &subscriptionv1.CreateAPIKeyRequest{
+		Parent: h.Application, ApiKey: &subscriptionv1.APIKey{DisplayName: "Console", Stage: catalogv1.Stage_STAGE_PRODUCTION},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		version string
+		shown   map[string]any
+		ends    bool
+	}{
+		{h.Offered, map[string]any{"application": h.Application}, true},
+		{first.GetName(), map[string]any{"application": h.Application}, true},
+		{keyed.GetName(), map[string]any{"token": key.GetKey()}, false},
+	} {
+		c := h.open(t, b, tt.version)
+		say := func(kind string, shown map[string]any) {
+			command := maps.Clone(shown)
+			command["type"] = kind
+			c.say(command)
+		}
+		say("open", tt.shown)
+		if e := c.hear("opened"); (e["expires"] != nil) != tt.ends {
+			t.Errorf("%s: %v, want that it says when the token expires", tt.version, e)
+		}
+		say("credential", tt.shown)
+		if e := c.hear("renewed"); (e["expires"] != nil) != tt.ends {
+			t.Errorf("%s: %v, want that it says when the credential expires", tt.version, e)
+		}
+		say("credential", map[string]any{"token": "none"})
+		if e := c.hear("kept"); !strings.Contains(fmt.Sprint(e["text"]), "that this credential can renew not found") {
+			t.Errorf("%s: a token that is none: %v", tt.version, e)
+		}
+		say("credential", map[string]any{})
+		if e := c.hear("kept"); e["text"] != "there is no token" {
+			t.Errorf("%s: no token: %v", tt.version, e)
+		}
+		c.say(map[string]any{"type": "text", "text": "on the same socket"})
+		c.hear("text")
+		list, err := sessions.ListSessions(h.admin, &gatewayv1.ListSessionsRequest{Parent: "gateways/-", Filter: `version = "` + tt.version + `"`})
+		if err != nil || !slices.ContainsFunc(list.GetSessions(), func(s *gatewayv1.Session) bool { return s.GetRenewals() == 1 }) {
+			t.Errorf("%s: the sessions are %v, %v, want one that was renewed once", tt.version, list, err)
+		}
 	}
 }
 

@@ -180,6 +180,10 @@ func (s *socket) forward(gateway *connection) {
 			op, data = gws.OpcodeBinary, w.command.Data
 		case "ping":
 			op, data = gws.OpcodePing, w.command.Data
+		case "credential":
+			s.room.Release(w.room)
+			s.tell(s.renew(w.command, gateway.ref), pageTakes)
+			continue
 		}
 		if err := gateway.WriteMessage(op, data); err != nil {
 			// Where the gateway has closed, what it said decides: its reader knows.
@@ -313,7 +317,7 @@ func (p *fromPage) OnMessage(c *gws.Conn, m *gws.Message) {
 		if a, ok := p.console.redeem(cmd.Renewal); ok && a.SignIn == p.signIn {
 			p.access.Store(&a)
 		}
-	case cmd.Type == "text", cmd.Type == "binary", cmd.Type == "ping" && len(cmd.Data) <= 125:
+	case cmd.Type == "text", cmd.Type == "binary", cmd.Type == "credential", cmd.Type == "ping" && len(cmd.Data) <= 125:
 		w := waiting{command: cmd, room: int64(m.Data.Len()) + 64}
 		if p.room.Acquire(p.ctx, w.room) != nil {
 			return

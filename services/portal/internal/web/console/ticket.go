@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+
+	"github.com/tidegatehq/tidegate/services/kit/apikey"
 )
 
 // buyTicket buys a ticket for the version with the command's token, and puts it into the
@@ -28,7 +30,11 @@ func (s *socket) buyTicket(open *command) *event {
 	if err != nil {
 		return failed(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+open.Token)
+	if _, isKey := apikey.Declared().Of(open.Token); isKey {
+		req.Header.Set("apikey", open.Token)
+	} else {
+		req.Header.Set("Authorization", "Bearer "+open.Token)
+	}
 	if s.client != "" {
 		req.Header.Set("X-Forwarded-For", s.client)
 		req.Header.Set("X-Forwarded-Proto", u.Scheme)

@@ -110,7 +110,7 @@ func (t Templates) Of(v *catalogv1.Version, tokens, authority string) View {
 	programs := !d.Needs || d.Header != "" || d.Query != "" || pair || d.First != ""
 	view := View{Pages: !d.Needs || d.Query != "" || d.Ticket || pair || d.First != ""}
 	if !programs && !view.Pages {
-		return View{Why: why(v)}
+		return View{Why: why(v, d.Address)}
 	}
 	for _, p := range []struct{ file, id, title, what string }{
 		{"browser.js", "in-browser", "A web page", "the program for a web page"},
@@ -149,12 +149,21 @@ func around(m *catalogv1.FirstMessagePlace) (before, after string) {
 	return before, after
 }
 
-// why says why there are no programs for a version.
-func why(v *catalogv1.Version) string {
+// why says why there are no programs for a version at an address, and what clients do there.
+func why(v *catalogv1.Version, address string) string {
 	if !TakesTokens(v) {
-		return "There are no programs here, as they fetch access tokens, and this version takes API keys alone. " + shows("an API key", Places(v))
+		return "There are no programs here, as they fetch access tokens, and this version takes API keys alone. " + shows("an API key", Places(v)) + " " + renews(address)
 	}
 	return "There are no programs here: a browser sends the cookie by itself, and only from pages of the version's origins. " + shows("its access token", tokenPlaces(v))
+}
+
+// renews says how a session at an address goes on when its API key is rotated.
+func renews(address string) string {
+	scheme, rest, _ := strings.Cut(address, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	at := strings.Replace(scheme, "ws", "http", 1) + "://" + host + "/-/sessions/REF/credential"
+	return "When a key is rotated, a live session goes on if it is renewed before the overlap ends: a POST to " + at +
+		" with the new value in the header apikey. REF is what the header X-Tidegate-Ref of the handshake's answer says; the socket stays open."
 }
 
 // shows says where a client shows a credential.

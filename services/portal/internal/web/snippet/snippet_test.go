@@ -96,6 +96,15 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("of %s there are %d programs, and the reason %q", word, len(view.Programs), view.Why)
 		}
 	}
+	for _, address := range []string{"wss://gateway.test:8099/a/1", "ws://gateway.test:8099/a/1"} {
+		why := programs.Of(&catalogv1.Version{Addresses: []string{address}, Security: []*catalogv1.SecurityScheme{keys}}, "", "").Why
+		at := strings.Replace(strings.TrimSuffix(address, "/a/1"), "ws", "http", 1) + "/-/sessions/REF/credential"
+		for _, word := range []string{"When a key is rotated, a live session goes on", "before the overlap ends", "a POST to " + at + " with the new value in the header apikey", "X-Tidegate-Ref"} {
+			if !strings.Contains(why, word) {
+				t.Errorf("of API keys alone at %s it is said %q, want %q in it", address, why, word)
+			}
+		}
+	}
 	local := programs.Of(&catalogv1.Version{Addresses: []string{"ws://localhost:1/a"}, Security: []*catalogv1.SecurityScheme{none}}, "", "/ca.pem")
 	if local.Settings.Value != "" {
 		t.Errorf("programs without a token and without TLS need %q", local.Settings.Value)

@@ -116,7 +116,13 @@
 		$("end").hidden = !socket;
 		$("send").querySelector("button").disabled = !open;
 		$("ping").disabled = !open;
+		if ($("renew")) $("renew").disabled = !open;
 	};
+	const expires = (at) => {
+		if ($("expires")) $("expires").textContent = at;
+		return at;
+	};
+	const until = (e, none) => expires(e.expires ? "good until " + new Date(e.expires).toLocaleString("en") : none);
 	const problem = (text, ref) => {
 		$("said").textContent = text;
 		$("record").href = root.dataset.base + "/records/" + ref;
@@ -149,6 +155,7 @@
 	const events = {
 		opened(e) {
 			open = true;
+			until(e, "its end is not known");
 			$("protocol").textContent = e.protocol || "none";
 			state("Open", "ok");
 			log("note", "Connected: 101, " + (e.protocol ? "sub-protocol " + e.protocol : "no sub-protocol") + ", " + (e.milliseconds || 0) + " ms to the answer");
@@ -166,6 +173,14 @@
 		binary: (e) => count(e.data || "", true),
 		ping: () => log("note", "Ping from the other side, answered"),
 		pong: () => log("note", "Pong after " + Math.round(performance.now() - begun) + " ms"),
+		renewed(e) {
+			problem("");
+			log("note", "Renewed, on the same socket: the credential is " + until(e, "good for ever"));
+		},
+		kept(e) {
+			log("warn", "Not renewed: " + e.text);
+			problem("Not renewed: " + e.text);
+		},
 		taken(e) {
 			sent = e.sent;
 			pump();
@@ -183,6 +198,14 @@
 			} catch { /* the portal ends the socket */ }
 		},
 	};
+	const credential = (command) => {
+		const key = $("key")?.value;
+		if (key === "token") command.token = $("token").value.trim();
+		else if (key === "try-out") command.tryOut = true;
+		else if (key) command.application = key;
+		command.sandbox = !!$("sandbox")?.checked;
+		return command;
+	};
 	$("connect").addEventListener("submit", (event) => {
 		event.preventDefault();
 		if (socket) return;
@@ -194,14 +217,10 @@
 			headers.push([line.slice(0, at).trim(), line.slice(at + 1).trim()]);
 		}
 		const path = $("path").value.trim();
-		const command = {
+		const command = credential({
 			type: "open", headers, path: path && path[0] !== "/" ? "/" + path : path, query: $("query").value.trim().replace(/^\?/, ""),
-			protocols: $("protocols").value.split(/[\s,]+/).filter(Boolean), sandbox: !!$("sandbox")?.checked, place: $("place")?.value,
-		};
-		const key = $("key")?.value;
-		if (key === "token") command.token = $("token").value.trim();
-		else if (key === "try-out") command.tryOut = true;
-		else if (key) command.application = key;
+			protocols: $("protocols").value.split(/[\s,]+/).filter(Boolean), place: $("place")?.value,
+		});
 		asked = { messages: 0, bytes: 0 };
 		sent = { messages: 0, bytes: 0 };
 		received = { messages: 0, bytes: 0 };
@@ -219,6 +238,7 @@
 			socket = job = null;
 			open = false;
 			state("Not connected", "");
+			expires("none");
 			soon();
 		};
 	});
@@ -232,6 +252,8 @@
 		begun = performance.now();
 		say({ type: "ping" });
 	});
+
+	$("renew")?.addEventListener("click", () => say(credential({ type: "credential" })));
 
 	// Sending: what is under way is bounded by what the gateway has taken.
 	const pump = () => {
