@@ -68,5 +68,8 @@
 //     are dropped, and the grants of all live sessions are refreshed.
 //
 // Positions in the history count the events applied here. They never go back,
-// which change numbers may do when the control plane is restored from a backup.
+// which change numbers may do when the control plane is restored from a backup. For the
+// same reason an event that revokes what was issued until now says its moment, and a grant
+// that of its credential (package moment): their times tell which was first, also where a
+// restore is between the two.
 package grant

@@ -16,6 +16,8 @@ var planted = []faulttest.Fault{
 	{Name: "grants that are kept over a reset", File: "apply.go", Text: "c.grants.clear()", Fault: "_ = c.grants"},
 	{Name: "something lost that is good again", File: "refresh.go", Text: "if !slices.Contains(st.Grant.RestsOn, name) {", Fault: "if name == \"\" {"},
 	{Name: "a revocation that ends what was issued after it", File: "event.go", Text: "g.Issued.Before(e.IssuedBefore)", Fault: "!e.IssuedBefore.Before(g.Issued)"},
+	{Name: "a revocation after a restore that goes by numbers", File: "event.go", Text: "g.Issued.Before(e.IssuedBefore)", Fault: "g.Issued.Change < e.IssuedBefore.Change"},
+	{Name: "a revocation by name that ends another's token", File: "event.go", Text: "(e.Application == \"\" || g.Application == e.Application)", Fault: "e.Names != nil"},
 	{Name: "a revocation that only live sessions know of", File: "refresh.go", Text: "if !e.affects(g) {", Fault: "if e.Kind == Revoked {"},
 	{Name: "an answer about a ticket that attempts share", File: "lru.go", Text: "if c.Type == credential.Ticket {", Fault: "if c.Type == credential.Ticket && c.Value == \"\" {"},
 	{Name: "a renewal that knows no event", File: "renew.go", Text: "if !ok || len(touching) > 0 {", Fault: "if !ok && len(touching) > 0 {"},
