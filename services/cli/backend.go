@@ -14,7 +14,7 @@ type backendFlags struct {
 	BackendHost     string   `placeholder:"HOST" help:"What backends get as Host: endpoint (the default), client (the one that the client asked for, if it is advertised), or a host."`
 	BackendOrigin   string   `enum:"client,none,endpoint," default:"" placeholder:"ORIGIN" help:"What backends get as Origin: client (what the client sent, the default), none, or endpoint (the backend's own)."`
 	BackendHeader   []string `sep:"none" placeholder:"RULE" help:"What backends get in a header: set:NAME=VALUE, secret:NAME=@FILE (nobody is shown it), secret:NAME (the stored value stays), remove:NAME or copy:NAME=FROM; can be repeated; empty for none. Replaces all."`
-	BackendIdentity string   `enum:"none,headers," default:"" placeholder:"HOW" help:"How backends are told who the client is: none (the default), or headers (X-Tidegate-Application, X-Tidegate-Subscription and others)."`
+	BackendIdentity string   `enum:"none,headers,jwt," default:"" placeholder:"HOW" help:"How backends are told who the client is: none (the default), headers (X-Tidegate-Application, X-Tidegate-Subscription and others), or jwt (X-Tidegate-Identity, signed)."`
 	PassCredential  *bool    `negatable:"" help:"Whether backends get the access token or the API key of clients, as Authorization: Bearer."`
 	Deflate         *bool    `negatable:"" help:"Whether clients and backends may agree on compressed messages (permessage-deflate)."`
 	Pings           string   `enum:"both,clients,backends,off," default:"" placeholder:"WHOM" help:"Whom gateways send pings: both (the default), clients, backends or off."`

@@ -102,7 +102,7 @@ type grammar struct {
 	Quota   quotaCmds      `cmd:"" help:"What is left of quotas."`
 	User    userCmds       `cmd:"" help:"Users."`
 	SignIn  signInCmds     `cmd:"" name:"sign-in" help:"Sign-ins of users."`
-	Keys    signingKeyCmds `cmd:"" name:"signing-key" help:"Keys that access tokens are signed with."`
+	Keys    signingKeyCmds `cmd:"" name:"signing-key" help:"Keys that access tokens, and what backends are told about clients, are signed with."`
 	Admin   adminCmds      `cmd:"" help:"What needs the database instead of a server."`
 
 	Certs      certsCmd      `cmd:"" help:"Create a certificate authority, and a certificate and key for each service."`

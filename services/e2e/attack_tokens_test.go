@@ -40,8 +40,14 @@ type forger struct {
 	key, foreign   *ecdsa.PrivateKey
 }
 
-// signingKey reads the key that a server signs with from its data folder.
+// signingKey reads the key that a server signs tokens with from its data folder.
 func signingKey(t *testing.T, data string) *ecdsa.PrivateKey {
+	t.Helper()
+	return keyIn(t, data, "signing")
+}
+
+// keyIn reads a key of a purpose from the data folder of a server.
+func keyIn(t *testing.T, data, purpose string) *ecdsa.PrivateKey {
 	t.Helper()
 	master, err := seal.Load(filepath.Join(data, "master-key"))
 	if err != nil {
@@ -54,10 +60,10 @@ func signingKey(t *testing.T, data string) *ecdsa.PrivateKey {
 	defer db.Close()
 	var kid string
 	var sealed []byte
-	if err := db.QueryRowContext(t.Context(), `SELECT id, sealed FROM signing_key`).Scan(&kid, &sealed); err != nil {
+	if err := db.QueryRowContext(t.Context(), `SELECT id, sealed FROM `+purpose+`_key`).Scan(&kid, &sealed); err != nil {
 		t.Fatal(err)
 	}
-	plain, err := master.Open(sealed, []byte("subscription signing key "+kid))
+	plain, err := master.Open(sealed, []byte("subscription "+purpose+" key "+kid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	oauth2v1 "github.com/tidegatehq/tidegate/gen/go/tidegate/oauth2/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/api"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/backendidentity"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/beside"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
@@ -146,6 +147,7 @@ type gateway struct {
 	relay       *relay.Engine
 	grants      *grant.Cache
 	tickets     *grant.Remote
+	identities  *backendidentity.Signer
 	watchRoutes *routes.Watch
 	watchGrants *grant.Watch
 	watchUsers  *access.Watch
@@ -166,6 +168,7 @@ func (g *gateway) connect(catalog, subscription grpc.ClientConnInterface, disk *
 	g.sessions = session.NewRegistry(g.meter.Began, g.meter.Record)
 	g.sessions.Judge(g.deny)
 	g.tickets = grant.NewRemote(backplanev1.NewGrantServiceClient(subscription))
+	g.identities = backendidentity.New(backplanev1.NewGrantServiceClient(subscription), g.cfg.Grants.Timeout)
 	g.grants = grant.New(g.cfg.Grants, g.tickets, g.sessions, g.metrics, g.log)
 	g.quotas = quota.New(quota.Config{
 		Gateway: g.cfg.Instance, BootID: bootID, Client: backplanev1.NewQuotaLedgerServiceClient(subscription), Now: g.relay.Now, Wall: time.Now,
@@ -211,7 +214,7 @@ func (g *gateway) serveLine(l *limits.Limit) {
 func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
 	handler := handshake.New(handshake.Dependencies{
 		Routes: g.routes, Deny: g.deny, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
-		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), EndpointTimeout: g.cfg.EndpointTimeout, Tickets: g.tickets, Tag: g.tag,
+		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), EndpointTimeout: g.cfg.EndpointTimeout, Tickets: g.tickets, Identities: g.identities, Tag: g.tag,
 		First: handshake.FirstConfig{
 			Timeout: g.cfg.FirstMessageTimeout, Handshake: g.cfg.Listen.Timeout, Max: g.cfg.MaxUnauthenticated, PerAddress: g.cfg.MaxUnauthenticatedPerAddress,
 		},

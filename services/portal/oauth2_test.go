@@ -249,6 +249,7 @@ func TestOAuth2Documents(t *testing.T) {
 		kind, cache, want  string
 	}{
 		{"keys", "https://localhost:9443", "/oauth2/jwks", 200, "application/jwk-set+json", "public, max-age=60", `{"keys":[{"kty":"EC","kid":"k","use":"sig","alg":"ES256","crv":"P-256","x":"__4B","y":"AAI"},{"kty":"RSA","kid":"l","n":"AQ","e":"AQAB"}]}`},
+		{"keys of identities", "https://localhost:9443", "/oauth2/identity-jwks", 200, "application/jwk-set+json", "public, max-age=60", `{"keys":[{"kty":"EC","kid":"identity","crv":"P-256","x":"__4B","y":"AAI"}]}`},
 		{"metadata", "https://localhost:9443", wellKnown, 200, jsonType, "public, max-age=300", strings.ReplaceAll(metadata, "ISSUER", "https://localhost:9443")},
 		{"metadata of an issuer with a path", "https://example.com/ws", wellKnown + "/ws", 200, jsonType, "public, max-age=300", strings.ReplaceAll(metadata, "ISSUER", "https://example.com/ws")},
 		{"metadata of another path", "https://example.com/ws", wellKnown, 404, jsonType, "no-store", `{"error":"invalid_request","error_description":"the issuer has no such path"}`},
@@ -257,9 +258,12 @@ func TestOAuth2Documents(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s.on(oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {
+			s.on(oauth2v1.OAuth2Service_GetJsonWebKeySet_FullMethodName, func(_ context.Context, m proto.Message) (proto.Message, error) {
 				if tt.issuer == "" {
 					return nil, fault.Unavailable("no keys yet")
+				}
+				if req, _ := m.(*oauth2v1.GetJsonWebKeySetRequest); req.GetPurpose() == oauth2v1.SigningKey_PURPOSE_BACKEND_IDENTITY {
+					return &oauth2v1.JsonWebKeySet{Issuer: tt.issuer, Keys: []*oauth2v1.JsonWebKey{{Kty: "EC", Kid: "identity", Crv: "P-256", X: "__4B", Y: "AAI"}}}, nil
 				}
 				return &oauth2v1.JsonWebKeySet{Issuer: tt.issuer, Keys: []*oauth2v1.JsonWebKey{
 					{Kty: "EC", Kid: "k", Use: "sig", Alg: "ES256", Crv: "P-256", X: "__4B", Y: "AAI"}, {Kty: "RSA", Kid: "l", N: "AQ", E: "AQAB"},

@@ -63,14 +63,18 @@ func install(ctx context.Context, cfg Config, st *store.Store, master *seal.Key,
 
 // sealed is what the service has sealed: what the first start fixed, and the signing
 // keys.
-func sealed(st *store.Store, master *seal.Key, keys *token.Keys) seal.Stored {
+func sealed(st *store.Store, master *seal.Key, keys ...*token.Keys) seal.Stored {
 	return seal.Stored{Service: identity.Subscription, Reseal: func(ctx context.Context) (int, error) {
-		fixed, err := reseal(ctx, st, master)
-		if err != nil {
-			return fixed, err
+		all, err := reseal(ctx, st, master)
+		for _, k := range keys {
+			if err != nil {
+				break
+			}
+			var n int
+			n, err = k.Reseal(ctx)
+			all += n
 		}
-		signing, err := keys.Reseal(ctx)
-		return fixed + signing, err
+		return all, err
 	}}
 }
 

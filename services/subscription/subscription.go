@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	lives := token.Lifetimes{Application: cfg.TokenLifetime, User: cfg.UserTokenLifetime}
-	keys, keeper, err := openKeys(ctx, cfg, st, master, lives, log)
+	keys, identities, keeper, err := openKeys(ctx, cfg, st, master, lives, log)
 	if err != nil {
 		return err
 	}
@@ -96,14 +96,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	watch := catalogwatch.New(backplanev1.NewRouteServiceClient(catalog), st, hello, log, time.Now)
 	issuer := token.NewIssuer(cfg.Issuer, keys, lives, time.Now)
 	srv, operations := servers(ctx, cfg, db, api.Parts{
-		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: passwords, PasswordRules: rules, Catalog: watch,
+		Store: st, Changes: changes, Issuer: issuer, Keys: keys, IdentityKeys: identities, Passwords: passwords, PasswordRules: rules, Catalog: watch,
 		RefreshTokens: refreshTokens, SignIns: store.Lasting{Idle: cfg.RefreshTokenLifetime, Most: cfg.SignInLifetime, Alive: cfg.MaxSignIns},
 		Lockout: store.Lockout{Each: cfg.SignInFailures, Name: cfg.SignInFailuresPerName, Pause: cfg.SignInFailurePause},
 		SignUps: signUpPolicies[cfg.SignUp], Now: time.Now, Log: log, Security: security,
 	}, identity.NewVerifier(issuer.Keys(), st, time.Now), log)
 	purge := func(ctx context.Context) error { return purge(ctx, st, security, log) }
 	compare := func(ctx context.Context) error { return compare(ctx, st, watch.Heard(), log) }
-	return run.Group(ctx, security.Run, events.Run, keeper.Run, compare, changes.Run, keys.Run, watch.Run, purge, srv.Run, operations.Run)
+	return run.Group(ctx, security.Run, events.Run, keeper.Run, compare, changes.Run, keys.Run, identities.Run, watch.Run, purge, srv.Run, operations.Run)
 }
 
 // maxSecurityEvents is how many security events of a kind are kept.
@@ -142,16 +142,18 @@ func openDatabase(ctx context.Context, cfg *Config, log *slog.Logger) (*sqldb.DB
 	return db, nil
 }
 
-// openKeys reads the signing keys, and returns them with the keeper of the master key,
-// which has sealed again what was stale.
-func openKeys(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, lives token.Lifetimes, log *slog.Logger) (*token.Keys, *seal.Keeper, error) {
-	keys := token.NewKeys(st, master,
-		token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, MaxLifetime: lives.Longest()}, time.Now, log)
-	keeper := seal.NewKeeper(master, sealed(st, master, keys), log)
+// openKeys reads the signing keys, of access tokens and of what backends are told, and
+// returns them with the keeper of the master key, which has sealed again what was stale.
+func openKeys(ctx context.Context, cfg Config, st *store.Store, master *seal.Key, lives token.Lifetimes, log *slog.Logger) (keys, identities *token.Keys, keeper *seal.Keeper, err error) {
+	rotation := token.Rotation{Every: cfg.SigningKeyRotate, Lead: cfg.SigningKeyLead, MaxLifetime: lives.Longest()}
+	keys = token.NewKeys(st, master, rotation, time.Now, log)
+	rotation.Of, rotation.MaxLifetime = store.BackendIdentity, token.BackendIdentityLifetime
+	identities = token.NewKeys(st, master, rotation, time.Now, log)
+	keeper = seal.NewKeeper(master, sealed(st, master, keys, identities), log)
 	if err := keeper.Start(ctx); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return keys, keeper, errors.Join(keys.Start(ctx), cfg.Metrics.Register(keeper.Metrics()))
+	return keys, identities, keeper, errors.Join(keys.Start(ctx), identities.Start(ctx), cfg.Metrics.Register(keeper.Metrics()))
 }
 
 // servers makes the gRPC server of the APIs and the server of metrics and health.

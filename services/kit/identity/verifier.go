@@ -14,10 +14,12 @@ import (
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
-// The typ header of users' and of applications' tokens.
+// The typ header of users' and of applications' tokens, and of what tells backends who a
+// client is, which is no credential and gives access to nothing here.
 const (
-	UserType        = "tidegate-user+jwt"
-	ApplicationType = "at+jwt"
+	UserType            = "tidegate-user+jwt"
+	ApplicationType     = "at+jwt"
+	BackendIdentityType = "tidegate-identity+jwt"
 )
 
 // maxToken is the longest token, in bytes, that is parsed. leeway is how far the

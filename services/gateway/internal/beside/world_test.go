@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/backendidentity"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
@@ -90,8 +91,23 @@ type world struct {
 	listener *listener.Listener
 	meter    *meter
 	refused  *noted
+	signed   signed
 	notReady error
 	stop     func()
+}
+
+// signed is an Identities that signs nothing.
+type signed struct {
+	mu    sync.Mutex
+	err   error
+	asked []backendidentity.Claims
+}
+
+func (s *signed) Sign(_ context.Context, c backendidentity.Claims) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, c)
+	return "e30.e30.c2ln", s.err
 }
 
 // noted are the refusals.
@@ -136,7 +152,7 @@ func newWorld(t testing.TB, edit func(*Config, *listener.Config)) *world {
 	m := metrics.New(prometheus.NewRegistry())
 	refused := refusal.New(m, w.refused, log)
 	handshakes := handshake.New(handshake.Dependencies{
-		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer("https://issuer.test", apikey.Declared()), Dialer: dialer, Sessions: w.sessions,
+		Identities: &w.signed, Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer("https://issuer.test", apikey.Declared()), Dialer: dialer, Sessions: w.sessions,
 		Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log, EndpointTimeout: time.Second,
 	})
 	cfg, lcfg := Default(), listener.Default()

@@ -3,6 +3,7 @@ package credential
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -108,7 +109,7 @@ func (r *Recognizer) isToken(s string) bool {
 	var head struct {
 		Type string `json:"typ"`
 	}
-	return readPart(header, &head) && (head.Type == identity.ApplicationType || head.Type == identity.UserType)
+	return readPart(header, &head) && slices.Contains([]string{identity.ApplicationType, identity.UserType, identity.BackendIdentityType}, head.Type)
 }
 
 // readPart reads a part of a JWT, and reports whether it could.

@@ -27,6 +27,9 @@ func (a *attempt) stage() *routes.Stage { return a.match.Route.For(a.grant) }
 // client that has been answered already has the sub-protocol that the backend must choose.
 func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, *balance.Member, error) {
 	r, stage := a.match.Route, a.stage()
+	if err := h.identify(ctx, a); err != nil {
+		return nil, nil, err
+	}
 	req := h.outgoing(a)
 	req.Protocols, req.Offers = a.shown.Protocols, a.offers
 	// That there is no token says nothing of an endpoint, and takes none of its time.
@@ -70,7 +73,7 @@ func (h *Handler) outgoing(a *attempt) *upstream.Request {
 	return &upstream.Request{
 		Backends: r.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header,
 		Way: a.Way, Secure: a.Secure, Host: a.Host, DialTimeout: r.Timeouts.Dial,
-		Own: a.own(), Installation: h.Routes.Installation(),
+		Own: a.own, Installation: h.Routes.Installation(),
 	}
 }
 

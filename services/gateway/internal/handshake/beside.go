@@ -81,6 +81,9 @@ func (b *Beside) Admit(ctx context.Context) error {
 	if err := denied(h.Deny.Load().Match(a.judged())); err != nil {
 		return err
 	}
+	if err := h.identify(ctx, a); err != nil {
+		return err
+	}
 	return b.enter(ctx)
 }
 

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/backendidentity"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/bound"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deflate"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/metrics"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/monitor"
@@ -45,20 +47,28 @@ type Seller interface {
 	Buy(ctx context.Context, o grant.Order) (grant.Ticket, error)
 }
 
+// Identities signs what backends are told about clients; backendidentity.Signer does.
+type Identities interface {
+	// Sign returns a JWT, or an error that wraps backendidentity.ErrUnavailable or is the
+	// cause of ctx.
+	Sign(ctx context.Context, c backendidentity.Claims) (string, error)
+}
+
 // Dependencies are what a Handler works with.
 type Dependencies struct {
-	Routes   *routes.Current
-	Deny     *deny.Current
-	Grants   Granter
-	Tickets  Seller
-	Ours     *credential.Recognizer
-	Dialer   *upstream.Dialer
-	Sessions *session.Registry
-	Relay    *relay.Engine
-	Throttle *throttle.Controller
-	Refused  *refusal.Recorder
-	Metrics  *metrics.Metrics
-	Log      *slog.Logger
+	Routes     *routes.Current
+	Deny       *deny.Current
+	Grants     Granter
+	Tickets    Seller
+	Identities Identities
+	Ours       *credential.Recognizer
+	Dialer     *upstream.Dialer
+	Sessions   *session.Registry
+	Relay      *relay.Engine
+	Throttle   *throttle.Controller
+	Refused    *refusal.Recorder
+	Metrics    *metrics.Metrics
+	Log        *slog.Logger
 	// First bounds clients that have been answered 101 and not shown a credential yet.
 	First FirstConfig
 	Tag   ref.Tag // of this boot, in the refs of sessions
@@ -116,6 +126,7 @@ type attempt struct {
 	shown  credential.Handshake
 	taken  credential.Taken // once they are
 	offers deflate.Offers   // of compression, where the version allows it
+	own    []head.Field     // of the gateway's own, for the backend
 	// passed is the access token or the API key that the backend gets; "" for none.
 	passed string
 	first  *first // the credential is in the first message; nil: it is not

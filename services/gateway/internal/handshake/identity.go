@@ -1,14 +1,45 @@
 package handshake
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/backendidentity"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 )
 
-// own returns the gateway's own headers for the backend, which say who the client is as far
-// as the version wants that: nil for none.
-func (a *attempt) own() (own []head.Field) {
+// IdentityHeader has what backends are told in a JWT.
+const IdentityHeader = "X-Tidegate-Identity"
+
+// identify makes the gateway's own headers for the backend, which say who the client is as
+// far as the version wants that. An error means that they cannot be made now.
+func (h *Handler) identify(ctx context.Context, a *attempt) error {
+	a.own = a.told()
+	if a.match.Route.Backends.Identity != routes.JWTIdentity {
+		return nil
+	}
+	c := backendidentity.Claims{Version: a.match.Route.Name, Grant: a.grant, Ref: a.ref}
+	if a.plain {
+		// Plain requests share a JWT, which so has no ref: that is beside it.
+		c.Ref, a.own = "", append(a.own, head.Field{Name: "X-Tidegate-Ref", Value: a.ref})
+	}
+	token, err := h.Identities.Sign(ctx, c)
+	switch {
+	case errors.Is(err, backendidentity.ErrUnavailable):
+		return unavailable(problem.IdentityUnsigned, "what the backend is to be told cannot be signed now", 2*time.Second, err)
+	case err != nil:
+		return err
+	}
+	a.own = append(a.own, head.Field{Name: IdentityHeader, Value: token})
+	return nil
+}
+
+// told returns the headers that nobody has to sign.
+func (a *attempt) told() (own []head.Field) {
 	add := func(name, value string) {
 		if value != "" && visible(value) {
 			own = append(own, head.Field{Name: name, Value: value})
@@ -17,7 +48,7 @@ func (a *attempt) own() (own []head.Field) {
 	if a.passed != "" {
 		add("Authorization", "Bearer "+a.passed)
 	}
-	if !a.match.Route.Backends.Identity {
+	if a.match.Route.Backends.Identity != routes.HeadersIdentity {
 		return own
 	}
 	add("X-Tidegate-Ref", a.ref)

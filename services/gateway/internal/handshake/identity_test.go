@@ -1,12 +1,14 @@
 package handshake
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/backendidentity"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/grant"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -49,7 +51,8 @@ func TestIdentity(t *testing.T) {
 	w.grants.byToken["told"], w.grants.byToken["odd"], w.grants.byToken["try-out"] = &told, &odd, &tryOut
 	w.grants.mu.Unlock()
 	key := w.key(nil)
-	identity := func(r *routes.Route) { r.Backends.Identity = true }
+	jwt := func(r *routes.Route) { r.Backends.Identity = routes.JWTIdentity }
+	identity := func(r *routes.Route) { r.Backends.Identity = routes.HeadersIdentity }
 	pass := func(r *routes.Route) { r.PassCredential = true }
 	keys := func(r *routes.Route) { r.Schemes = tokened }
 	open := func(r *routes.Route) { r.Schemes = []credential.Scheme{{Type: credential.None}} }
@@ -74,6 +77,7 @@ func TestIdentity(t *testing.T) {
 			"X-Tidegate-Application": "applications/1", "X-Tidegate-Oauth-Client": "applications/1/oauthClients/c", "X-Tidegate-Subscription": "subscriptions/s",
 			"X-Tidegate-Stage": "production", "X-Tidegate-Ref": "ref",
 		}},
+		{"a JWT", []func(*routes.Route){jwt}, "/echo/1.0.0", "X-Tidegate-Identity: forged\r\nX_Tidegate_Identity: forged\r\nAuthorization: Bearer told\r\n", map[string]string{"X-Tidegate-Identity": "e30.e30.c2ln"}},
 		{"the token", []func(*routes.Route){pass}, "/echo/1.0.0", "Authorization: Bearer told\r\n", map[string]string{"Authorization": "Bearer told"}},
 		{"the token of the query", []func(*routes.Route){pass}, "/echo/1.0.0?access_token=told", "", map[string]string{"Authorization": "Bearer told"}},
 		{"the key", []func(*routes.Route){pass, keys}, "/echo/1.0.0?apikey=" + key, "", map[string]string{"Authorization": "Bearer " + key}},
@@ -96,5 +100,35 @@ func TestIdentity(t *testing.T) {
 		if strings.Contains(r.RequestURI, "told") || strings.Contains(r.RequestURI, key) || r.Header.Get("X-Forged") != "" {
 			t.Errorf("%s: the backend was asked for %s with %v", tt.name, r.RequestURI, r.Header)
 		}
+	}
+}
+
+// TestIdentityJWT: what is signed is what is known of the client, with the session's ref,
+// once for each handshake. While it cannot be signed, the backend is not asked.
+func TestIdentityJWT(t *testing.T) {
+	w := newWorld(t, nil)
+	backend := newEcho(t, nil)
+	w.serve(backend.url, func(r *routes.Route) { r.Backends.Identity = routes.JWTIdentity })
+	conn := w.dial(false)
+	w.send(conn, request("/echo/1.0.0", good))
+	a := w.receive(conn)
+	if a.StatusCode != 101 || len(w.signed.asked) != 1 {
+		t.Fatalf("the answer is %d, and %d were signed, want 101 and one", a.StatusCode, len(w.signed.asked))
+	}
+	<-backend.requests
+	if c := w.signed.asked[0]; c.Version != "apis/echo/versions/1" || c.Grant.Name != "grants/1" || c.Ref != a.Header.Get(RefHeader) {
+		t.Errorf("%+v is signed, want the client of the session %s", c, a.Header.Get(RefHeader))
+	}
+	w.signed.err = fmt.Errorf("%w: away", backendidentity.ErrUnavailable)
+	conn = w.dial(false)
+	w.send(conn, request("/echo/1.0.0", good))
+	if a := w.receive(conn); a.StatusCode != 503 || a.Code != "IDENTITY_UNSIGNED" || a.Header.Get("Retry-After") != "2" || len(backend.requests) > 0 {
+		t.Errorf("the answer is %d %s after %q, and the backend was asked %d times, want 503 and 0", a.StatusCode, a.Code, a.Header.Get("Retry-After"), len(backend.requests))
+	}
+	w.serve(backend.url)
+	conn = w.dial(false)
+	w.send(conn, request("/echo/1.0.0", good))
+	if a := w.receive(conn); a.StatusCode != 101 || len(w.signed.asked) != 2 {
+		t.Errorf("without a JWT the answer is %d, and %d were signed, want 101 and 2 as before", a.StatusCode, len(w.signed.asked))
 	}
 }

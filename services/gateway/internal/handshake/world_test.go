@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/backendidentity"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/credential"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/deny"
@@ -85,6 +86,20 @@ func (g *grants) Confirm(_ context.Context, s grant.Session, p grant.Position) e
 	return s.Err()
 }
 
+// signed is an Identities that signs nothing.
+type signed struct {
+	mu    sync.Mutex
+	err   error
+	asked []backendidentity.Claims
+}
+
+func (s *signed) Sign(_ context.Context, c backendidentity.Claims) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, c)
+	return "e30.e30.c2ln", s.err
+}
+
 // world is a handler behind a listener, with real sockets.
 type world struct {
 	t        testing.TB
@@ -102,6 +117,7 @@ type world struct {
 	throttle *throttle.Controller
 	ledger   *throttletest.Ledger
 	plans    map[string]*catalogv1.Plan // that can be fetched
+	signed   *signed
 }
 
 // noted are the refusals that were noted, by ref.
@@ -154,8 +170,9 @@ func newWorld(t testing.TB, edit func(*listener.Config)) *world {
 	})
 	m, log := metrics.New(prometheus.NewRegistry()), slog.New(slog.DiscardHandler)
 	refused := refusal.New(m, w.noted, log)
+	w.signed = &signed{}
 	w.handler = New(Dependencies{
-		Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer, apikey.Declared()), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log, EndpointTimeout: time.Second,
+		Identities: w.signed, Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer(issuer, apikey.Declared()), Dialer: w.dialer, Sessions: w.sessions, Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log, EndpointTimeout: time.Second,
 		First: FirstConfig{Timeout: 10 * time.Second, Handshake: 10 * time.Second, Max: 10, PerAddress: 8},
 	})
 	cfg := listener.Default()

@@ -46,6 +46,7 @@ const (
 	SessionsFull
 	OutOfDescriptors
 	CredentialUnchecked
+	IdentityUnsigned
 	FeatureMissing
 	PlanUnknown
 	NotReady
@@ -145,6 +146,8 @@ var table = [codes]row{
 		"There is no file descriptor for the backend's connection; `Retry-After`."},
 	CredentialUnchecked: {"CREDENTIAL_UNCHECKED", "503", ending.Gateway,
 		"The control plane is away and nothing is cached; `Retry-After`."},
+	IdentityUnsigned: {"IDENTITY_UNSIGNED", "503", ending.Gateway,
+		"The backend is to be told in a JWT who the client is, and the control plane is away; `Retry-After`."},
 	FeatureMissing: {"FEATURE_MISSING", "503", ending.Gateway,
 		"This gateway lacks a feature that the route requires; `Retry-After`."},
 	PlanUnknown: {"PLAN_UNKNOWN", "503", ending.Gateway,

@@ -18,8 +18,8 @@ type Backends struct {
 	ClientHosts []string
 	// Origin is what they get as Origin.
 	Origin Origin
-	// Identity is whether they are told who the client is, in the headers X-Tidegate-*.
-	Identity bool
+	// Identity is how they are told who the client is.
+	Identity Identity
 	// Headers are the rules of headers, each for another.
 	Headers []HeaderRule
 }
@@ -55,6 +55,16 @@ func (b *Backends) Rules(name string) bool {
 	}
 	return false
 }
+
+// Identity says how a backend is told who the client is.
+type Identity uint8
+
+// How a backend can be told.
+const (
+	NoIdentity      Identity = iota // not at all
+	HeadersIdentity                 // in headers X-Tidegate-*, one for each thing
+	JWTIdentity                     // in X-Tidegate-Identity, signed
+)
 
 // Origin says what a backend gets as Origin.
 type Origin uint8

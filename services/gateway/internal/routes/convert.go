@@ -119,7 +119,9 @@ func (r *Route) speak(o *catalogv1.BackendOptions, advertised []string) {
 	switch o.GetIdentity() {
 	case catalogv1.BackendOptions_IDENTITY_UNSPECIFIED, catalogv1.BackendOptions_IDENTITY_NONE:
 	case catalogv1.BackendOptions_IDENTITY_HEADERS:
-		r.Backends.Identity = true
+		r.Backends.Identity = HeadersIdentity
+	case catalogv1.BackendOptions_IDENTITY_JWT:
+		r.Backends.Identity = JWTIdentity
 	default:
 		r.lacks("identity for backends")
 	}

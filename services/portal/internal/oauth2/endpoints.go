@@ -91,21 +91,24 @@ type keyBody struct {
 	Exponent  string `json:"e,omitempty"`
 }
 
-func (h *Handler) keySet(w http.ResponseWriter, r *http.Request) (answer, error) {
-	resp, err := h.oauth.GetJsonWebKeySet(r.Context(), &oauth2v1.GetJsonWebKeySetRequest{})
-	if err != nil {
-		return nil, err
+// keySet serves the keys of a purpose.
+func (h *Handler) keySet(purpose oauth2v1.SigningKey_Purpose) func(http.ResponseWriter, *http.Request) (answer, error) {
+	return func(w http.ResponseWriter, r *http.Request) (answer, error) {
+		resp, err := h.oauth.GetJsonWebKeySet(r.Context(), &oauth2v1.GetJsonWebKeySetRequest{Purpose: purpose})
+		if err != nil {
+			return nil, err
+		}
+		body := keySetBody{Keys: []keyBody{}}
+		for _, k := range resp.GetKeys() {
+			body.Keys = append(body.Keys, keyBody{
+				Type: k.GetKty(), ID: k.GetKid(), Use: k.GetUse(), Algorithm: k.GetAlg(),
+				Curve: k.GetCrv(), X: k.GetX(), Y: k.GetY(), Modulus: k.GetN(), Exponent: k.GetE(),
+			})
+		}
+		w.Header().Set("Cache-Control", keysCache)
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		return body, nil
 	}
-	body := keySetBody{Keys: []keyBody{}}
-	for _, k := range resp.GetKeys() {
-		body.Keys = append(body.Keys, keyBody{
-			Type: k.GetKty(), ID: k.GetKid(), Use: k.GetUse(), Algorithm: k.GetAlg(),
-			Curve: k.GetCrv(), X: k.GetX(), Y: k.GetY(), Modulus: k.GetN(), Exponent: k.GetE(),
-		})
-	}
-	w.Header().Set("Cache-Control", keysCache)
-	w.Header().Set("Content-Type", "application/jwk-set+json")
-	return body, nil
 }
 
 // metadataBody describes the server (RFC 8414 section 2).

@@ -22,7 +22,9 @@ const (
 	RevokePath     = "/oauth2/revoke"
 	IntrospectPath = "/oauth2/introspect"
 	KeysPath       = "/oauth2/jwks"
-	MetadataPath   = "/.well-known/oauth-authorization-server"
+	// IdentityKeysPath has the keys that backend identities are signed with.
+	IdentityKeysPath = "/oauth2/identity-jwks"
+	MetadataPath     = "/.well-known/oauth-authorization-server"
 )
 
 // Handler serves the endpoints.
@@ -42,7 +44,8 @@ func (h *Handler) Routes() map[string]http.Handler {
 		TokenPath:          h.post(h.token),
 		RevokePath:         h.post(h.revoke),
 		IntrospectPath:     h.post(h.introspect),
-		KeysPath:           h.get(h.keySet),
+		KeysPath:           h.get(h.keySet(oauth2v1.SigningKey_PURPOSE_ACCESS_TOKENS)),
+		IdentityKeysPath:   h.get(h.keySet(oauth2v1.SigningKey_PURPOSE_BACKEND_IDENTITY)),
 		MetadataPath:       h.get(h.metadata),
 		MetadataPath + "/": h.get(h.metadata),
 	}

@@ -31,11 +31,13 @@ import (
 
 // Parts are what the APIs work with.
 type Parts struct {
-	Store     *store.Store
-	Changes   *change.Log
-	Issuer    *token.Issuer
-	Keys      *token.Keys
-	Passwords *token.Passwords
+	Store   *store.Store
+	Changes *change.Log
+	Issuer  *token.Issuer
+	Keys    *token.Keys
+	// IdentityKeys sign what backends are told about clients.
+	IdentityKeys *token.Keys
+	Passwords    *token.Passwords
 	// PasswordRules says which passwords users may have.
 	PasswordRules *password.Rules
 	Catalog       *catalogwatch.Watch
@@ -64,7 +66,7 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	apps := applications.New(p.Store, p.Catalog, p.Issuer, apikey.Declared(), p.Now, p.Security)
 	for _, api := range []interface{ Register(grpc.ServiceRegistrar) }{
 		usersAPI,
-		oauth2.New(p.Store, p.Issuer, p.Keys, p.Security),
+		oauth2.New(p.Store, p.Issuer, oauth2.Keys{AccessTokens: p.Keys, BackendIdentity: p.IdentityKeys}, p.Security),
 		apps,
 		reports,
 		quotas,
@@ -76,7 +78,8 @@ func Register(p Parts, forUsers, forServices grpc.ServiceRegistrar) {
 	quotas.RegisterInternal(forServices)
 	usersAPI.RegisterInternal(forServices)
 	apps.RegisterInternal(forServices)
-	grants.New(p.Store, p.Changes, p.Issuer, apikey.Declared(), p.Now).RegisterInternal(forServices)
+	signs := grants.Signs{Tokens: p.Issuer, Identities: token.NewBackendIdentities(p.Issuer.URL(), p.IdentityKeys, p.Now)}
+	grants.New(p.Store, p.Changes, signs, apikey.Declared(), p.Now).RegisterInternal(forServices)
 	access.New(p.Changes).RegisterInternal(forServices)
 	change.Register(p.Changes, forUsers, forServices)
 }

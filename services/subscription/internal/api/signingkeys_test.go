@@ -46,9 +46,11 @@ func TestSigningKeys(t *testing.T) {
 	w.must(err)
 	rest, err := keys.ListSigningKeys(w.root, &oauth2v1.ListSigningKeysRequest{PageSize: 1, PageToken: first.GetNextPageToken()})
 	w.must(err)
-	all := slices.Concat(first.GetSigningKeys(), rest.GetSigningKeys())
-	if len(all) != 2 || rest.GetNextPageToken() != "" || all[1].GetKid() != made.GetKid() {
-		t.Fatalf("two pages have %v, want two keys", all)
+	last, err := keys.ListSigningKeys(w.root, &oauth2v1.ListSigningKeysRequest{PageSize: 1, PageToken: rest.GetNextPageToken()})
+	w.must(err)
+	all := slices.Concat(first.GetSigningKeys(), rest.GetSigningKeys(), last.GetSigningKeys())
+	if len(all) != 3 || last.GetNextPageToken() != "" || all[1].GetKid() != made.GetKid() || all[2].GetName() != "signingKeys/identity-1" {
+		t.Fatalf("three pages have %v, want both keys, and that of backend identities", all)
 	}
 	if old := all[0]; old.GetState() != oauth2v1.SigningKey_STATE_SIGNING || !old.GetRetireTime().AsTime().Equal(made.GetSignTime().AsTime()) ||
 		!old.GetExpireTime().AsTime().After(old.GetRetireTime().AsTime()) {

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -162,7 +163,8 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	w.kept = securityevents.New(st.AddSecurityEvents, log)
 	security.Tell(w.kept.Add)
 	keys := token.NewKeys(st, w.master, token.Rotation{Every: 24 * time.Hour, Lead: time.Hour, MaxLifetime: time.Hour}, w.now, log)
-	w.must(keys.Start(w.t.Context()))
+	identities := token.NewKeys(st, w.master, token.Rotation{Of: store.BackendIdentity, Every: 24 * time.Hour, Lead: time.Hour, MaxLifetime: token.BackendIdentityLifetime}, w.now, log)
+	w.must(errors.Join(keys.Start(w.t.Context()), identities.Start(w.t.Context())))
 	lives := token.Lifetimes{Application: time.Hour, User: 15 * time.Minute}
 	issuer = token.NewIssuer(issuerURL, keys, lives, w.now)
 	hello := &backplanev1.Hello{Instance: "subscription", Kind: "subscription"}
@@ -174,7 +176,7 @@ func (w *world) replica() (users, internal *memnet.Listener, st *store.Store, is
 	}, validate.Option())
 	w.watch = catalogwatch.New(backplanev1.NewRouteServiceClient(w.catalog.Conn()), st, hello, log, w.now)
 	api.Register(api.Parts{
-		Store: st, Changes: changes, Issuer: issuer, Keys: keys, Passwords: w.passwords, PasswordRules: rules,
+		Store: st, Changes: changes, Issuer: issuer, Keys: keys, IdentityKeys: identities, Passwords: w.passwords, PasswordRules: rules,
 		Catalog:       w.watch,
 		RefreshTokens: token.NewRefreshTokens(w.refreshKey), SignIns: store.Lasting{Idle: 24 * time.Hour, Most: 72 * time.Hour, Alive: 20},
 		Lockout: store.Lockout{Each: 10, Name: 25, Pause: 30 * time.Second}, SignUps: w.signUps, Now: w.now, Log: log, Security: security,
@@ -390,7 +392,7 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out strings.Builder
 	for _, table := range []string{
-		"installation", "signing_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret", "api_key", "api_key_value",
+		"installation", "signing_key", "identity_key", "users", "sign_in", "application", "oauth_client", "oauth_client_secret", "api_key", "api_key_value",
 		"device", "version", "plan", "catalog_cursor", "subscription", "revocation", "revoked_at_version", "former_owner", "batch", "usage_series", "usage_minute", "usage_hour", "usage_day", "usage_20_days", "usage_limit_day", "usage_refused_day", "session_record", "change",
 	} {
 		rows, err := w.db.QueryContext(w.t.Context(), "SELECT * FROM "+table+" ORDER BY 1")

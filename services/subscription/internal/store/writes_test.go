@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -53,8 +54,9 @@ func TestWritesWithoutAChangeDoNotWait(t *testing.T) {
 			return b.AddSecurityEvents(ctx, []store.SecurityEvent{{ID: "e"}})
 		},
 		"AddSigningKey": func() error {
-			_, err := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
-			return err
+			_, err1 := b.AddSigningKey(ctx, store.SigningKey{Number: 1, ID: "k", Sealed: []byte{1}})
+			_, err2 := b.AddSigningKey(ctx, store.SigningKey{Purpose: store.BackendIdentity, Number: 1, ID: "k", Sealed: []byte{1}})
+			return errors.Join(err1, err2)
 		},
 		"ApplyCatalogChange, SaveVersion": func() error {
 			if _, err := b.ApplyCatalogChange(ctx, store.CatalogChange{Versions: []store.Version{v}}, before, after); err != nil {

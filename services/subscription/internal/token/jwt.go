@@ -149,7 +149,7 @@ func (i *Issuer) sign(t ApplicationClaims, life time.Duration, most time.Time) (
 	if err != nil {
 		return "", ApplicationClaims{}, err
 	}
-	raw, err := jwt.Signed(key.app).Claims(jwt.Claims{
+	raw, err := jwt.Signed(key.signers[identity.ApplicationType]).Claims(jwt.Claims{
 		Issuer: i.url, Subject: t.Subject(), Audience: jwt.Audience{i.AudienceOf(t)},
 		Expiry: jwt.NewNumericDate(t.ExpiresAt), IssuedAt: jwt.NewNumericDate(t.IssuedAt), ID: t.ID,
 	}).Claims(moreClaims{
@@ -174,7 +174,7 @@ func (i *Issuer) SignUser(u identity.User, signInEnds time.Time) (raw string, ex
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	raw, err = jwt.Signed(key.user).Claims(identity.UserClaims{
+	raw, err = jwt.Signed(key.signers[identity.UserType]).Claims(identity.UserClaims{
 		Claims: jwt.Claims{
 			Issuer: i.url, Subject: u.Name, Audience: jwt.Audience{identity.ControlAudience(i.url)},
 			Expiry: jwt.NewNumericDate(expires), IssuedAt: jwt.NewNumericDate(issued), ID: id.New(),

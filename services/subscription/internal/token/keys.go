@@ -25,8 +25,10 @@ import (
 	"github.com/tidegatehq/tidegate/services/subscription/internal/store"
 )
 
-// Rotation says when signing keys change.
+// Rotation says what signing keys are for, and when they change.
 type Rotation struct {
+	// Of is what they sign.
+	Of store.KeyPurpose
 	// Every is how long a key signs; 0 means for ever.
 	Every time.Duration
 	// Lead is how long a key is in the JWK set before it signs.
@@ -81,8 +83,15 @@ type keySet struct{ keys []*signingKey }
 type signingKey struct {
 	row     store.SigningKey
 	private *ecdsa.PrivateKey
-	app     jose.Signer
-	user    jose.Signer
+	signers map[jose.ContentType]jose.Signer // by the type of what they sign
+}
+
+// types are those of what keys of a purpose sign.
+func types(of store.KeyPurpose) []jose.ContentType {
+	if of == store.BackendIdentity {
+		return []jose.ContentType{identity.BackendIdentityType}
+	}
+	return []jose.ContentType{identity.ApplicationType, identity.UserType}
 }
 
 // PublicKey is the public half of a signing key.
@@ -100,6 +109,9 @@ func NewKeys(st *store.Store, key *seal.Key, rotate Rotation, now func() time.Ti
 	return k
 }
 
+// Purpose returns what the keys sign.
+func (k *Keys) Purpose() store.KeyPurpose { return k.rotate.Of }
+
 // Start reads the keys, and makes the first if there are none. It fails when the
 // master key cannot open them.
 func (k *Keys) Start(ctx context.Context) error { return k.Rotate(ctx) }
@@ -109,7 +121,7 @@ func (k *Keys) Start(ctx context.Context) error { return k.Rotate(ctx) }
 func (k *Keys) Reseal(ctx context.Context) (sealed int, err error) {
 	k.making.Lock()
 	defer k.making.Unlock()
-	rows, err := k.store.SigningKeys(ctx)
+	rows, err := k.store.SigningKeys(ctx, k.rotate.Of)
 	if err != nil {
 		return 0, err
 	}
@@ -127,11 +139,11 @@ func (k *Keys) Reseal(ctx context.Context) (sealed int, err error) {
 
 // reseal seals a key with the first of the master keys.
 func (k *Keys) reseal(ctx context.Context, row store.SigningKey) error {
-	plain, err := k.seal.Open(row.Sealed, keyContext(row.ID))
+	plain, err := k.seal.Open(row.Sealed, keyContext(row))
 	if err != nil {
 		return fmt.Errorf("open signing key %s: %w", row.ID, err)
 	}
-	return k.store.ResealSigningKey(ctx, row.Number, row.Sealed, k.seal.Seal(plain, keyContext(row.ID)))
+	return k.store.ResealSigningKey(ctx, row, k.seal.Seal(plain, keyContext(row)))
 }
 
 // Run rotates the keys when they are due until ctx ends.
@@ -148,16 +160,16 @@ func (k *Keys) Run(ctx context.Context) error {
 func (k *Keys) Rotate(ctx context.Context) error {
 	k.making.Lock()
 	defer k.making.Unlock()
-	rows, err := k.store.SigningKeys(ctx)
+	rows, err := k.store.SigningKeys(ctx, k.rotate.Of)
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(rows, func(row store.SigningKey) bool { return row.MaxLifetime < k.rotate.MaxLifetime }) {
 		// It was made by a replica whose tokens have a shorter life.
-		if err := k.store.RaiseMaxLifetime(ctx, k.rotate.MaxLifetime); err != nil {
+		if err := k.store.RaiseMaxLifetime(ctx, k.rotate.Of, k.rotate.MaxLifetime); err != nil {
 			return err
 		}
-		if rows, err = k.store.SigningKeys(ctx); err != nil {
+		if rows, err = k.store.SigningKeys(ctx, k.rotate.Of); err != nil {
 			return err
 		}
 	}
@@ -179,7 +191,7 @@ func (k *Keys) Rotate(ctx context.Context) error {
 func (k *Keys) RotateNow(ctx context.Context) (number int64, made bool, err error) {
 	k.making.Lock()
 	defer k.making.Unlock()
-	rows, err := k.store.SigningKeys(ctx)
+	rows, err := k.store.SigningKeys(ctx, k.rotate.Of)
 	if err != nil {
 		return 0, false, err
 	}
@@ -233,16 +245,14 @@ func (k *Keys) add(ctx context.Context, rows []store.SigningKey, signsAt time.Ti
 	if err != nil {
 		return false, fmt.Errorf("encode signing key: %w", err)
 	}
-	row := store.SigningKey{
-		Number: 1, ID: kid, Sealed: k.seal.Seal(plain, keyContext(kid)),
-		SignsAt: signsAt, MaxLifetime: k.rotate.MaxLifetime,
-	}
+	row := store.SigningKey{Purpose: k.rotate.Of, Number: 1, ID: kid, SignsAt: signsAt, MaxLifetime: k.rotate.MaxLifetime}
+	row.Sealed = k.seal.Seal(plain, keyContext(row))
 	if len(rows) > 0 {
 		row.Number = rows[len(rows)-1].Number + 1
 	}
 	added, err := keep(ctx, row)
 	if added {
-		k.log.Info("signing key made", "key", kid, "signs_at", signsAt)
+		k.log.Info("signing key made", "name", row.Name(), "key", kid, "signs_at", signsAt)
 	}
 	return added, err
 }
@@ -253,10 +263,10 @@ func (k *Keys) drop(ctx context.Context, rows []store.SigningKey) error {
 		if k.now().Before(dropTime(row, rows[i+1])) {
 			return nil
 		}
-		if err := k.store.DropSigningKey(ctx, row.Number); err != nil {
+		if err := k.store.DropSigningKey(ctx, row); err != nil {
 			return err
 		}
-		k.log.Info("signing key dropped", "key", row.ID)
+		k.log.Info("signing key dropped", "name", row.Name(), "key", row.ID)
 	}
 	return nil
 }
@@ -272,7 +282,7 @@ func dropTime(row, next store.SigningKey) time.Time {
 func (k *Keys) load(ctx context.Context) error {
 	k.loading.Lock()
 	defer k.loading.Unlock()
-	rows, err := k.store.SigningKeys(ctx)
+	rows, err := k.store.SigningKeys(ctx, k.rotate.Of)
 	if err != nil {
 		return err
 	}
@@ -292,7 +302,7 @@ func (k *Keys) load(ctx context.Context) error {
 
 // open unseals a key.
 func (k *Keys) open(row store.SigningKey) (*signingKey, error) {
-	plain, err := k.seal.Open(row.Sealed, keyContext(row.ID))
+	plain, err := k.seal.Open(row.Sealed, keyContext(row))
 	if err != nil {
 		return nil, fmt.Errorf("open signing key %s: %w", row.ID, err)
 	}
@@ -304,12 +314,11 @@ func (k *Keys) open(row store.SigningKey) (*signingKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("decode signing key %s: it is a %T", row.ID, parsed)
 	}
-	key := &signingKey{row: row, private: private}
-	if key.app, err = newSigner(private, row.ID, identity.ApplicationType); err != nil {
-		return nil, err
-	}
-	if key.user, err = newSigner(private, row.ID, identity.UserType); err != nil {
-		return nil, err
+	key := &signingKey{row: row, private: private, signers: map[jose.ContentType]jose.Signer{}}
+	for _, typ := range types(row.Purpose) {
+		if key.signers[typ], err = newSigner(private, row.ID, typ); err != nil {
+			return nil, err
+		}
 	}
 	return key, nil
 }
@@ -360,7 +369,14 @@ func (s *keySet) find(kid string) *signingKey {
 	return nil
 }
 
-func keyContext(kid string) []byte { return []byte("subscription signing key " + kid) }
+// keyContext is what a key is sealed for, so that one cannot stand in another's place.
+func keyContext(row store.SigningKey) []byte {
+	what := "signing"
+	if row.Purpose != store.AccessTokens {
+		what = string(row.Purpose)
+	}
+	return []byte("subscription " + what + " key " + row.ID)
+}
 
 func thumbprint(key *ecdsa.PublicKey) (string, error) {
 	sum, err := (&jose.JSONWebKey{Key: key}).Thumbprint(crypto.SHA256)

@@ -231,7 +231,7 @@ func TestSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := issue(t, newIssuer(newKeys(t, st, master, rotation(), c), c))
-	rows, err := st.SigningKeys(t.Context())
+	rows, err := st.SigningKeys(t.Context(), store.AccessTokens)
 	if err != nil || len(rows) != 1 {
 		t.Fatalf("SigningKeys() = %v, %v, want one", rows, err)
 	}
@@ -248,7 +248,7 @@ func TestSealed(t *testing.T) {
 	if err != nil || again != 1 {
 		t.Errorf("Reseal() with a new master key = %d, %v, want 1", again, err)
 	}
-	moved, err := st.SigningKeys(t.Context())
+	moved, err := st.SigningKeys(t.Context(), store.AccessTokens)
 	if err != nil || both.Stale(moved[0].Sealed) {
 		t.Errorf("with a new master key the signing key is sealed with the old one (%v)", err)
 	}

@@ -19,7 +19,7 @@ type KeyState struct {
 
 // States reads the keys and returns what each does, oldest first.
 func (k *Keys) States(ctx context.Context) ([]KeyState, error) {
-	rows, err := k.store.SigningKeys(ctx)
+	rows, err := k.store.SigningKeys(ctx, k.rotate.Of)
 	if err != nil {
 		return nil, err
 	}

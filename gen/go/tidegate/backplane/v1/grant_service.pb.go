@@ -161,7 +161,7 @@ func (x Denial_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Denial_Reason.Descriptor instead.
 func (Denial_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{5, 0}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // What happened to the names.
@@ -272,7 +272,181 @@ func (x GrantEvent_Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GrantEvent_Cause.Descriptor instead.
 func (GrantEvent_Cause) EnumDescriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{13, 0}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{15, 0}
+}
+
+// SignBackendIdentityRequest is what a backend is to be told about a client.
+type SignBackendIdentityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version whose backend it is, apis/{api}/versions/{version}.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The client's application, as in its grant; empty where the version asks for no
+	// credential.
+	Application string `protobuf:"bytes,2,opt,name=application,proto3" json:"application,omitempty"`
+	// The OAuth client that the access token was issued to, or empty.
+	OauthClient string `protobuf:"bytes,3,opt,name=oauth_client,json=oauthClient,proto3" json:"oauth_client,omitempty"`
+	// The API key, or empty.
+	ApiKey string `protobuf:"bytes,4,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// The subscription, or empty. At most 200 characters.
+	Subscription string `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The stage of the credential; not set where there is none.
+	Stage v1.Stage `protobuf:"varint,6,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
+	// Scopes of the token. At most 100.
+	Scopes []string `protobuf:"bytes,7,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The ref of the session, at most 64 characters; empty for what is no session.
+	Ref           string `protobuf:"bytes,8,opt,name=ref,proto3" json:"ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignBackendIdentityRequest) Reset() {
+	*x = SignBackendIdentityRequest{}
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignBackendIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignBackendIdentityRequest) ProtoMessage() {}
+
+func (x *SignBackendIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignBackendIdentityRequest.ProtoReflect.Descriptor instead.
+func (*SignBackendIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SignBackendIdentityRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *SignBackendIdentityRequest) GetApplication() string {
+	if x != nil {
+		return x.Application
+	}
+	return ""
+}
+
+func (x *SignBackendIdentityRequest) GetOauthClient() string {
+	if x != nil {
+		return x.OauthClient
+	}
+	return ""
+}
+
+func (x *SignBackendIdentityRequest) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+func (x *SignBackendIdentityRequest) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
+}
+
+func (x *SignBackendIdentityRequest) GetStage() v1.Stage {
+	if x != nil {
+		return x.Stage
+	}
+	return v1.Stage(0)
+}
+
+func (x *SignBackendIdentityRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *SignBackendIdentityRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+// SignBackendIdentityResponse is what was signed.
+type SignBackendIdentityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A JWT of the type tidegate-identity+jwt.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// When it expires.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The service's clock when it signed.
+	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignBackendIdentityResponse) Reset() {
+	*x = SignBackendIdentityResponse{}
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignBackendIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignBackendIdentityResponse) ProtoMessage() {}
+
+func (x *SignBackendIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignBackendIdentityResponse.ProtoReflect.Descriptor instead.
+func (*SignBackendIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SignBackendIdentityResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *SignBackendIdentityResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *SignBackendIdentityResponse) GetServerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ServerTime
+	}
+	return nil
 }
 
 // VerifyCredentialRequest has a credential and what it was shown for.
@@ -297,7 +471,7 @@ type VerifyCredentialRequest struct {
 
 func (x *VerifyCredentialRequest) Reset() {
 	*x = VerifyCredentialRequest{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[0]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +483,7 @@ func (x *VerifyCredentialRequest) String() string {
 func (*VerifyCredentialRequest) ProtoMessage() {}
 
 func (x *VerifyCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[0]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +496,7 @@ func (x *VerifyCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyCredentialRequest.ProtoReflect.Descriptor instead.
 func (*VerifyCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{0}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *VerifyCredentialRequest) GetCredential() string {
@@ -391,7 +565,7 @@ type IssueTicketRequest struct {
 
 func (x *IssueTicketRequest) Reset() {
 	*x = IssueTicketRequest{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +577,7 @@ func (x *IssueTicketRequest) String() string {
 func (*IssueTicketRequest) ProtoMessage() {}
 
 func (x *IssueTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[1]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +590,7 @@ func (x *IssueTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTicketRequest.ProtoReflect.Descriptor instead.
 func (*IssueTicketRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{1}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *IssueTicketRequest) GetCredential() string {
@@ -484,7 +658,7 @@ type IssueTicketResponse struct {
 
 func (x *IssueTicketResponse) Reset() {
 	*x = IssueTicketResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +670,7 @@ func (x *IssueTicketResponse) String() string {
 func (*IssueTicketResponse) ProtoMessage() {}
 
 func (x *IssueTicketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[2]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +683,7 @@ func (x *IssueTicketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTicketResponse.ProtoReflect.Descriptor instead.
 func (*IssueTicketResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{2}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *IssueTicketResponse) GetVerdict() isIssueTicketResponse_Verdict {
@@ -576,7 +750,7 @@ type VerifyCredentialResponse struct {
 
 func (x *VerifyCredentialResponse) Reset() {
 	*x = VerifyCredentialResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +762,7 @@ func (x *VerifyCredentialResponse) String() string {
 func (*VerifyCredentialResponse) ProtoMessage() {}
 
 func (x *VerifyCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[3]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +775,7 @@ func (x *VerifyCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyCredentialResponse.ProtoReflect.Descriptor instead.
 func (*VerifyCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{3}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *VerifyCredentialResponse) GetVerdict() isVerifyCredentialResponse_Verdict {
@@ -730,7 +904,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +916,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[4]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +929,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{4}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Grant) GetName() string {
@@ -919,7 +1093,7 @@ type Denial struct {
 
 func (x *Denial) Reset() {
 	*x = Denial{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1105,7 @@ func (x *Denial) String() string {
 func (*Denial) ProtoMessage() {}
 
 func (x *Denial) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[5]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1118,7 @@ func (x *Denial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Denial.ProtoReflect.Descriptor instead.
 func (*Denial) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{5}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Denial) GetReason() Denial_Reason {
@@ -979,7 +1153,7 @@ type BatchGetGrantsRequest struct {
 
 func (x *BatchGetGrantsRequest) Reset() {
 	*x = BatchGetGrantsRequest{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1165,7 @@ func (x *BatchGetGrantsRequest) String() string {
 func (*BatchGetGrantsRequest) ProtoMessage() {}
 
 func (x *BatchGetGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[6]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1178,7 @@ func (x *BatchGetGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetGrantsRequest.ProtoReflect.Descriptor instead.
 func (*BatchGetGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{6}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BatchGetGrantsRequest) GetGrants() []*GrantQuery {
@@ -1051,7 +1225,7 @@ type GrantQuery struct {
 
 func (x *GrantQuery) Reset() {
 	*x = GrantQuery{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1237,7 @@ func (x *GrantQuery) String() string {
 func (*GrantQuery) ProtoMessage() {}
 
 func (x *GrantQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[7]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1250,7 @@ func (x *GrantQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantQuery.ProtoReflect.Descriptor instead.
 func (*GrantQuery) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{7}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GrantQuery) GetName() string {
@@ -1178,7 +1352,7 @@ type BatchGetGrantsResponse struct {
 
 func (x *BatchGetGrantsResponse) Reset() {
 	*x = BatchGetGrantsResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1364,7 @@ func (x *BatchGetGrantsResponse) String() string {
 func (*BatchGetGrantsResponse) ProtoMessage() {}
 
 func (x *BatchGetGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[8]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1377,7 @@ func (x *BatchGetGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetGrantsResponse.ProtoReflect.Descriptor instead.
 func (*BatchGetGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{8}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BatchGetGrantsResponse) GetGrants() []*GrantState {
@@ -1243,7 +1417,7 @@ type GrantState struct {
 
 func (x *GrantState) Reset() {
 	*x = GrantState{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1429,7 @@ func (x *GrantState) String() string {
 func (*GrantState) ProtoMessage() {}
 
 func (x *GrantState) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[9]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1442,7 @@ func (x *GrantState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantState.ProtoReflect.Descriptor instead.
 func (*GrantState) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{9}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GrantState) GetState() isGrantState_State {
@@ -1330,7 +1504,7 @@ type WatchGrantsRequest struct {
 
 func (x *WatchGrantsRequest) Reset() {
 	*x = WatchGrantsRequest{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1516,7 @@ func (x *WatchGrantsRequest) String() string {
 func (*WatchGrantsRequest) ProtoMessage() {}
 
 func (x *WatchGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[10]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1529,7 @@ func (x *WatchGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchGrantsRequest.ProtoReflect.Descriptor instead.
 func (*WatchGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{10}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchGrantsRequest) GetBody() isWatchGrantsRequest_Body {
@@ -1419,7 +1593,7 @@ type WatchGrantsResponse struct {
 
 func (x *WatchGrantsResponse) Reset() {
 	*x = WatchGrantsResponse{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1605,7 @@ func (x *WatchGrantsResponse) String() string {
 func (*WatchGrantsResponse) ProtoMessage() {}
 
 func (x *WatchGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[11]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1618,7 @@ func (x *WatchGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchGrantsResponse.ProtoReflect.Descriptor instead.
 func (*WatchGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{11}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchGrantsResponse) GetBody() isWatchGrantsResponse_Body {
@@ -1535,7 +1709,7 @@ type GrantChange struct {
 
 func (x *GrantChange) Reset() {
 	*x = GrantChange{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[12]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1721,7 @@ func (x *GrantChange) String() string {
 func (*GrantChange) ProtoMessage() {}
 
 func (x *GrantChange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[12]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1734,7 @@ func (x *GrantChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantChange.ProtoReflect.Descriptor instead.
 func (*GrantChange) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{12}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GrantChange) GetPosition() *Position {
@@ -1599,7 +1773,7 @@ type GrantEvent struct {
 
 func (x *GrantEvent) Reset() {
 	*x = GrantEvent{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[13]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1785,7 @@ func (x *GrantEvent) String() string {
 func (*GrantEvent) ProtoMessage() {}
 
 func (x *GrantEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[13]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1798,7 @@ func (x *GrantEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantEvent.ProtoReflect.Descriptor instead.
 func (*GrantEvent) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{13}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GrantEvent) GetCause() GrantEvent_Cause {
@@ -1682,7 +1856,7 @@ type IssueTicketResponse_Ticket struct {
 
 func (x *IssueTicketResponse_Ticket) Reset() {
 	*x = IssueTicketResponse_Ticket{}
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[14]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1868,7 @@ func (x *IssueTicketResponse_Ticket) String() string {
 func (*IssueTicketResponse_Ticket) ProtoMessage() {}
 
 func (x *IssueTicketResponse_Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[14]
+	mi := &file_tidegate_backplane_v1_grant_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1881,7 @@ func (x *IssueTicketResponse_Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTicketResponse_Ticket.ProtoReflect.Descriptor instead.
 func (*IssueTicketResponse_Ticket) Descriptor() ([]byte, []int) {
-	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{2, 0}
+	return file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP(), []int{4, 0}
 }
 
 func (x *IssueTicketResponse_Ticket) GetValue() string {
@@ -1728,7 +1902,22 @@ var File_tidegate_backplane_v1_grant_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xb8\x02\n" +
+	")tidegate/backplane/v1/grant_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tidegate/backplane/v1/watch.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xf3\x02\n" +
+	"\x1aSignBackendIdentityRequest\x12&\n" +
+	"\aversion\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12.\n" +
+	"\vapplication\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa8\xea0\x01R\vapplication\x12/\n" +
+	"\foauth_client\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xb0\xea0\x01R\voauthClient\x12%\n" +
+	"\aapi_key\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x04\xa0\xeb0\x01R\x06apiKey\x12,\n" +
+	"\fsubscription\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\fsubscription\x12:\n" +
+	"\x05stage\x18\x06 \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\x12 \n" +
+	"\x06scopes\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\x12\x19\n" +
+	"\x03ref\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x03ref\"\xad\x01\n" +
+	"\x1bSignBackendIdentityResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12;\n" +
+	"\vserver_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"serverTime\"\xb8\x02\n" +
 	"\x17VerifyCredentialRequest\x12-\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01(\x80@R\n" +
@@ -1873,10 +2062,11 @@ const file_tidegate_backplane_v1_grant_service_proto_rawDesc = "" +
 	"\x1dCREDENTIAL_SCHEME_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CREDENTIAL_SCHEME_OAUTH2\x10\x01\x12\x1d\n" +
 	"\x19CREDENTIAL_SCHEME_API_KEY\x10\x02\x12\x1c\n" +
-	"\x18CREDENTIAL_SCHEME_TICKET\x10\x032\xc2\x03\n" +
+	"\x18CREDENTIAL_SCHEME_TICKET\x10\x032\xc0\x04\n" +
 	"\fGrantService\x12s\n" +
 	"\x10VerifyCredential\x12..tidegate.backplane.v1.VerifyCredentialRequest\x1a/.tidegate.backplane.v1.VerifyCredentialResponse\x12d\n" +
-	"\vIssueTicket\x12).tidegate.backplane.v1.IssueTicketRequest\x1a*.tidegate.backplane.v1.IssueTicketResponse\x12m\n" +
+	"\vIssueTicket\x12).tidegate.backplane.v1.IssueTicketRequest\x1a*.tidegate.backplane.v1.IssueTicketResponse\x12|\n" +
+	"\x13SignBackendIdentity\x121.tidegate.backplane.v1.SignBackendIdentityRequest\x1a2.tidegate.backplane.v1.SignBackendIdentityResponse\x12m\n" +
 	"\x0eBatchGetGrants\x12,.tidegate.backplane.v1.BatchGetGrantsRequest\x1a-.tidegate.backplane.v1.BatchGetGrantsResponse\x12h\n" +
 	"\vWatchGrants\x12).tidegate.backplane.v1.WatchGrantsRequest\x1a*.tidegate.backplane.v1.WatchGrantsResponse(\x010\x01B\xed\x01\n" +
 	"\x19com.tidegate.backplane.v1B\x11GrantServiceProtoP\x01ZGgithub.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1;backplanev1\xa2\x02\x03TBX\xaa\x02\x15Tidegate.Backplane.V1\xca\x02\x15Tidegate\\Backplane\\V1\xe2\x02!Tidegate\\Backplane\\V1\\GPBMetadata\xea\x02\x17Tidegate::Backplane::V1b\x06proto3"
@@ -1894,81 +2084,88 @@ func file_tidegate_backplane_v1_grant_service_proto_rawDescGZIP() []byte {
 }
 
 var file_tidegate_backplane_v1_grant_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_tidegate_backplane_v1_grant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_tidegate_backplane_v1_grant_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tidegate_backplane_v1_grant_service_proto_goTypes = []any{
-	(CredentialScheme)(0),              // 0: tidegate.backplane.v1.CredentialScheme
-	(Denial_Reason)(0),                 // 1: tidegate.backplane.v1.Denial.Reason
-	(GrantEvent_Cause)(0),              // 2: tidegate.backplane.v1.GrantEvent.Cause
-	(*VerifyCredentialRequest)(nil),    // 3: tidegate.backplane.v1.VerifyCredentialRequest
-	(*IssueTicketRequest)(nil),         // 4: tidegate.backplane.v1.IssueTicketRequest
-	(*IssueTicketResponse)(nil),        // 5: tidegate.backplane.v1.IssueTicketResponse
-	(*VerifyCredentialResponse)(nil),   // 6: tidegate.backplane.v1.VerifyCredentialResponse
-	(*Grant)(nil),                      // 7: tidegate.backplane.v1.Grant
-	(*Denial)(nil),                     // 8: tidegate.backplane.v1.Denial
-	(*BatchGetGrantsRequest)(nil),      // 9: tidegate.backplane.v1.BatchGetGrantsRequest
-	(*GrantQuery)(nil),                 // 10: tidegate.backplane.v1.GrantQuery
-	(*BatchGetGrantsResponse)(nil),     // 11: tidegate.backplane.v1.BatchGetGrantsResponse
-	(*GrantState)(nil),                 // 12: tidegate.backplane.v1.GrantState
-	(*WatchGrantsRequest)(nil),         // 13: tidegate.backplane.v1.WatchGrantsRequest
-	(*WatchGrantsResponse)(nil),        // 14: tidegate.backplane.v1.WatchGrantsResponse
-	(*GrantChange)(nil),                // 15: tidegate.backplane.v1.GrantChange
-	(*GrantEvent)(nil),                 // 16: tidegate.backplane.v1.GrantEvent
-	(*IssueTicketResponse_Ticket)(nil), // 17: tidegate.backplane.v1.IssueTicketResponse.Ticket
-	(*durationpb.Duration)(nil),        // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 19: google.protobuf.Timestamp
-	(v1.Stage)(0),                      // 20: tidegate.catalog.v1.Stage
-	(*Hello)(nil),                      // 21: tidegate.backplane.v1.Hello
-	(*Ack)(nil),                        // 22: tidegate.backplane.v1.Ack
-	(*Begin)(nil),                      // 23: tidegate.backplane.v1.Begin
-	(*SnapshotEnd)(nil),                // 24: tidegate.backplane.v1.SnapshotEnd
-	(*Heartbeat)(nil),                  // 25: tidegate.backplane.v1.Heartbeat
-	(*Position)(nil),                   // 26: tidegate.backplane.v1.Position
+	(CredentialScheme)(0),               // 0: tidegate.backplane.v1.CredentialScheme
+	(Denial_Reason)(0),                  // 1: tidegate.backplane.v1.Denial.Reason
+	(GrantEvent_Cause)(0),               // 2: tidegate.backplane.v1.GrantEvent.Cause
+	(*SignBackendIdentityRequest)(nil),  // 3: tidegate.backplane.v1.SignBackendIdentityRequest
+	(*SignBackendIdentityResponse)(nil), // 4: tidegate.backplane.v1.SignBackendIdentityResponse
+	(*VerifyCredentialRequest)(nil),     // 5: tidegate.backplane.v1.VerifyCredentialRequest
+	(*IssueTicketRequest)(nil),          // 6: tidegate.backplane.v1.IssueTicketRequest
+	(*IssueTicketResponse)(nil),         // 7: tidegate.backplane.v1.IssueTicketResponse
+	(*VerifyCredentialResponse)(nil),    // 8: tidegate.backplane.v1.VerifyCredentialResponse
+	(*Grant)(nil),                       // 9: tidegate.backplane.v1.Grant
+	(*Denial)(nil),                      // 10: tidegate.backplane.v1.Denial
+	(*BatchGetGrantsRequest)(nil),       // 11: tidegate.backplane.v1.BatchGetGrantsRequest
+	(*GrantQuery)(nil),                  // 12: tidegate.backplane.v1.GrantQuery
+	(*BatchGetGrantsResponse)(nil),      // 13: tidegate.backplane.v1.BatchGetGrantsResponse
+	(*GrantState)(nil),                  // 14: tidegate.backplane.v1.GrantState
+	(*WatchGrantsRequest)(nil),          // 15: tidegate.backplane.v1.WatchGrantsRequest
+	(*WatchGrantsResponse)(nil),         // 16: tidegate.backplane.v1.WatchGrantsResponse
+	(*GrantChange)(nil),                 // 17: tidegate.backplane.v1.GrantChange
+	(*GrantEvent)(nil),                  // 18: tidegate.backplane.v1.GrantEvent
+	(*IssueTicketResponse_Ticket)(nil),  // 19: tidegate.backplane.v1.IssueTicketResponse.Ticket
+	(v1.Stage)(0),                       // 20: tidegate.catalog.v1.Stage
+	(*timestamppb.Timestamp)(nil),       // 21: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 22: google.protobuf.Duration
+	(*Hello)(nil),                       // 23: tidegate.backplane.v1.Hello
+	(*Ack)(nil),                         // 24: tidegate.backplane.v1.Ack
+	(*Begin)(nil),                       // 25: tidegate.backplane.v1.Begin
+	(*SnapshotEnd)(nil),                 // 26: tidegate.backplane.v1.SnapshotEnd
+	(*Heartbeat)(nil),                   // 27: tidegate.backplane.v1.Heartbeat
+	(*Position)(nil),                    // 28: tidegate.backplane.v1.Position
 }
 var file_tidegate_backplane_v1_grant_service_proto_depIdxs = []int32{
-	0,  // 0: tidegate.backplane.v1.VerifyCredentialRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
-	0,  // 1: tidegate.backplane.v1.IssueTicketRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
-	18, // 2: tidegate.backplane.v1.IssueTicketRequest.lifetime:type_name -> google.protobuf.Duration
-	17, // 3: tidegate.backplane.v1.IssueTicketResponse.ticket:type_name -> tidegate.backplane.v1.IssueTicketResponse.Ticket
-	8,  // 4: tidegate.backplane.v1.IssueTicketResponse.denial:type_name -> tidegate.backplane.v1.Denial
-	7,  // 5: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
-	8,  // 6: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
-	19, // 7: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
-	20, // 8: tidegate.backplane.v1.Grant.stage:type_name -> tidegate.catalog.v1.Stage
-	19, // 9: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 10: tidegate.backplane.v1.Grant.issued_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 11: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
-	10, // 12: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
-	19, // 13: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 14: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
-	19, // 15: tidegate.backplane.v1.GrantQuery.issued_change_time:type_name -> google.protobuf.Timestamp
-	12, // 16: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
-	19, // 17: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
-	7,  // 18: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
-	2,  // 19: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	21, // 20: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
-	22, // 21: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
-	23, // 22: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
-	24, // 23: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
-	15, // 24: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
-	25, // 25: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
-	26, // 26: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
-	16, // 27: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
-	2,  // 28: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
-	19, // 29: tidegate.backplane.v1.GrantEvent.issued_before_change_time:type_name -> google.protobuf.Timestamp
-	19, // 30: tidegate.backplane.v1.IssueTicketResponse.Ticket.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 31: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
-	4,  // 32: tidegate.backplane.v1.GrantService.IssueTicket:input_type -> tidegate.backplane.v1.IssueTicketRequest
-	9,  // 33: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
-	13, // 34: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
-	6,  // 35: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
-	5,  // 36: tidegate.backplane.v1.GrantService.IssueTicket:output_type -> tidegate.backplane.v1.IssueTicketResponse
-	11, // 37: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
-	14, // 38: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
-	35, // [35:39] is the sub-list for method output_type
-	31, // [31:35] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	20, // 0: tidegate.backplane.v1.SignBackendIdentityRequest.stage:type_name -> tidegate.catalog.v1.Stage
+	21, // 1: tidegate.backplane.v1.SignBackendIdentityResponse.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 2: tidegate.backplane.v1.SignBackendIdentityResponse.server_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: tidegate.backplane.v1.VerifyCredentialRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
+	0,  // 4: tidegate.backplane.v1.IssueTicketRequest.scheme:type_name -> tidegate.backplane.v1.CredentialScheme
+	22, // 5: tidegate.backplane.v1.IssueTicketRequest.lifetime:type_name -> google.protobuf.Duration
+	19, // 6: tidegate.backplane.v1.IssueTicketResponse.ticket:type_name -> tidegate.backplane.v1.IssueTicketResponse.Ticket
+	10, // 7: tidegate.backplane.v1.IssueTicketResponse.denial:type_name -> tidegate.backplane.v1.Denial
+	9,  // 8: tidegate.backplane.v1.VerifyCredentialResponse.grant:type_name -> tidegate.backplane.v1.Grant
+	10, // 9: tidegate.backplane.v1.VerifyCredentialResponse.denial:type_name -> tidegate.backplane.v1.Denial
+	21, // 10: tidegate.backplane.v1.VerifyCredentialResponse.server_time:type_name -> google.protobuf.Timestamp
+	20, // 11: tidegate.backplane.v1.Grant.stage:type_name -> tidegate.catalog.v1.Stage
+	21, // 12: tidegate.backplane.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 13: tidegate.backplane.v1.Grant.issued_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: tidegate.backplane.v1.Denial.reason:type_name -> tidegate.backplane.v1.Denial.Reason
+	12, // 15: tidegate.backplane.v1.BatchGetGrantsRequest.grants:type_name -> tidegate.backplane.v1.GrantQuery
+	21, // 16: tidegate.backplane.v1.GrantQuery.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 17: tidegate.backplane.v1.GrantQuery.stage:type_name -> tidegate.catalog.v1.Stage
+	21, // 18: tidegate.backplane.v1.GrantQuery.issued_change_time:type_name -> google.protobuf.Timestamp
+	14, // 19: tidegate.backplane.v1.BatchGetGrantsResponse.grants:type_name -> tidegate.backplane.v1.GrantState
+	21, // 20: tidegate.backplane.v1.BatchGetGrantsResponse.server_time:type_name -> google.protobuf.Timestamp
+	9,  // 21: tidegate.backplane.v1.GrantState.grant:type_name -> tidegate.backplane.v1.Grant
+	2,  // 22: tidegate.backplane.v1.GrantState.ended:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	23, // 23: tidegate.backplane.v1.WatchGrantsRequest.hello:type_name -> tidegate.backplane.v1.Hello
+	24, // 24: tidegate.backplane.v1.WatchGrantsRequest.ack:type_name -> tidegate.backplane.v1.Ack
+	25, // 25: tidegate.backplane.v1.WatchGrantsResponse.begin:type_name -> tidegate.backplane.v1.Begin
+	26, // 26: tidegate.backplane.v1.WatchGrantsResponse.snapshot_end:type_name -> tidegate.backplane.v1.SnapshotEnd
+	17, // 27: tidegate.backplane.v1.WatchGrantsResponse.change:type_name -> tidegate.backplane.v1.GrantChange
+	27, // 28: tidegate.backplane.v1.WatchGrantsResponse.heartbeat:type_name -> tidegate.backplane.v1.Heartbeat
+	28, // 29: tidegate.backplane.v1.GrantChange.position:type_name -> tidegate.backplane.v1.Position
+	18, // 30: tidegate.backplane.v1.GrantChange.event:type_name -> tidegate.backplane.v1.GrantEvent
+	2,  // 31: tidegate.backplane.v1.GrantEvent.cause:type_name -> tidegate.backplane.v1.GrantEvent.Cause
+	21, // 32: tidegate.backplane.v1.GrantEvent.issued_before_change_time:type_name -> google.protobuf.Timestamp
+	21, // 33: tidegate.backplane.v1.IssueTicketResponse.Ticket.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 34: tidegate.backplane.v1.GrantService.VerifyCredential:input_type -> tidegate.backplane.v1.VerifyCredentialRequest
+	6,  // 35: tidegate.backplane.v1.GrantService.IssueTicket:input_type -> tidegate.backplane.v1.IssueTicketRequest
+	3,  // 36: tidegate.backplane.v1.GrantService.SignBackendIdentity:input_type -> tidegate.backplane.v1.SignBackendIdentityRequest
+	11, // 37: tidegate.backplane.v1.GrantService.BatchGetGrants:input_type -> tidegate.backplane.v1.BatchGetGrantsRequest
+	15, // 38: tidegate.backplane.v1.GrantService.WatchGrants:input_type -> tidegate.backplane.v1.WatchGrantsRequest
+	8,  // 39: tidegate.backplane.v1.GrantService.VerifyCredential:output_type -> tidegate.backplane.v1.VerifyCredentialResponse
+	7,  // 40: tidegate.backplane.v1.GrantService.IssueTicket:output_type -> tidegate.backplane.v1.IssueTicketResponse
+	4,  // 41: tidegate.backplane.v1.GrantService.SignBackendIdentity:output_type -> tidegate.backplane.v1.SignBackendIdentityResponse
+	13, // 42: tidegate.backplane.v1.GrantService.BatchGetGrants:output_type -> tidegate.backplane.v1.BatchGetGrantsResponse
+	16, // 43: tidegate.backplane.v1.GrantService.WatchGrants:output_type -> tidegate.backplane.v1.WatchGrantsResponse
+	39, // [39:44] is the sub-list for method output_type
+	34, // [34:39] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_backplane_v1_grant_service_proto_init() }
@@ -1977,23 +2174,23 @@ func file_tidegate_backplane_v1_grant_service_proto_init() {
 		return
 	}
 	file_tidegate_backplane_v1_watch_proto_init()
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[2].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*IssueTicketResponse_Ticket_)(nil),
 		(*IssueTicketResponse_Denial)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[3].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*VerifyCredentialResponse_Grant)(nil),
 		(*VerifyCredentialResponse_Denial)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[9].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*GrantState_Grant)(nil),
 		(*GrantState_Ended)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[10].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[12].OneofWrappers = []any{
 		(*WatchGrantsRequest_Hello)(nil),
 		(*WatchGrantsRequest_Ack)(nil),
 	}
-	file_tidegate_backplane_v1_grant_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_tidegate_backplane_v1_grant_service_proto_msgTypes[13].OneofWrappers = []any{
 		(*WatchGrantsResponse_Begin)(nil),
 		(*WatchGrantsResponse_SnapshotEnd)(nil),
 		(*WatchGrantsResponse_Change)(nil),
@@ -2005,7 +2202,7 @@ func file_tidegate_backplane_v1_grant_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_backplane_v1_grant_service_proto_rawDesc), len(file_tidegate_backplane_v1_grant_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

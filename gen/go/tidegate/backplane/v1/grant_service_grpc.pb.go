@@ -19,10 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	GrantService_VerifyCredential_FullMethodName = "/tidegate.backplane.v1.GrantService/VerifyCredential"
-	GrantService_IssueTicket_FullMethodName      = "/tidegate.backplane.v1.GrantService/IssueTicket"
-	GrantService_BatchGetGrants_FullMethodName   = "/tidegate.backplane.v1.GrantService/BatchGetGrants"
-	GrantService_WatchGrants_FullMethodName      = "/tidegate.backplane.v1.GrantService/WatchGrants"
+	GrantService_VerifyCredential_FullMethodName    = "/tidegate.backplane.v1.GrantService/VerifyCredential"
+	GrantService_IssueTicket_FullMethodName         = "/tidegate.backplane.v1.GrantService/IssueTicket"
+	GrantService_SignBackendIdentity_FullMethodName = "/tidegate.backplane.v1.GrantService/SignBackendIdentity"
+	GrantService_BatchGetGrants_FullMethodName      = "/tidegate.backplane.v1.GrantService/BatchGetGrants"
+	GrantService_WatchGrants_FullMethodName         = "/tidegate.backplane.v1.GrantService/WatchGrants"
 )
 
 // GrantServiceClient is the client API for GrantService service.
@@ -39,6 +40,9 @@ type GrantServiceClient interface {
 	// whose grant is that of the credential. RESOURCE_EXHAUSTED when the credential has 1000
 	// tickets that are not spent.
 	IssueTicket(ctx context.Context, in *IssueTicketRequest, opts ...grpc.CallOption) (*IssueTicketResponse, error)
+	// Signs what a backend is told about a client. It judges nothing: the gateway has let the
+	// client in.
+	SignBackendIdentity(ctx context.Context, in *SignBackendIdentityRequest, opts ...grpc.CallOption) (*SignBackendIdentityResponse, error)
 	// Reads the grants of live sessions again, by name, and answers in the order
 	// of the request.
 	BatchGetGrants(ctx context.Context, in *BatchGetGrantsRequest, opts ...grpc.CallOption) (*BatchGetGrantsResponse, error)
@@ -70,6 +74,16 @@ func (c *grantServiceClient) IssueTicket(ctx context.Context, in *IssueTicketReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(IssueTicketResponse)
 	err := c.cc.Invoke(ctx, GrantService_IssueTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *grantServiceClient) SignBackendIdentity(ctx context.Context, in *SignBackendIdentityRequest, opts ...grpc.CallOption) (*SignBackendIdentityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignBackendIdentityResponse)
+	err := c.cc.Invoke(ctx, GrantService_SignBackendIdentity_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +127,9 @@ type GrantServiceServer interface {
 	// whose grant is that of the credential. RESOURCE_EXHAUSTED when the credential has 1000
 	// tickets that are not spent.
 	IssueTicket(context.Context, *IssueTicketRequest) (*IssueTicketResponse, error)
+	// Signs what a backend is told about a client. It judges nothing: the gateway has let the
+	// client in.
+	SignBackendIdentity(context.Context, *SignBackendIdentityRequest) (*SignBackendIdentityResponse, error)
 	// Reads the grants of live sessions again, by name, and answers in the order
 	// of the request.
 	BatchGetGrants(context.Context, *BatchGetGrantsRequest) (*BatchGetGrantsResponse, error)
@@ -135,6 +152,9 @@ func (UnimplementedGrantServiceServer) VerifyCredential(context.Context, *Verify
 }
 func (UnimplementedGrantServiceServer) IssueTicket(context.Context, *IssueTicketRequest) (*IssueTicketResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IssueTicket not implemented")
+}
+func (UnimplementedGrantServiceServer) SignBackendIdentity(context.Context, *SignBackendIdentityRequest) (*SignBackendIdentityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignBackendIdentity not implemented")
 }
 func (UnimplementedGrantServiceServer) BatchGetGrants(context.Context, *BatchGetGrantsRequest) (*BatchGetGrantsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchGetGrants not implemented")
@@ -199,6 +219,24 @@ func _GrantService_IssueTicket_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GrantService_SignBackendIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignBackendIdentityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GrantServiceServer).SignBackendIdentity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GrantService_SignBackendIdentity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GrantServiceServer).SignBackendIdentity(ctx, req.(*SignBackendIdentityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GrantService_BatchGetGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BatchGetGrantsRequest)
 	if err := dec(in); err != nil {
@@ -238,6 +276,10 @@ var GrantService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "IssueTicket",
 			Handler:    _GrantService_IssueTicket_Handler,
+		},
+		{
+			MethodName: "SignBackendIdentity",
+			Handler:    _GrantService_SignBackendIdentity_Handler,
 		},
 		{
 			MethodName: "BatchGetGrants",

@@ -154,6 +154,11 @@ const (
 	// the ref of the session. Those that have nothing to say are left out. Clients cannot
 	// send them.
 	BackendOptions_IDENTITY_HEADERS BackendOptions_Identity = 2
+	// In the header X-Tidegate-Identity, as a JWT that the installation signs with a key for
+	// that alone (/oauth2/identity-jwks). It says the same as IDENTITY_HEADERS, is for this
+	// version only, and expires in 5 minutes. A handshake is refused with 503 while it cannot
+	// be signed.
+	BackendOptions_IDENTITY_JWT BackendOptions_Identity = 3
 )
 
 // Enum value maps for BackendOptions_Identity.
@@ -162,11 +167,13 @@ var (
 		0: "IDENTITY_UNSPECIFIED",
 		1: "IDENTITY_NONE",
 		2: "IDENTITY_HEADERS",
+		3: "IDENTITY_JWT",
 	}
 	BackendOptions_Identity_value = map[string]int32{
 		"IDENTITY_UNSPECIFIED": 0,
 		"IDENTITY_NONE":        1,
 		"IDENTITY_HEADERS":     2,
+		"IDENTITY_JWT":         3,
 	}
 )
 
@@ -426,7 +433,7 @@ var File_tidegate_catalog_v1_backend_options_proto protoreflect.FileDescriptor
 
 const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\n" +
-	")tidegate/catalog/v1/backend_options.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a tidegate/catalog/v1/secret.proto\"\xbe\a\n" +
+	")tidegate/catalog/v1/backend_options.proto\x12\x13tidegate.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a tidegate/catalog/v1/secret.proto\"\xd0\a\n" +
 	"\x0eBackendOptions\x12F\n" +
 	"\x04host\x18\x01 \x01(\x0e2(.tidegate.catalog.v1.BackendOptions.HostB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04host\x12\xfb\x01\n" +
 	"\n" +
@@ -446,11 +453,12 @@ const file_tidegate_catalog_v1_backend_options_proto_rawDesc = "" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rORIGIN_CLIENT\x10\x01\x12\x0f\n" +
 	"\vORIGIN_NONE\x10\x02\x12\x13\n" +
-	"\x0fORIGIN_ENDPOINT\x10\x03\"M\n" +
+	"\x0fORIGIN_ENDPOINT\x10\x03\"_\n" +
 	"\bIdentity\x12\x18\n" +
 	"\x14IDENTITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rIDENTITY_NONE\x10\x01\x12\x14\n" +
-	"\x10IDENTITY_HEADERS\x10\x02:\x82\x01\xbaH\x7f\x1a}\n" +
+	"\x10IDENTITY_HEADERS\x10\x02\x12\x10\n" +
+	"\fIDENTITY_JWT\x10\x03:\x82\x01\xbaH\x7f\x1a}\n" +
 	"\n" +
 	"fixed_host\x12Bfixed_host is needed with HOST_FIXED, and must be empty without it\x1a+(this.host == 3) == (this.fixed_host != '')\"\xaf\x05\n" +
 	"\n" +

@@ -464,9 +464,11 @@ func (x *IntrospectTokenResponse) GetTokenId() string {
 	return ""
 }
 
-// GetJsonWebKeySetRequest asks for the JWK set.
+// GetJsonWebKeySetRequest asks for a JWK set.
 type GetJsonWebKeySetRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What its keys sign; not set means access tokens.
+	Purpose       SigningKey_Purpose `protobuf:"varint,1,opt,name=purpose,proto3,enum=tidegate.oauth2.v1.SigningKey_Purpose" json:"purpose,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -501,7 +503,14 @@ func (*GetJsonWebKeySetRequest) Descriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_oauth2_service_proto_rawDescGZIP(), []int{6}
 }
 
-// JsonWebKeySet has the issuer's public signing keys (RFC 7517 section 5).
+func (x *GetJsonWebKeySetRequest) GetPurpose() SigningKey_Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return SigningKey_PURPOSE_UNSPECIFIED
+}
+
+// JsonWebKeySet has the issuer's public signing keys of a purpose (RFC 7517 section 5).
 type JsonWebKeySet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The issuer, an https URL without a trailing slash.
@@ -681,7 +690,7 @@ var File_tidegate_oauth2_v1_oauth2_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_oauth2_v1_oauth2_service_proto_rawDesc = "" +
 	"\n" +
-	"'tidegate/oauth2/v1/oauth2_service.proto\x12\x12tidegate.oauth2.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
+	"'tidegate/oauth2/v1/oauth2_service.proto\x12\x12tidegate.oauth2.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,tidegate/oauth2/v1/signing_key_service.proto\"o\n" +
 	"\x11ClientCredentials\x12(\n" +
 	"\tclient_id\x18\x01 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\bclientId\x120\n" +
 	"\rclient_secret\x18\x02 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03\x18\x80\x01R\fclientSecret\"\xe0\x01\n" +
@@ -715,8 +724,9 @@ const file_tidegate_oauth2_v1_oauth2_service_proto_rawDesc = "" +
 	"\asubject\x18\x06 \x01(\tR\asubject\x12\x1a\n" +
 	"\baudience\x18\a \x03(\tR\baudience\x12\x16\n" +
 	"\x06issuer\x18\b \x01(\tR\x06issuer\x12\x19\n" +
-	"\btoken_id\x18\t \x01(\tR\atokenId\"\x19\n" +
-	"\x17GetJsonWebKeySetRequest\"[\n" +
+	"\btoken_id\x18\t \x01(\tR\atokenId\"e\n" +
+	"\x17GetJsonWebKeySetRequest\x12J\n" +
+	"\apurpose\x18\x01 \x01(\x0e2&.tidegate.oauth2.v1.SigningKey.PurposeB\b\xbaH\x05\x82\x01\x02\x10\x01R\apurpose\"[\n" +
 	"\rJsonWebKeySet\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x122\n" +
 	"\x04keys\x18\x02 \x03(\v2\x1e.tidegate.oauth2.v1.JsonWebKeyR\x04keys\"\x9e\x01\n" +
@@ -763,7 +773,8 @@ var file_tidegate_oauth2_v1_oauth2_service_proto_goTypes = []any{
 	(*JsonWebKeySet)(nil),           // 7: tidegate.oauth2.v1.JsonWebKeySet
 	(*JsonWebKey)(nil),              // 8: tidegate.oauth2.v1.JsonWebKey
 	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),           // 10: google.protobuf.Empty
+	(SigningKey_Purpose)(0),         // 10: tidegate.oauth2.v1.SigningKey.Purpose
+	(*emptypb.Empty)(nil),           // 11: google.protobuf.Empty
 }
 var file_tidegate_oauth2_v1_oauth2_service_proto_depIdxs = []int32{
 	0,  // 0: tidegate.oauth2.v1.IssueTokenRequest.client_credentials:type_name -> tidegate.oauth2.v1.ClientCredentials
@@ -771,20 +782,21 @@ var file_tidegate_oauth2_v1_oauth2_service_proto_depIdxs = []int32{
 	0,  // 2: tidegate.oauth2.v1.IntrospectTokenRequest.client_credentials:type_name -> tidegate.oauth2.v1.ClientCredentials
 	9,  // 3: tidegate.oauth2.v1.IntrospectTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 4: tidegate.oauth2.v1.IntrospectTokenResponse.issue_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: tidegate.oauth2.v1.JsonWebKeySet.keys:type_name -> tidegate.oauth2.v1.JsonWebKey
-	1,  // 6: tidegate.oauth2.v1.OAuth2Service.IssueToken:input_type -> tidegate.oauth2.v1.IssueTokenRequest
-	3,  // 7: tidegate.oauth2.v1.OAuth2Service.RevokeToken:input_type -> tidegate.oauth2.v1.RevokeTokenRequest
-	4,  // 8: tidegate.oauth2.v1.OAuth2Service.IntrospectToken:input_type -> tidegate.oauth2.v1.IntrospectTokenRequest
-	6,  // 9: tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet:input_type -> tidegate.oauth2.v1.GetJsonWebKeySetRequest
-	2,  // 10: tidegate.oauth2.v1.OAuth2Service.IssueToken:output_type -> tidegate.oauth2.v1.IssueTokenResponse
-	10, // 11: tidegate.oauth2.v1.OAuth2Service.RevokeToken:output_type -> google.protobuf.Empty
-	5,  // 12: tidegate.oauth2.v1.OAuth2Service.IntrospectToken:output_type -> tidegate.oauth2.v1.IntrospectTokenResponse
-	7,  // 13: tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet:output_type -> tidegate.oauth2.v1.JsonWebKeySet
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	10, // 5: tidegate.oauth2.v1.GetJsonWebKeySetRequest.purpose:type_name -> tidegate.oauth2.v1.SigningKey.Purpose
+	8,  // 6: tidegate.oauth2.v1.JsonWebKeySet.keys:type_name -> tidegate.oauth2.v1.JsonWebKey
+	1,  // 7: tidegate.oauth2.v1.OAuth2Service.IssueToken:input_type -> tidegate.oauth2.v1.IssueTokenRequest
+	3,  // 8: tidegate.oauth2.v1.OAuth2Service.RevokeToken:input_type -> tidegate.oauth2.v1.RevokeTokenRequest
+	4,  // 9: tidegate.oauth2.v1.OAuth2Service.IntrospectToken:input_type -> tidegate.oauth2.v1.IntrospectTokenRequest
+	6,  // 10: tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet:input_type -> tidegate.oauth2.v1.GetJsonWebKeySetRequest
+	2,  // 11: tidegate.oauth2.v1.OAuth2Service.IssueToken:output_type -> tidegate.oauth2.v1.IssueTokenResponse
+	11, // 12: tidegate.oauth2.v1.OAuth2Service.RevokeToken:output_type -> google.protobuf.Empty
+	5,  // 13: tidegate.oauth2.v1.OAuth2Service.IntrospectToken:output_type -> tidegate.oauth2.v1.IntrospectTokenResponse
+	7,  // 14: tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet:output_type -> tidegate.oauth2.v1.JsonWebKeySet
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_oauth2_v1_oauth2_service_proto_init() }
@@ -792,6 +804,7 @@ func file_tidegate_oauth2_v1_oauth2_service_proto_init() {
 	if File_tidegate_oauth2_v1_oauth2_service_proto != nil {
 		return
 	}
+	file_tidegate_oauth2_v1_signing_key_service_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

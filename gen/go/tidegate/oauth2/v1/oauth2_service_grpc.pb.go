@@ -51,7 +51,7 @@ type OAuth2ServiceClient interface {
 	// Says whether a token is active and what it contains (RFC 7662). To an OAuth
 	// client, other OAuth clients' tokens are inactive.
 	IntrospectToken(ctx context.Context, in *IntrospectTokenRequest, opts ...grpc.CallOption) (*IntrospectTokenResponse, error)
-	// Returns the issuer and the signing keys: the JWK set (RFC 7517).
+	// Returns the issuer and the signing keys of a purpose: a JWK set (RFC 7517).
 	GetJsonWebKeySet(ctx context.Context, in *GetJsonWebKeySetRequest, opts ...grpc.CallOption) (*JsonWebKeySet, error)
 }
 
@@ -125,7 +125,7 @@ type OAuth2ServiceServer interface {
 	// Says whether a token is active and what it contains (RFC 7662). To an OAuth
 	// client, other OAuth clients' tokens are inactive.
 	IntrospectToken(context.Context, *IntrospectTokenRequest) (*IntrospectTokenResponse, error)
-	// Returns the issuer and the signing keys: the JWK set (RFC 7517).
+	// Returns the issuer and the signing keys of a purpose: a JWK set (RFC 7517).
 	GetJsonWebKeySet(context.Context, *GetJsonWebKeySetRequest) (*JsonWebKeySet, error)
 	mustEmbedUnimplementedOAuth2ServiceServer()
 }

@@ -82,7 +82,61 @@ func (SigningKey_State) EnumDescriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_signing_key_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// SigningKey is a key that access tokens are signed with.
+// What a signing key signs.
+type SigningKey_Purpose int32
+
+const (
+	// Not set: access tokens.
+	SigningKey_PURPOSE_UNSPECIFIED SigningKey_Purpose = 0
+	// Access tokens of applications and of users.
+	SigningKey_PURPOSE_ACCESS_TOKENS SigningKey_Purpose = 1
+	// What backends are told about clients, where a version says IDENTITY_JWT.
+	SigningKey_PURPOSE_BACKEND_IDENTITY SigningKey_Purpose = 2
+)
+
+// Enum value maps for SigningKey_Purpose.
+var (
+	SigningKey_Purpose_name = map[int32]string{
+		0: "PURPOSE_UNSPECIFIED",
+		1: "PURPOSE_ACCESS_TOKENS",
+		2: "PURPOSE_BACKEND_IDENTITY",
+	}
+	SigningKey_Purpose_value = map[string]int32{
+		"PURPOSE_UNSPECIFIED":      0,
+		"PURPOSE_ACCESS_TOKENS":    1,
+		"PURPOSE_BACKEND_IDENTITY": 2,
+	}
+)
+
+func (x SigningKey_Purpose) Enum() *SigningKey_Purpose {
+	p := new(SigningKey_Purpose)
+	*p = x
+	return p
+}
+
+func (x SigningKey_Purpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SigningKey_Purpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_tidegate_oauth2_v1_signing_key_service_proto_enumTypes[1].Descriptor()
+}
+
+func (SigningKey_Purpose) Type() protoreflect.EnumType {
+	return &file_tidegate_oauth2_v1_signing_key_service_proto_enumTypes[1]
+}
+
+func (x SigningKey_Purpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SigningKey_Purpose.Descriptor instead.
+func (SigningKey_Purpose) EnumDescriptor() ([]byte, []int) {
+	return file_tidegate_oauth2_v1_signing_key_service_proto_rawDescGZIP(), []int{0, 1}
+}
+
+// SigningKey is a key that access tokens, or what backends are told about clients, are signed
+// with. Each purpose has its own keys and its own JWK set.
 type SigningKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name, signingKeys/{signing_key}; assigned by the server. At most
@@ -99,7 +153,9 @@ type SigningKey struct {
 	RetireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=retire_time,json=retireTime,proto3" json:"retire_time,omitempty"`
 	// When it leaves the JWK set, because its last token has expired. Not set
 	// while there is no newer key.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What it signs.
+	Purpose       SigningKey_Purpose `protobuf:"varint,7,opt,name=purpose,proto3,enum=tidegate.oauth2.v1.SigningKey_Purpose" json:"purpose,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +230,13 @@ func (x *SigningKey) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *SigningKey) GetPurpose() SigningKey_Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return SigningKey_PURPOSE_UNSPECIFIED
 }
 
 // GetSigningKeyRequest names a signing key.
@@ -336,7 +399,9 @@ func (x *ListSigningKeysResponse) GetNextPageToken() string {
 
 // RotateSigningKeyRequest asks for a new signing key.
 type RotateSigningKeyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the new key is to sign; not set means access tokens.
+	Purpose       SigningKey_Purpose `protobuf:"varint,1,opt,name=purpose,proto3,enum=tidegate.oauth2.v1.SigningKey_Purpose" json:"purpose,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -371,11 +436,18 @@ func (*RotateSigningKeyRequest) Descriptor() ([]byte, []int) {
 	return file_tidegate_oauth2_v1_signing_key_service_proto_rawDescGZIP(), []int{4}
 }
 
+func (x *RotateSigningKeyRequest) GetPurpose() SigningKey_Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return SigningKey_PURPOSE_UNSPECIFIED
+}
+
 var File_tidegate_oauth2_v1_signing_key_service_proto protoreflect.FileDescriptor
 
 const file_tidegate_oauth2_v1_signing_key_service_proto_rawDesc = "" +
 	"\n" +
-	",tidegate/oauth2/v1/signing_key_service.proto\x12\x12tidegate.oauth2.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\xef\x03\n" +
+	",tidegate/oauth2/v1/signing_key_service.proto\x12\x12tidegate.oauth2.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x93\x05\n" +
 	"\n" +
 	"SigningKey\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
@@ -386,12 +458,17 @@ const file_tidegate_oauth2_v1_signing_key_service_proto_rawDesc = "" +
 	"\vretire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"retireTime\x12@\n" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"expireTime\"Y\n" +
+	"expireTime\x12E\n" +
+	"\apurpose\x18\a \x01(\x0e2&.tidegate.oauth2.v1.SigningKey.PurposeB\x03\xe0A\x03R\apurpose\"Y\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_PUBLISHED\x10\x01\x12\x11\n" +
 	"\rSTATE_SIGNING\x10\x02\x12\x11\n" +
-	"\rSTATE_RETIRED\x10\x03:L\xeaAI\n" +
+	"\rSTATE_RETIRED\x10\x03\"[\n" +
+	"\aPurpose\x12\x17\n" +
+	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15PURPOSE_ACCESS_TOKENS\x10\x01\x12\x1c\n" +
+	"\x18PURPOSE_BACKEND_IDENTITY\x10\x02:L\xeaAI\n" +
 	"\x13tidegate/SigningKey\x12\x19signingKeys/{signing_key}*\vsigningKeys2\n" +
 	"signingKey\"8\n" +
 	"\x14GetSigningKeyRequest\x12 \n" +
@@ -402,8 +479,9 @@ const file_tidegate_oauth2_v1_signing_key_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x84\x01\n" +
 	"\x17ListSigningKeysResponse\x12A\n" +
 	"\fsigning_keys\x18\x01 \x03(\v2\x1e.tidegate.oauth2.v1.SigningKeyR\vsigningKeys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x19\n" +
-	"\x17RotateSigningKeyRequest2\x9b\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"e\n" +
+	"\x17RotateSigningKeyRequest\x12J\n" +
+	"\apurpose\x18\x01 \x01(\x0e2&.tidegate.oauth2.v1.SigningKey.PurposeB\b\xbaH\x05\x82\x01\x02\x10\x01R\apurpose2\x9b\x03\n" +
 	"\x11SigningKeyService\x12{\n" +
 	"\rGetSigningKey\x12(.tidegate.oauth2.v1.GetSigningKeyRequest\x1a\x1e.tidegate.oauth2.v1.SigningKey\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=signingKeys/*}\x12\x83\x01\n" +
 	"\x0fListSigningKeys\x12*.tidegate.oauth2.v1.ListSigningKeysRequest\x1a+.tidegate.oauth2.v1.ListSigningKeysResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/signingKeys\x12\x82\x01\n" +
@@ -422,34 +500,37 @@ func file_tidegate_oauth2_v1_signing_key_service_proto_rawDescGZIP() []byte {
 	return file_tidegate_oauth2_v1_signing_key_service_proto_rawDescData
 }
 
-var file_tidegate_oauth2_v1_signing_key_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_tidegate_oauth2_v1_signing_key_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_tidegate_oauth2_v1_signing_key_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_tidegate_oauth2_v1_signing_key_service_proto_goTypes = []any{
 	(SigningKey_State)(0),           // 0: tidegate.oauth2.v1.SigningKey.State
-	(*SigningKey)(nil),              // 1: tidegate.oauth2.v1.SigningKey
-	(*GetSigningKeyRequest)(nil),    // 2: tidegate.oauth2.v1.GetSigningKeyRequest
-	(*ListSigningKeysRequest)(nil),  // 3: tidegate.oauth2.v1.ListSigningKeysRequest
-	(*ListSigningKeysResponse)(nil), // 4: tidegate.oauth2.v1.ListSigningKeysResponse
-	(*RotateSigningKeyRequest)(nil), // 5: tidegate.oauth2.v1.RotateSigningKeyRequest
-	(*timestamppb.Timestamp)(nil),   // 6: google.protobuf.Timestamp
+	(SigningKey_Purpose)(0),         // 1: tidegate.oauth2.v1.SigningKey.Purpose
+	(*SigningKey)(nil),              // 2: tidegate.oauth2.v1.SigningKey
+	(*GetSigningKeyRequest)(nil),    // 3: tidegate.oauth2.v1.GetSigningKeyRequest
+	(*ListSigningKeysRequest)(nil),  // 4: tidegate.oauth2.v1.ListSigningKeysRequest
+	(*ListSigningKeysResponse)(nil), // 5: tidegate.oauth2.v1.ListSigningKeysResponse
+	(*RotateSigningKeyRequest)(nil), // 6: tidegate.oauth2.v1.RotateSigningKeyRequest
+	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
 }
 var file_tidegate_oauth2_v1_signing_key_service_proto_depIdxs = []int32{
-	0, // 0: tidegate.oauth2.v1.SigningKey.state:type_name -> tidegate.oauth2.v1.SigningKey.State
-	6, // 1: tidegate.oauth2.v1.SigningKey.sign_time:type_name -> google.protobuf.Timestamp
-	6, // 2: tidegate.oauth2.v1.SigningKey.retire_time:type_name -> google.protobuf.Timestamp
-	6, // 3: tidegate.oauth2.v1.SigningKey.expire_time:type_name -> google.protobuf.Timestamp
-	1, // 4: tidegate.oauth2.v1.ListSigningKeysResponse.signing_keys:type_name -> tidegate.oauth2.v1.SigningKey
-	2, // 5: tidegate.oauth2.v1.SigningKeyService.GetSigningKey:input_type -> tidegate.oauth2.v1.GetSigningKeyRequest
-	3, // 6: tidegate.oauth2.v1.SigningKeyService.ListSigningKeys:input_type -> tidegate.oauth2.v1.ListSigningKeysRequest
-	5, // 7: tidegate.oauth2.v1.SigningKeyService.RotateSigningKey:input_type -> tidegate.oauth2.v1.RotateSigningKeyRequest
-	1, // 8: tidegate.oauth2.v1.SigningKeyService.GetSigningKey:output_type -> tidegate.oauth2.v1.SigningKey
-	4, // 9: tidegate.oauth2.v1.SigningKeyService.ListSigningKeys:output_type -> tidegate.oauth2.v1.ListSigningKeysResponse
-	1, // 10: tidegate.oauth2.v1.SigningKeyService.RotateSigningKey:output_type -> tidegate.oauth2.v1.SigningKey
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0,  // 0: tidegate.oauth2.v1.SigningKey.state:type_name -> tidegate.oauth2.v1.SigningKey.State
+	7,  // 1: tidegate.oauth2.v1.SigningKey.sign_time:type_name -> google.protobuf.Timestamp
+	7,  // 2: tidegate.oauth2.v1.SigningKey.retire_time:type_name -> google.protobuf.Timestamp
+	7,  // 3: tidegate.oauth2.v1.SigningKey.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: tidegate.oauth2.v1.SigningKey.purpose:type_name -> tidegate.oauth2.v1.SigningKey.Purpose
+	2,  // 5: tidegate.oauth2.v1.ListSigningKeysResponse.signing_keys:type_name -> tidegate.oauth2.v1.SigningKey
+	1,  // 6: tidegate.oauth2.v1.RotateSigningKeyRequest.purpose:type_name -> tidegate.oauth2.v1.SigningKey.Purpose
+	3,  // 7: tidegate.oauth2.v1.SigningKeyService.GetSigningKey:input_type -> tidegate.oauth2.v1.GetSigningKeyRequest
+	4,  // 8: tidegate.oauth2.v1.SigningKeyService.ListSigningKeys:input_type -> tidegate.oauth2.v1.ListSigningKeysRequest
+	6,  // 9: tidegate.oauth2.v1.SigningKeyService.RotateSigningKey:input_type -> tidegate.oauth2.v1.RotateSigningKeyRequest
+	2,  // 10: tidegate.oauth2.v1.SigningKeyService.GetSigningKey:output_type -> tidegate.oauth2.v1.SigningKey
+	5,  // 11: tidegate.oauth2.v1.SigningKeyService.ListSigningKeys:output_type -> tidegate.oauth2.v1.ListSigningKeysResponse
+	2,  // 12: tidegate.oauth2.v1.SigningKeyService.RotateSigningKey:output_type -> tidegate.oauth2.v1.SigningKey
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_tidegate_oauth2_v1_signing_key_service_proto_init() }
@@ -462,7 +543,7 @@ func file_tidegate_oauth2_v1_signing_key_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidegate_oauth2_v1_signing_key_service_proto_rawDesc), len(file_tidegate_oauth2_v1_signing_key_service_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,

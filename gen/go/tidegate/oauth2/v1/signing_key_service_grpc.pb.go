@@ -28,20 +28,20 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SigningKeyService shows the keys that access tokens are signed with, and
-// rotates them before their time. All methods need the role admin. Private keys
+// SigningKeyService shows the keys that access tokens, and what backends are told about
+// clients, are signed with, and rotates them before their time. All methods need the role admin. Private keys
 // are never shown; JsonWebKeySet has the public ones.
 type SigningKeyServiceClient interface {
 	// Returns a signing key.
 	GetSigningKey(ctx context.Context, in *GetSigningKeyRequest, opts ...grpc.CallOption) (*SigningKey, error)
-	// Lists the signing keys, oldest first.
+	// Lists the signing keys, those of access tokens first, and of each purpose the oldest first.
 	ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error)
-	// Makes a new signing key now, and returns it. It is in the JWK set at once,
+	// Makes a new signing key of a purpose now, and returns it. It is in the JWK set at once,
 	// and signs from its sign_time on: 70 seconds later, because verifiers may
 	// cache the set for a minute, or after the installation's -signing-key-lead,
 	// if that is shorter. Tokens that were signed before are good until they
 	// expire. Where the newest key does not sign yet and will do so no later, it
-	// is returned and none is made. RESOURCE_EXHAUSTED when the JWK set has 20
+	// is returned and none is made. RESOURCE_EXHAUSTED when its JWK set has 20
 	// keys already.
 	RotateSigningKey(ctx context.Context, in *RotateSigningKeyRequest, opts ...grpc.CallOption) (*SigningKey, error)
 }
@@ -88,20 +88,20 @@ func (c *signingKeyServiceClient) RotateSigningKey(ctx context.Context, in *Rota
 // All implementations must embed UnimplementedSigningKeyServiceServer
 // for forward compatibility.
 //
-// SigningKeyService shows the keys that access tokens are signed with, and
-// rotates them before their time. All methods need the role admin. Private keys
+// SigningKeyService shows the keys that access tokens, and what backends are told about
+// clients, are signed with, and rotates them before their time. All methods need the role admin. Private keys
 // are never shown; JsonWebKeySet has the public ones.
 type SigningKeyServiceServer interface {
 	// Returns a signing key.
 	GetSigningKey(context.Context, *GetSigningKeyRequest) (*SigningKey, error)
-	// Lists the signing keys, oldest first.
+	// Lists the signing keys, those of access tokens first, and of each purpose the oldest first.
 	ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error)
-	// Makes a new signing key now, and returns it. It is in the JWK set at once,
+	// Makes a new signing key of a purpose now, and returns it. It is in the JWK set at once,
 	// and signs from its sign_time on: 70 seconds later, because verifiers may
 	// cache the set for a minute, or after the installation's -signing-key-lead,
 	// if that is shorter. Tokens that were signed before are good until they
 	// expire. Where the newest key does not sign yet and will do so no later, it
-	// is returned and none is made. RESOURCE_EXHAUSTED when the JWK set has 20
+	// is returned and none is made. RESOURCE_EXHAUSTED when its JWK set has 20
 	// keys already.
 	RotateSigningKey(context.Context, *RotateSigningKeyRequest) (*SigningKey, error)
 	mustEmbedUnimplementedSigningKeyServiceServer()

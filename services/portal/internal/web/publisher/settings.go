@@ -142,7 +142,7 @@ func settingsFields(v *catalogv1.Version) []ui.Field {
 			{Value: "", Text: "What the client sent"}, {Value: "NONE", Text: "None"}, {Value: "ENDPOINT", Text: "The backend's own"},
 		}, Paths: []string{"version.backend_options.origin"}},
 		{Name: "identity", Label: "Backends are told who the client is", Kind: "select", Value: ui.EnumEntry(v.GetBackendOptions().GetIdentity(), "IDENTITY_", "NONE"), Options: []ui.Option{
-			{Value: "", Text: "Not at all"}, {Value: "HEADERS", Text: "In the headers X-Tidegate-*"},
+			{Value: "", Text: "Not at all"}, {Value: "HEADERS", Text: "In the headers X-Tidegate-*"}, {Value: "JWT", Text: "In a signed JWT, X-Tidegate-Identity"},
 		}, Hint: "Application, OAuth client or API key, subscription, stage, scopes and the ref of the session.", Paths: []string{"version.backend_options.identity"}},
 		{Name: "headers", Label: "Headers that backends get", Kind: "textarea", Code: true, Value: headerRuleLines(v.GetBackendOptions().GetHeaders()), Placeholder: "set:X-Tenant=acme\nremove:Cookie",
 			Hint: "One on a line: " + headerrule.Forms + ". " + secretWords(v.GetBackendOptions().GetHeaders()) + "Headers without a line pass as the client sent them.", Paths: []string{"version.backend_options.headers"}},

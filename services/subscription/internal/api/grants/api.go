@@ -27,9 +27,17 @@ type API struct {
 	store   *store.Store
 	changes *change.Log
 	issuer  *token.Issuer
+	signer  *token.BackendIdentities
 	keys    apikey.Formats
 	now     func() time.Time
 	watch   *change.Server[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse]
+}
+
+// Signs are what the service signs: access tokens, which it reads here, and what backends are
+// told.
+type Signs struct {
+	Tokens     *token.Issuer
+	Identities *token.BackendIdentities
 }
 
 var (
@@ -39,9 +47,9 @@ var (
 
 // New returns the API. Gateways watch the log changes; keys are the formats that API keys
 // have.
-func New(st *store.Store, changes *change.Log, issuer *token.Issuer, keys apikey.Formats, now func() time.Time) *API {
+func New(st *store.Store, changes *change.Log, signs Signs, keys apikey.Formats, now func() time.Time) *API {
 	return &API{
-		store: st, changes: changes, issuer: issuer, keys: keys, now: now,
+		store: st, changes: changes, issuer: signs.Tokens, signer: signs.Identities, keys: keys, now: now,
 		watch: change.NewServer[backplanev1.WatchGrantsRequest, backplanev1.WatchGrantsResponse](changes, nil),
 	}
 }
@@ -67,10 +75,11 @@ func (a *API) RegisterInternal(srv grpc.ServiceRegistrar) {
 func Rules() identity.Rules {
 	gateway := identity.Rule{Services: []string{identity.Gateway}}
 	return identity.Rules{
-		backplanev1.GrantService_VerifyCredential_FullMethodName: gateway,
-		backplanev1.GrantService_IssueTicket_FullMethodName:      gateway,
-		backplanev1.GrantService_BatchGetGrants_FullMethodName:   gateway,
-		backplanev1.GrantService_WatchGrants_FullMethodName:      gateway,
+		backplanev1.GrantService_VerifyCredential_FullMethodName:    gateway,
+		backplanev1.GrantService_IssueTicket_FullMethodName:         gateway,
+		backplanev1.GrantService_SignBackendIdentity_FullMethodName: gateway,
+		backplanev1.GrantService_BatchGetGrants_FullMethodName:      gateway,
+		backplanev1.GrantService_WatchGrants_FullMethodName:         gateway,
 
 		backplanev1.DirectoryService_ListGateways_FullMethodName: gateway,
 	}

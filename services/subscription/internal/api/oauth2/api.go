@@ -19,8 +19,19 @@ type API struct {
 
 	store    *store.Store
 	issuer   *token.Issuer
-	keys     *token.Keys
+	keys     Keys
 	security *securitylog.Log
+}
+
+// Keys are the signing keys of each purpose.
+type Keys struct{ AccessTokens, BackendIdentity *token.Keys }
+
+// of returns the keys of a purpose; one that is not set is access tokens.
+func (k Keys) of(p oauth2v1.SigningKey_Purpose) *token.Keys {
+	if p == oauth2v1.SigningKey_PURPOSE_BACKEND_IDENTITY {
+		return k.BackendIdentity
+	}
+	return k.AccessTokens
 }
 
 var (
@@ -29,7 +40,7 @@ var (
 )
 
 // New returns the API.
-func New(st *store.Store, issuer *token.Issuer, keys *token.Keys, security *securitylog.Log) *API {
+func New(st *store.Store, issuer *token.Issuer, keys Keys, security *securitylog.Log) *API {
 	return &API{store: st, issuer: issuer, keys: keys, security: security}
 }
 

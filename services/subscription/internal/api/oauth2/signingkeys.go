@@ -1,8 +1,10 @@
 package oauth2
 
 import (
+	"cmp"
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -28,26 +30,48 @@ func (a *API) GetSigningKey(ctx context.Context, req *oauth2v1.GetSigningKeyRequ
 
 // ListSigningKeys returns a page of signing keys. There are few.
 func (a *API) ListSigningKeys(ctx context.Context, req *oauth2v1.ListSigningKeysRequest) (*oauth2v1.ListSigningKeysResponse, error) {
-	p, err := page.New[int64](req)
+	p, err := page.New[position](req)
 	if err != nil {
 		return nil, err
 	}
-	states, err := a.keys.States(ctx)
+	states, err := a.states(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all, next, err := page.Collect(p, after(states, p.After), func(s token.KeyState) int64 { return s.Number }, signingKeyProto)
+	all, next, err := page.Collect(p, after(states, p.After), positionOf, signingKeyProto)
 	if err != nil {
 		return nil, err
 	}
 	return &oauth2v1.ListSigningKeysResponse{SigningKeys: all, NextPageToken: next}, nil
 }
 
-// after returns the keys with larger numbers.
-func after(states []token.KeyState, number int64) iter.Seq2[token.KeyState, error] {
+// states returns what the keys do, those of access tokens first.
+func (a *API) states(ctx context.Context) ([]token.KeyState, error) {
+	tokens, err := a.keys.AccessTokens.States(ctx)
+	if err != nil {
+		return nil, err
+	}
+	identities, err := a.keys.BackendIdentity.States(ctx)
+	return slices.Concat(tokens, identities), err
+}
+
+// position is where a key is in the list. The zero value is before all.
+type position struct {
+	Purpose store.KeyPurpose `json:"p,omitempty"`
+	Number  int64            `json:"n"`
+}
+
+func positionOf(s token.KeyState) position { return position{s.Purpose, s.Number} }
+
+func (p position) less(than position) bool {
+	return cmp.Or(cmp.Compare(p.Purpose, than.Purpose), cmp.Compare(p.Number, than.Number)) < 0
+}
+
+// after returns the keys behind a position.
+func after(states []token.KeyState, at position) iter.Seq2[token.KeyState, error] {
 	return func(yield func(token.KeyState, error) bool) {
 		for _, s := range states {
-			if s.Number > number && !yield(s, nil) {
+			if at.less(positionOf(s)) && !yield(s, nil) {
 				return
 			}
 		}
@@ -55,12 +79,13 @@ func after(states []token.KeyState, number int64) iter.Seq2[token.KeyState, erro
 }
 
 // RotateSigningKey makes a new signing key now.
-func (a *API) RotateSigningKey(ctx context.Context, _ *oauth2v1.RotateSigningKeyRequest) (*oauth2v1.SigningKey, error) {
-	number, made, err := a.keys.RotateNow(ctx)
+func (a *API) RotateSigningKey(ctx context.Context, req *oauth2v1.RotateSigningKeyRequest) (*oauth2v1.SigningKey, error) {
+	keys := a.keys.of(req.GetPurpose())
+	number, made, err := keys.RotateNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	name := store.SigningKey{Number: number}.Name()
+	name := store.SigningKey{Purpose: keys.Purpose(), Number: number}.Name()
 	if made {
 		a.security.Write(ctx, securitylog.Event{Kind: securitylog.KeyRotated, What: name.String()})
 	}
@@ -68,7 +93,7 @@ func (a *API) RotateSigningKey(ctx context.Context, _ *oauth2v1.RotateSigningKey
 }
 
 func (a *API) signingKey(ctx context.Context, name resourcename.SigningKey) (*oauth2v1.SigningKey, error) {
-	states, err := a.keys.States(ctx)
+	states, err := a.states(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +107,13 @@ func (a *API) signingKey(ctx context.Context, name resourcename.SigningKey) (*oa
 
 // Resource returns a new signing key as administrators see it.
 func Resource(k store.SigningKey) proto.Message {
-	return &oauth2v1.SigningKey{Name: k.Name().String(), Kid: k.ID, SignTime: timestamppb.New(k.SignsAt)}
+	return &oauth2v1.SigningKey{Name: k.Name().String(), Kid: k.ID, SignTime: timestamppb.New(k.SignsAt), Purpose: purposeProto(k.Purpose)}
 }
 
 func signingKeyProto(s token.KeyState) *oauth2v1.SigningKey {
 	out := &oauth2v1.SigningKey{
 		Name: s.Name().String(), Kid: s.ID, State: oauth2v1.SigningKey_STATE_RETIRED, SignTime: timestamppb.New(s.SignsAt),
-		RetireTime: timeProto(s.RetiresAt), ExpireTime: timeProto(s.DropsAt),
+		RetireTime: timeProto(s.RetiresAt), ExpireTime: timeProto(s.DropsAt), Purpose: purposeProto(s.Purpose),
 	}
 	switch {
 	case s.Signs:
@@ -97,6 +122,13 @@ func signingKeyProto(s token.KeyState) *oauth2v1.SigningKey {
 		out.State = oauth2v1.SigningKey_STATE_PUBLISHED
 	}
 	return out
+}
+
+func purposeProto(p store.KeyPurpose) oauth2v1.SigningKey_Purpose {
+	if p == store.BackendIdentity {
+		return oauth2v1.SigningKey_PURPOSE_BACKEND_IDENTITY
+	}
+	return oauth2v1.SigningKey_PURPOSE_ACCESS_TOKENS
 }
 
 // timeProto converts a time; zero is not set.

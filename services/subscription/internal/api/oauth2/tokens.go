@@ -190,10 +190,10 @@ func (a *API) IntrospectToken(ctx context.Context, req *oauth2v1.IntrospectToken
 	}, nil
 }
 
-// GetJsonWebKeySet returns the issuer and its keys.
-func (a *API) GetJsonWebKeySet(context.Context, *oauth2v1.GetJsonWebKeySetRequest) (*oauth2v1.JsonWebKeySet, error) {
+// GetJsonWebKeySet returns the issuer and its keys of a purpose.
+func (a *API) GetJsonWebKeySet(_ context.Context, req *oauth2v1.GetJsonWebKeySetRequest) (*oauth2v1.JsonWebKeySet, error) {
 	resp := &oauth2v1.JsonWebKeySet{Issuer: a.issuer.URL()}
-	for _, k := range a.keys.Public() {
+	for _, k := range a.keys.of(req.GetPurpose()).Public() {
 		key, err := identity.JSONWebKey(k.ID, k.Key)
 		if err != nil {
 			return nil, err

@@ -238,6 +238,16 @@ export enum BackendOptions_Identity {
    * @generated from enum value: IDENTITY_HEADERS = 2;
    */
   HEADERS = 2,
+
+  /**
+   * In the header X-Tidegate-Identity, as a JWT that the installation signs with a key for
+   * that alone (/oauth2/identity-jwks). It says the same as IDENTITY_HEADERS, is for this
+   * version only, and expires in 5 minutes. A handshake is refused with 503 while it cannot
+   * be signed.
+   *
+   * @generated from enum value: IDENTITY_JWT = 3;
+   */
+  JWT = 3,
 }
 
 /**
@@ -245,7 +255,7 @@ export enum BackendOptions_Identity {
  *
  * @generated from enum tidegate.catalog.v1.BackendOptions.Identity
  */
-export declare type BackendOptions_IdentityJson = "IDENTITY_UNSPECIFIED" | "IDENTITY_NONE" | "IDENTITY_HEADERS";
+export declare type BackendOptions_IdentityJson = "IDENTITY_UNSPECIFIED" | "IDENTITY_NONE" | "IDENTITY_HEADERS" | "IDENTITY_JWT";
 
 /**
  * Describes the enum tidegate.catalog.v1.BackendOptions.Identity.

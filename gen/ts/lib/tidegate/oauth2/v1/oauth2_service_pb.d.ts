@@ -8,6 +8,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { EmptySchema, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
+import type { SigningKey_Purpose, SigningKey_PurposeJson } from "./signing_key_service_pb.js";
 
 /**
  * Describes the file tidegate/oauth2/v1/oauth2_service.proto.
@@ -471,19 +472,31 @@ export declare type IntrospectTokenResponseJson = {
 export declare const IntrospectTokenResponseSchema: GenMessage<IntrospectTokenResponse, {jsonType: IntrospectTokenResponseJson}>;
 
 /**
- * GetJsonWebKeySetRequest asks for the JWK set.
+ * GetJsonWebKeySetRequest asks for a JWK set.
  *
  * @generated from message tidegate.oauth2.v1.GetJsonWebKeySetRequest
  */
 export declare type GetJsonWebKeySetRequest = Message<"tidegate.oauth2.v1.GetJsonWebKeySetRequest"> & {
+  /**
+   * What its keys sign; not set means access tokens.
+   *
+   * @generated from field: tidegate.oauth2.v1.SigningKey.Purpose purpose = 1;
+   */
+  purpose: SigningKey_Purpose;
 };
 
 /**
- * GetJsonWebKeySetRequest asks for the JWK set.
+ * GetJsonWebKeySetRequest asks for a JWK set.
  *
  * @generated from message tidegate.oauth2.v1.GetJsonWebKeySetRequest
  */
 export declare type GetJsonWebKeySetRequestJson = {
+  /**
+   * What its keys sign; not set means access tokens.
+   *
+   * @generated from field: tidegate.oauth2.v1.SigningKey.Purpose purpose = 1;
+   */
+  purpose?: SigningKey_PurposeJson;
 };
 
 /**
@@ -493,7 +506,7 @@ export declare type GetJsonWebKeySetRequestJson = {
 export declare const GetJsonWebKeySetRequestSchema: GenMessage<GetJsonWebKeySetRequest, {jsonType: GetJsonWebKeySetRequestJson}>;
 
 /**
- * JsonWebKeySet has the issuer's public signing keys (RFC 7517 section 5).
+ * JsonWebKeySet has the issuer's public signing keys of a purpose (RFC 7517 section 5).
  *
  * @generated from message tidegate.oauth2.v1.JsonWebKeySet
  */
@@ -515,7 +528,7 @@ export declare type JsonWebKeySet = Message<"tidegate.oauth2.v1.JsonWebKeySet"> 
 };
 
 /**
- * JsonWebKeySet has the issuer's public signing keys (RFC 7517 section 5).
+ * JsonWebKeySet has the issuer's public signing keys of a purpose (RFC 7517 section 5).
  *
  * @generated from message tidegate.oauth2.v1.JsonWebKeySet
  */
@@ -739,7 +752,7 @@ export declare const OAuth2Service: GenService<{
     output: typeof IntrospectTokenResponseSchema;
   },
   /**
-   * Returns the issuer and the signing keys: the JWK set (RFC 7517).
+   * Returns the issuer and the signing keys of a purpose: a JWK set (RFC 7517).
    *
    * @generated from rpc tidegate.oauth2.v1.OAuth2Service.GetJsonWebKeySet
    */

@@ -12,7 +12,8 @@ import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 export declare const file_tidegate_oauth2_v1_signing_key_service: GenFile;
 
 /**
- * SigningKey is a key that access tokens are signed with.
+ * SigningKey is a key that access tokens, or what backends are told about clients, are signed
+ * with. Each purpose has its own keys and its own JWK set.
  *
  * @generated from message tidegate.oauth2.v1.SigningKey
  */
@@ -61,10 +62,18 @@ export declare type SigningKey = Message<"tidegate.oauth2.v1.SigningKey"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: Timestamp;
+
+  /**
+   * What it signs.
+   *
+   * @generated from field: tidegate.oauth2.v1.SigningKey.Purpose purpose = 7;
+   */
+  purpose: SigningKey_Purpose;
 };
 
 /**
- * SigningKey is a key that access tokens are signed with.
+ * SigningKey is a key that access tokens, or what backends are told about clients, are signed
+ * with. Each purpose has its own keys and its own JWK set.
  *
  * @generated from message tidegate.oauth2.v1.SigningKey
  */
@@ -113,6 +122,13 @@ export declare type SigningKeyJson = {
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: TimestampJson;
+
+  /**
+   * What it signs.
+   *
+   * @generated from field: tidegate.oauth2.v1.SigningKey.Purpose purpose = 7;
+   */
+  purpose?: SigningKey_PurposeJson;
 };
 
 /**
@@ -167,6 +183,46 @@ export declare type SigningKey_StateJson = "STATE_UNSPECIFIED" | "STATE_PUBLISHE
  * Describes the enum tidegate.oauth2.v1.SigningKey.State.
  */
 export declare const SigningKey_StateSchema: GenEnum<SigningKey_State, SigningKey_StateJson>;
+
+/**
+ * What a signing key signs.
+ *
+ * @generated from enum tidegate.oauth2.v1.SigningKey.Purpose
+ */
+export enum SigningKey_Purpose {
+  /**
+   * Not set: access tokens.
+   *
+   * @generated from enum value: PURPOSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Access tokens of applications and of users.
+   *
+   * @generated from enum value: PURPOSE_ACCESS_TOKENS = 1;
+   */
+  ACCESS_TOKENS = 1,
+
+  /**
+   * What backends are told about clients, where a version says IDENTITY_JWT.
+   *
+   * @generated from enum value: PURPOSE_BACKEND_IDENTITY = 2;
+   */
+  BACKEND_IDENTITY = 2,
+}
+
+/**
+ * What a signing key signs.
+ *
+ * @generated from enum tidegate.oauth2.v1.SigningKey.Purpose
+ */
+export declare type SigningKey_PurposeJson = "PURPOSE_UNSPECIFIED" | "PURPOSE_ACCESS_TOKENS" | "PURPOSE_BACKEND_IDENTITY";
+
+/**
+ * Describes the enum tidegate.oauth2.v1.SigningKey.Purpose.
+ */
+export declare const SigningKey_PurposeSchema: GenEnum<SigningKey_Purpose, SigningKey_PurposeJson>;
 
 /**
  * GetSigningKeyRequest names a signing key.
@@ -308,6 +364,12 @@ export declare const ListSigningKeysResponseSchema: GenMessage<ListSigningKeysRe
  * @generated from message tidegate.oauth2.v1.RotateSigningKeyRequest
  */
 export declare type RotateSigningKeyRequest = Message<"tidegate.oauth2.v1.RotateSigningKeyRequest"> & {
+  /**
+   * What the new key is to sign; not set means access tokens.
+   *
+   * @generated from field: tidegate.oauth2.v1.SigningKey.Purpose purpose = 1;
+   */
+  purpose: SigningKey_Purpose;
 };
 
 /**
@@ -316,6 +378,12 @@ export declare type RotateSigningKeyRequest = Message<"tidegate.oauth2.v1.Rotate
  * @generated from message tidegate.oauth2.v1.RotateSigningKeyRequest
  */
 export declare type RotateSigningKeyRequestJson = {
+  /**
+   * What the new key is to sign; not set means access tokens.
+   *
+   * @generated from field: tidegate.oauth2.v1.SigningKey.Purpose purpose = 1;
+   */
+  purpose?: SigningKey_PurposeJson;
 };
 
 /**
@@ -325,8 +393,8 @@ export declare type RotateSigningKeyRequestJson = {
 export declare const RotateSigningKeyRequestSchema: GenMessage<RotateSigningKeyRequest, {jsonType: RotateSigningKeyRequestJson}>;
 
 /**
- * SigningKeyService shows the keys that access tokens are signed with, and
- * rotates them before their time. All methods need the role admin. Private keys
+ * SigningKeyService shows the keys that access tokens, and what backends are told about
+ * clients, are signed with, and rotates them before their time. All methods need the role admin. Private keys
  * are never shown; JsonWebKeySet has the public ones.
  *
  * @generated from service tidegate.oauth2.v1.SigningKeyService
@@ -343,7 +411,7 @@ export declare const SigningKeyService: GenService<{
     output: typeof SigningKeySchema;
   },
   /**
-   * Lists the signing keys, oldest first.
+   * Lists the signing keys, those of access tokens first, and of each purpose the oldest first.
    *
    * @generated from rpc tidegate.oauth2.v1.SigningKeyService.ListSigningKeys
    */
@@ -353,12 +421,12 @@ export declare const SigningKeyService: GenService<{
     output: typeof ListSigningKeysResponseSchema;
   },
   /**
-   * Makes a new signing key now, and returns it. It is in the JWK set at once,
+   * Makes a new signing key of a purpose now, and returns it. It is in the JWK set at once,
    * and signs from its sign_time on: 70 seconds later, because verifiers may
    * cache the set for a minute, or after the installation's -signing-key-lead,
    * if that is shorter. Tokens that were signed before are good until they
    * expire. Where the newest key does not sign yet and will do so no later, it
-   * is returned and none is made. RESOURCE_EXHAUSTED when the JWK set has 20
+   * is returned and none is made. RESOURCE_EXHAUSTED when its JWK set has 20
    * keys already.
    *
    * @generated from rpc tidegate.oauth2.v1.SigningKeyService.RotateSigningKey
