@@ -41,6 +41,7 @@ type versionFlags struct {
 	trafficFlags    `embed:""`
 	addressFlags    `embed:""`
 	backendFlags    `embed:""`
+	connectionFlags `embed:""`
 	balanceFlags    `embed:""`
 	httpFlags       `embed:""`
 }
@@ -79,6 +80,9 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 		return nil, err
 	}
 	if _, err = f.setHTTP(v, nil); err != nil {
+		return nil, err
+	}
+	if _, err = f.setConnections(ctx, s, v, nil); err != nil {
 		return nil, err
 	}
 	if _, err := f.setAddresses(v); err != nil {

@@ -119,6 +119,12 @@ func argument(field string) string {
 	if name, ok := arguments[bare]; ok {
 		return name
 	}
+	if _, of, ok := strings.Cut(field, "endpoints.production_connection"); ok {
+		return connectionFlag(strings.TrimPrefix(of, "."))
+	}
+	if _, of, ok := strings.Cut(field, "endpoints.sandbox_connection"); ok {
+		return connectionFlag(strings.TrimPrefix(of, "."))
+	}
 	return field
 }
 

@@ -168,6 +168,7 @@ func (c *versionGetCmd) Run(ctx context.Context, s *shell) error {
 		{"Pings", option(v.GetPings() == 0, v.GetPings(), "PINGS_")}, {"Description", v.GetDescription()},
 		{"Created", when(v.GetCreateTime())}, {"Changed", when(v.GetUpdateTime())},
 	}
+	fields = append(fields, connectionFields(v)...)
 	for _, a := range v.GetAddresses() {
 		fields = append(fields, [2]string{"Address", a})
 	}
@@ -208,6 +209,7 @@ type versionUpdateCmd struct {
 	trafficFlags    `embed:""`
 	addressFlags    `embed:""`
 	backendFlags    `embed:""`
+	connectionFlags `embed:""`
 	balanceFlags    `embed:""`
 	httpFlags       `embed:""`
 }
@@ -248,11 +250,18 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
+	connections, err := c.setConnections(ctx, s, change, v)
+	if err != nil {
+		return err
+	}
 	addresses, err := c.setAddresses(change)
 	if err != nil {
 		return err
 	}
-	mask.Paths = slices.Concat(mask.Paths, traffic, balanced, http, addresses)
+	mask.Paths = append(mask.Paths, slices.Concat(traffic, balanced, addresses, connections)...)
+	if !slices.Contains(connections, "http") {
+		mask.Paths = append(mask.Paths, http...)
+	}
 	if len(mask.Paths) == 0 {
 		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --address, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-")
 	}

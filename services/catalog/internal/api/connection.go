@@ -67,7 +67,7 @@ func checkConnections(v *catalogv1.Version) []fault.Violation {
 		add(".tls.client_certificate", err)
 		add(".tls.server_name", checkServerName(c.is.GetTls().GetServerName()))
 		if c.is.GetCredential() != nil {
-			add("", checkAuthorization(v))
+			add("."+credentialField(c.is), checkAuthorization(v))
 		}
 		if token := c.is.GetBearer().GetToken().GetValue(); token != "" && !bearerToken(token) {
 			add(".bearer.token.value", errors.New("must be a token of letters, digits and -._~+/, with = at the end only"))
@@ -82,15 +82,25 @@ func checkConnections(v *catalogv1.Version) []fault.Violation {
 	return wrong
 }
 
+// credentialField returns the field of a connection that has its credential, empty for none.
+func credentialField(c *catalogv1.Connection) string {
+	m := c.ProtoReflect()
+	field := m.WhichOneof(m.Descriptor().Oneofs().ByName("credential"))
+	if field == nil {
+		return ""
+	}
+	return string(field.Name())
+}
+
 // checkAuthorization returns why backends of a version cannot get a credential of its own as
 // Authorization, or nil.
 func checkAuthorization(v *catalogv1.Version) error {
 	if v.GetPassCredential() {
-		return errors.New("must have no credential with pass_credential, by which backends get that of clients as Authorization")
+		return errors.New("must not be with pass_credential, by which backends get that of clients as Authorization")
 	}
 	for i, rule := range v.GetBackendOptions().GetHeaders() {
 		if canonical(rule.GetName()) == "Authorization" {
-			return fmt.Errorf("must have no credential with backend_options.headers[%d], a rule for Authorization, which it is sent as", i)
+			return fmt.Errorf("must not be with backend_options.headers[%d], a rule for Authorization, which it is sent as", i)
 		}
 	}
 	return nil

@@ -163,15 +163,15 @@ func TestConnectionsAreChecked(t *testing.T) {
 	wantError(t, "UpdateVersion with a connection of no stage", err, codes.InvalidArgument, "version.endpoints.sandbox_connection: needs an endpoint in sandbox")
 	conflicting := f.api("Other")
 	for name, edit := range map[string]func(*catalogv1.Version){
-		"must have no credential with pass_credential, by which backends get that of clients as Authorization": func(v *catalogv1.Version) { v.PassCredential = true },
-		"must have no credential with backend_options.headers[0], a rule for Authorization, which it is sent as": func(v *catalogv1.Version) {
+		"must not be with pass_credential, by which backends get that of clients as Authorization": func(v *catalogv1.Version) { v.PassCredential = true },
+		"must not be with backend_options.headers[0], a rule for Authorization, which it is sent as": func(v *catalogv1.Version) {
 			v.BackendOptions = &catalogv1.BackendOptions{Headers: []*catalogv1.HeaderRule{removeHeader("authorization")}}
 		},
 	} {
 		v := &catalogv1.Version{Version: "2", Endpoints: connected(bearer("t"))}
 		edit(v)
 		_, err := f.CreateVersion(t.Context(), &catalogv1.CreateVersionRequest{Parent: conflicting.GetName(), Version: v}, f.ann)
-		wantError(t, "CreateVersion", err, codes.InvalidArgument, "version.endpoints.production_connection: "+name)
+		wantError(t, "CreateVersion", err, codes.InvalidArgument, "version.endpoints.production_connection.bearer: "+name)
 	}
 	// Every form in which programs write private keys is taken.
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
