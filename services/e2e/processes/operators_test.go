@@ -2,8 +2,11 @@ package processes
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -12,9 +15,11 @@ import (
 
 	"github.com/coder/websocket"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
+	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 )
 
 // command runs the command line as an operator does, and returns what it prints.
@@ -96,6 +101,7 @@ func TestOperatorSeesAllGateways(t *testing.T) {
 		return nil
 	})
 
+	w.frozen("gateway2", token)
 	w.kill("gateway3")
 	gateways, _, stderr = w.listed()
 	if note := "tidegate: gateways/gateway3 cannot be reached, its sessions are not shown\n"; stderr != note || slices.Contains(gateways, "gateway3") {
@@ -109,5 +115,39 @@ func TestOperatorSeesAllGateways(t *testing.T) {
 	list, err := sessions.ListSessions(w.signedIn(), &gatewayv1.ListSessionsRequest{Parent: "gateways/-", ReturnPartialSuccess: true})
 	if err != nil || !slices.Equal(list.GetUnreachable(), []string{"gateways/gateway3"}) {
 		t.Errorf("ListSessions of what is there = %v, %v, want gateways/gateway3 unreachable", list, err)
+	}
+}
+
+// frozen freezes a gateway, whose connections stay: every list of sessions names it, and has what
+// the others answer.
+func (w *world) frozen(gateway, token string) {
+	if err := freeze(w.procs[gateway].Process); errors.Is(err, errors.ErrUnsupported) {
+		return
+	} else if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { must(w.t, thaw(w.procs[gateway].Process)) }()
+	name := "gateways/" + gateway
+	if _, _, stderr := w.listed(); stderr != "tidegate: "+name+" cannot be reached, its sessions are not shown\n" {
+		w.t.Errorf("session list beside a gateway that is frozen says %q, want that it is named", stderr)
+	}
+	if _, silent := w.refsAt("gateway", token); !slices.Equal(silent, []string{name}) {
+		w.t.Errorf("GET /-/sessions beside a gateway that is frozen names %q, want %q", silent, name)
+	}
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "https://"+w.port("portal:9443")+"/v1/gateways/-/sessions?returnPartialSuccess=true", http.NoBody)
+	must(w.t, err)
+	md, _ := metadata.FromOutgoingContext(w.signedIn())
+	req.Header.Set("Authorization", md.Get("authorization")[0])
+	res, err := w.http.Do(req)
+	must(w.t, err)
+	defer res.Body.Close()
+	var list struct{ Unreachable []string }
+	if err := json.NewDecoder(res.Body).Decode(&list); err != nil || !slices.Equal(list.Unreachable, []string{name}) {
+		w.t.Errorf("GET /v1/gateways/-/sessions = %d, %q, %v, want %q unreachable", res.StatusCode, list.Unreachable, err, name)
+	}
+	b := webtest.NewBrowser(w.t, "https://"+w.port("portal:9443"), &tls.Config{RootCAs: w.roots})
+	b.SignIn("admin", adminPassword)
+	if page := b.Open("/admin/sessions"); !page.Has("The gateway " + gateway + " does not answer: its sessions are not listed.") {
+		w.t.Errorf("the page of sessions does not name the gateway that is frozen:\n%s", page.Text())
 	}
 }
