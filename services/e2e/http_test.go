@@ -26,7 +26,7 @@ func TestRequestsOnOneConnection(t *testing.T) {
 	t.Cleanup(backend.Close)
 	a := &applications{user: p}
 	_, first := a.publishHTTP(t, "First", "/first", "ws"+strings.TrimPrefix(backend.URL, "http")+"/1")
-	a.client = nil // another application
+	a.client = p.application(t, "Others")
 	_, second := a.publishHTTP(t, "Second", "/second", "ws"+strings.TrimPrefix(backend.URL, "http")+"/2")
 	for _, address := range []string{s.WS, s.WSS} {
 		var conn net.Conn
