@@ -14,8 +14,8 @@ import (
 	"os"
 )
 
-// Backend serves WebSocket echoes on a free loopback port until ctx ends, and
-// prints the address. All whole frames of one read are answered in one write.
+// Backend serves WebSocket echoes, and plain requests, on a free loopback port until ctx ends,
+// and prints the address. All whole frames of one read are answered in one write.
 func Backend(ctx context.Context, out io.Writer) error {
 	var lc net.ListenConfig
 	lis, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -47,6 +47,9 @@ func serveEcho(conn net.Conn) error {
 	req, err := http.ReadRequest(r)
 	if err != nil {
 		return err
+	}
+	if req.Header.Get("Upgrade") == "" {
+		return serveRequests(conn, r, req)
 	}
 	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+

@@ -26,7 +26,7 @@ type Config struct {
 	// target waits while the others have theirs.
 	Span  time.Duration
 	Turns int
-	// Conns is the number of connections of the echo measurements.
+	// Conns is the number of connections of the measurements of echoes and requests.
 	Conns int
 	// Payload is the size of an echoed message in bytes, 1 to 65535.
 	Payload int
@@ -80,14 +80,14 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Rounds, "rounds", c.Rounds, "how `often` every target is measured; medians are printed (default 5, with -against and -limits 30; with -revoke all that was measured counts, not medians)")
 	fs.DurationVar(&c.Span, "span", c.Span, "`time` that one measurement takes, not counting memory's")
 	fs.IntVar(&c.Turns, "turns", c.Turns, "`turns` that a measurement is parted into: the targets take theirs one after the other, so that a machine that changes from one moment to the next changes for all")
-	fs.IntVar(&c.Conns, "conns", c.Conns, "`connections` of the echo measurements")
+	fs.IntVar(&c.Conns, "conns", c.Conns, "`connections` of the measurements of echoes and requests")
 	fs.IntVar(&c.Payload, "payload", c.Payload, "`bytes` of an echoed message, 1 to 65535")
 	fs.IntVar(&c.Dialers, "dialers", c.Dialers, "`clients` that do handshakes at once")
 	fs.IntVar(&c.Idle, "idle", c.Idle, "idle `sessions` that memory is measured with")
 	fs.DurationVar(&c.Settle, "settle", c.Settle, "`time` to wait after the last handshake before memory is read")
 	fs.StringVar(&c.Peers, "peers", c.Peers, "peers to measure, of `nginx,haproxy,relay`; empty for all that are installed")
 	fs.StringVar(&c.Shapes, "shapes", c.Shapes, "shapes to measure, of `one,cores`: one worker, or one for each core; empty for both")
-	fs.StringVar(&c.Skip, "skip", c.Skip, "measurements to leave out, of `echo,handshake,memory,flood`")
+	fs.StringVar(&c.Skip, "skip", c.Skip, "measurements to leave out, of `echo,handshake,request,memory,flood`")
 	fs.StringVar(&c.Against, "against", c.Against, "`folder` of a checkout of another commit: compare the gateway with that commit's instead of with the peers. "+
 		"Each round starts both anew. Printed are the medians of the rounds' ratios and their 95 % intervals, which are two of the "+
 		"sorted ratios (order statistics) and assume nothing about how these are distributed; 6 rounds is the least that gives one. "+
@@ -139,7 +139,7 @@ func (c *Config) Check() error {
 	return errors.Join(
 		checkList("-peers", c.Peers, peerNames()),
 		checkList("-shapes", c.Shapes, []string{one, cores}),
-		checkList("-skip", c.Skip, []string{"echo", "handshake", "memory", "flood"}),
+		checkList("-skip", c.Skip, []string{"echo", "handshake", "request", "memory", "flood"}),
 	)
 }
 

@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 	if err := Run(t.Context(), quick(), slog.New(slog.DiscardHandler), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for target, rows := range map[string]int{alone: 8, tidegate: 10, "nginx": 10, "haproxy": 10, "relay": 10} {
+	for target, rows := range map[string]int{alone: 10, tidegate: 12, "nginx": 12, "haproxy": 12, "relay": 12} {
 		row := regexp.MustCompile(`(?m)^\| ` + target + ` .*\d`)
 		if got := len(row.FindAllString(out.String(), -1)); got != rows {
 			t.Errorf("%q has %d rows, want %d:\n%s", target, got, rows, &out)
@@ -98,12 +98,12 @@ func TestRun(t *testing.T) {
 		}
 	}
 	ratio := regexp.MustCompile(`(?m)^\| nginx .*µs +\| \d+\.\d\d +\|`)
-	if got := len(ratio.FindAllString(out.String(), -1)); got != 8 {
-		t.Errorf("%d ratios of Tidegate's CPU to nginx's, want 8:\n%s", got, &out)
+	if got := len(ratio.FindAllString(out.String(), -1)); got != 10 {
+		t.Errorf("%d ratios of Tidegate's CPU to nginx's, want 10:\n%s", got, &out)
 	}
 	for _, title := range []string{"; one worker\n", "; one worker for each core\n"} {
-		if got := strings.Count(out.String(), title); got != 5 {
-			t.Errorf("%d tables of %q, want 5:\n%s", got, title, &out)
+		if got := strings.Count(out.String(), title); got != 6 {
+			t.Errorf("%d tables of %q, want 6:\n%s", got, title, &out)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -22,6 +23,7 @@ type target struct {
 	path   string         // request target of the handshake
 	header string         // further header lines, each ended by CRLF
 	keyed  door           // where an API key opens instead, or empty
+	plain  string         // request target of plain requests, with the same header; empty for path
 	procs  []func() []int // process ids whose CPU and memory count; none for the backend alone
 	signIn string         // host:port of gRPC where users sign in, or empty
 	failed error          // why it did not start, or nil
@@ -44,6 +46,13 @@ func (t *target) withKey() *target {
 	}
 	other := *t
 	other.path, other.header = t.keyed.Path, t.keyed.Header
+	return &other
+}
+
+// withoutSocket returns the target as it is for plain requests.
+func (t *target) withoutSocket() *target {
+	other := *t
+	other.path = cmp.Or(t.plain, t.path)
 	return &other
 }
 

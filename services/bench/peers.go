@@ -117,7 +117,7 @@ func (p peer) starter(bin string, sessions int) func(context.Context, shape, str
 		if err != nil {
 			return nil, stop, err
 		}
-		t = &target{addr: o.Listen, path: "/", procs: []func() []int{func() []int { return family(proc.cmd.Process.Pid) }}}
+		t = &target{addr: o.Listen, path: "/", plain: "/plain", procs: []func() []int{func() []int { return family(proc.cmd.Process.Pid) }}}
 		if err := waitHandshake(ctx, t); err != nil {
 			b, _ := os.ReadFile(log)
 			return nil, proc.stop, fmt.Errorf("%s does not answer: %w\n%s", p.name, err, b)

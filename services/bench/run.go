@@ -49,6 +49,7 @@ type measurement struct {
 // Units that a cost is counted for.
 const (
 	message   = "message"
+	request   = "request"
 	handshake = "handshake"
 	session   = "session"
 )
@@ -86,11 +87,21 @@ func loads(c *Config) []measurement {
 	if c.Limits { // which hold alike for both
 		return all
 	}
-	return append(all, measurement{
+	all = append(all, measurement{
 		"handshake", handshake, "CPU per handshake, API key",
 		fmt.Sprintf("Handshakes with their close, %d clients at once; Tidegate's with an API key", c.Dialers),
 		func(ctx context.Context, c *Config, t *target) (result, error) {
 			return handshakes(ctx, c, t.withKey())
+		},
+	})
+	if c.Against != "" { // a commit that may have no HTTP beside the socket
+		return all
+	}
+	return append(all, measurement{
+		"request", request, "CPU per request",
+		fmt.Sprintf("HTTP beside the socket, %d connections that are kept, GET, %d bytes back; Tidegate's with a token", c.Conns, bodySize),
+		func(ctx context.Context, c *Config, t *target) (result, error) {
+			return requests(ctx, c, t.withoutSocket())
 		},
 	})
 }

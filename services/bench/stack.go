@@ -293,7 +293,7 @@ func dialService(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-// publishAPI publishes the versions 1.0.0, which takes tokens, 2.0.0, which takes API
+// publishAPI publishes the versions 1.0.0, which takes tokens and plain requests, too, 2.0.0, which takes API
 // keys, and 3.0.0, which takes tickets, and returns their names.
 func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, backend string, p plans) (versions []string, err error) {
 	api, err := catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{
@@ -309,8 +309,14 @@ func publishAPI(ctx context.Context, catalog catalogv1.CatalogServiceClient, bac
 			{Place: &catalogv1.CredentialPlace_Ticket{Ticket: &catalogv1.TicketPlace{}}},
 		}}}},
 	} {
+		var beside *catalogv1.HTTPOptions
+		if i == 0 {
+			beside = &catalogv1.HTTPOptions{Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
+				{Endpoint: &catalogv1.Endpoint_Url{Url: "http://" + backend}},
+			}}}
+		}
 		v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.Name, Version: &catalogv1.Version{
-			Version: fmt.Sprintf("%d.0.0", i+1), Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
+			Version: fmt.Sprintf("%d.0.0", i+1), Http: beside, Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{
 				{Endpoint: &catalogv1.Endpoint_Url{Url: "ws://" + backend}},
 			}}, Security: []*catalogv1.SecurityScheme{scheme}, Plans: []string{p.subscription}, TrafficPlan: p.wider,
 		}})
