@@ -95,8 +95,17 @@ func (a *API) versionProto(row store.Version, viewer identity.Viewer) *catalogv1
 		}
 	}
 	for _, further := range row.Further {
-		if further.Serves != store.ServesHTTP && !hostname.IsWildcard(further.Host) {
+		if hostname.IsWildcard(further.Host) {
+			continue
+		}
+		if further.Serves != store.ServesHTTP {
 			v.Addresses = append(v.Addresses, further.Addresses...)
+		}
+		if v.Http == nil || further.Serves == store.ServesSocket {
+			continue
+		}
+		for _, address := range further.Addresses {
+			v.Http.Addresses = append(v.Http.Addresses, httpAddress(address))
 		}
 	}
 	return v

@@ -30,8 +30,11 @@ type FurtherAddress struct {
 	Addresses []string `json:"addresses,omitempty"`
 }
 
-// ServesHTTP is Serves of an address where clients open no sockets.
-const ServesHTTP = "HTTP"
+// Serves of addresses where clients open no sockets, and where they do nothing else.
+const (
+	ServesHTTP   = "HTTP"
+	ServesSocket = "SOCKET"
+)
 
 // Served reports whether gateways serve the address: on a virtual host that the
 // installation has no more they do not.

@@ -106,7 +106,7 @@ type HTTPOptions struct {
 	// means what gateways allow.
 	Timeout *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Addresses at the gateway, such as "http://localhost:9099/echo/1.0.0", in the order of
-	// Version.addresses.
+	// Version.addresses, and those of further_addresses that serve plain requests only among them.
 	Addresses     []string `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

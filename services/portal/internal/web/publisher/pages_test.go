@@ -21,9 +21,9 @@ import (
 // TestVersionPages goes through the pages of a version on one server; its parts run at
 // once.
 func TestVersionPages(t *testing.T) {
-	s := webtest.Start(t)
+	s := webtest.Start(t, "-catalog.virtual-hosts", "wss://chat.example.com")
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
-		"endpoint": endpointPage, "endpoint health": endpointHealth, "endpoint settings": endpointSettings, "http": httpPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages, "deny": denyPages, "new version": newVersionPage,
+		"endpoint": endpointPage, "endpoint health": endpointHealth, "endpoint settings": endpointSettings, "http": httpPage, "addresses": addressesPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages, "deny": denyPages, "new version": newVersionPage,
 		"settings": settingsPage, "security": securityPage, "api": apiSettingsPage, "transfer": transferPage, "delete": deletePages, "observed": observedHits, "many": manyVersions,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func endpointPage(t *testing.T, s *webtest.Tidegate) {
 	want(t, late.Click("Back to the endpoint"), http.StatusOK)
 
 	other := s.User(t, "otto", ui.Creator)
-	for _, path := range []string{"/endpoint", "/endpoint/check", "/endpoint/http"} {
+	for _, path := range []string{"/endpoint", "/endpoint/check", "/endpoint/http", "/addresses"} {
 		want(t, other.Do(http.MethodPost, b.base+path, url.Values{"production": {"ws://mine.test"}}), http.StatusUnprocessableEntity, "owner")
 	}
 }

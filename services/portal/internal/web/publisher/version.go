@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -42,11 +43,11 @@ func (p *pages) overview() ui.Route {
 		view := overviewView{version: v, Security: securityWords(v.Version.GetSecurity())}
 		for i, address := range v.Version.GetAddresses() {
 			scheme, _, _ := strings.Cut(address, ":")
-			view.Addresses = append(view.Addresses, ui.Copy{ID: "address-" + string(rune('a'+i)), What: "the " + scheme + " address", Value: address, Wrap: true})
+			view.Addresses = append(view.Addresses, ui.Copy{ID: "address-" + strconv.Itoa(i+1), What: "the " + scheme + " address", Value: address, Wrap: true})
 		}
 		for i, address := range v.Version.GetHttp().GetAddresses() {
 			scheme, _, _ := strings.Cut(address, ":")
-			view.Addresses = append(view.Addresses, ui.Copy{ID: "http-address-" + string(rune('a'+i)), What: "the " + scheme + " address", Value: address, Wrap: true})
+			view.Addresses = append(view.Addresses, ui.Copy{ID: "http-address-" + strconv.Itoa(i+1), What: "the " + scheme + " address", Value: address, Wrap: true})
 		}
 		for _, e := range append(v.Version.GetEndpoints().GetProduction(), v.Version.GetEndpoints().GetSandbox()...) {
 			view.Endpoints = append(view.Endpoints, e.GetUrl())

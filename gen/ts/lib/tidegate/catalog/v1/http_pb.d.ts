@@ -68,7 +68,7 @@ export declare type HTTPOptions = Message<"tidegate.catalog.v1.HTTPOptions"> & {
 
   /**
    * Addresses at the gateway, such as "http://localhost:9099/echo/1.0.0", in the order of
-   * Version.addresses.
+   * Version.addresses, and those of further_addresses that serve plain requests only among them.
    *
    * @generated from field: repeated string addresses = 6;
    */
@@ -130,7 +130,7 @@ export declare type HTTPOptionsJson = {
 
   /**
    * Addresses at the gateway, such as "http://localhost:9099/echo/1.0.0", in the order of
-   * Version.addresses.
+   * Version.addresses, and those of further_addresses that serve plain requests only among them.
    *
    * @generated from field: repeated string addresses = 6;
    */
