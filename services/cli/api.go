@@ -29,6 +29,7 @@ type apiCmds struct {
 
 // versionFlags say what a version is.
 type versionFlags struct {
+	File            string   `short:"f" placeholder:"FILE" help:"YAML or JSON file with the version, as tidegate api version get -o yaml prints it; - for standard input."`
 	Endpoint        []string `sep:"none" placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL; can be repeated for several that take each other's place."`
 	SandboxEndpoint []string `sep:"none" placeholder:"URL" help:"Backend of the sandbox stage; can be repeated."`
 	Plan            []string `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
@@ -88,7 +89,9 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 	if _, err := f.setAddresses(v); err != nil {
 		return nil, err
 	}
-	_, err = f.setTraffic(ctx, cl, v)
+	if _, err = f.setTraffic(ctx, cl, v); err == nil && f.File != "" {
+		return s.newVersionFile(ctx, cl, f.File, v)
+	}
 	return v, err
 }
 
@@ -103,6 +106,7 @@ func endpoints(urls []string) (all []*catalogv1.Endpoint) {
 // check refuses a version that lacks something before anything is created.
 func (f *versionFlags) check(publish bool) error {
 	switch {
+	case f.File != "": // which the server checks
 	case len(some(f.Endpoint)) == 0 && len(some(f.SandboxEndpoint)) == 0:
 		return usagef("--endpoint: a backend is needed, as --endpoint ws://localhost:8080 (or --sandbox-endpoint)")
 	case publish && len(f.Plan) == 0 && !f.anonymous() && (f.Subscriptionless == nil || !*f.Subscriptionless):
@@ -134,17 +138,18 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 	if c.Context == "" {
 		c.Context = "/" + strings.ToLower(c.Name)
 	}
+	description := c.Description
+	c.Description = "" // it is the API's
 	v, err := c.message(ctx, s, cl, c.Version)
 	if err != nil {
 		return err
 	}
 	api, err := cl.catalog.CreateApi(ctx, &catalogv1.CreateApiRequest{Api: &catalogv1.Api{
-		DisplayName: c.Name, Context: c.Context, Description: c.Description, DefaultVersionPaths: c.DefaultPaths,
+		DisplayName: c.Name, Context: c.Context, Description: description, DefaultVersionPaths: c.DefaultPaths,
 	}})
 	if err != nil {
 		return err
 	}
-	v.Description = ""
 	made, err := cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: v})
 	if err == nil {
 		v, err = cl.finishVersion(ctx, made, c.Default, c.Publish)

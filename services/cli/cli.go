@@ -297,9 +297,10 @@ type shell struct {
 	client *client
 	lines  *bufio.Reader // of Stdin, made by input
 
-	patience *patience   // nil where a command may take for ever
-	took     []string    // what a destructive command took along, if it did not ask
-	change   *planChange // what a request says of a plan; nil where it says nothing
+	patience *patience     // nil where a command may take for ever
+	took     []string      // what a destructive command took along, if it did not ask
+	change   *planChange   // what a request says of a plan; nil where it says nothing
+	file     *resourceFile // what a request is from; nil for flags alone
 }
 
 // deadline returns the context of a command. --timeout applies to all but those that

@@ -122,30 +122,6 @@ func (d *liveDenyRules) CountSessions(_ context.Context, req *gatewayv1.CountSes
 	}, nil
 }
 
-// ferry has the API Ferry with the version 1.0.0.
-type ferry struct {
-	catalogv1.UnimplementedCatalogServiceServer
-}
-
-func (ferry) ListApis(_ context.Context, req *catalogv1.ListApisRequest) (*catalogv1.ListApisResponse, error) {
-	if req.GetFilter() != `display_name = "Ferry"` {
-		return &catalogv1.ListApisResponse{}, nil
-	}
-	return &catalogv1.ListApisResponse{Apis: []*catalogv1.Api{{Name: "apis/1", DisplayName: "Ferry"}}}, nil
-}
-
-func (ferry) GetApi(context.Context, *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
-	return &catalogv1.Api{Name: "apis/1", DisplayName: "Ferry"}, nil
-}
-
-func (ferry) ListVersions(context.Context, *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
-	return &catalogv1.ListVersionsResponse{Versions: []*catalogv1.Version{{Name: "apis/1/versions/2", Version: "1.0.0"}}}, nil
-}
-
-func (ferry) GetVersion(context.Context, *catalogv1.GetVersionRequest) (*catalogv1.Version, error) {
-	return &catalogv1.Version{Name: "apis/1/versions/2", Version: "1.0.0"}, nil
-}
-
 // Who denies is told at a terminal how many live sessions that closes, and says yes first;
 // a script is told afterwards.
 func TestDenyingAsks(t *testing.T) {

@@ -245,12 +245,12 @@ func (s *shell) late() error {
 // argument returns the flag or argument for a field, as argument does; for one of a limit
 // the flag that gave the limit, and for one of a file what the file has.
 func (s *shell) argument(field string) string {
+	if place := s.file.field(field); place != "" {
+		return place
+	}
 	rest, ofPlan := strings.CutPrefix(field, "plan.")
 	if s.change == nil || !ofPlan {
 		return argument(field)
-	}
-	if s.change.from != "" {
-		return "--file: " + s.change.from + ": " + rest
 	}
 	for i, flag := range s.change.given {
 		if strings.HasPrefix(rest, fmt.Sprintf("limits[%d]", i)) {

@@ -38,10 +38,8 @@ type planFlags struct {
 type planChange struct {
 	plan *catalogv1.Plan
 	mask *fieldmaskpb.FieldMask
-	// given names the flag of each limit, in their order; from is the file of the plan, if
-	// it is from one.
+	// given names the flag of each limit, in their order.
 	given []string
-	from  string
 }
 
 // read returns what the flags, or the file, say of a plan.
@@ -78,7 +76,11 @@ func (f *planFlags) read(s *shell) (*planChange, error) {
 	if len(c.mask.GetPaths()) > 0 {
 		return nil, usagef("--file: says all of the plan; give it, or other flags")
 	}
-	return s.planFile(f.File)
+	file := &resourceFile{name: f.File, kind: "plan", such: "display_name and limits"}
+	c = &planChange{plan: &catalogv1.Plan{}}
+	paths, err := file.read(s, c.plan)
+	c.mask = &fieldmaskpb.FieldMask{Paths: paths}
+	return c, err
 }
 
 // set adds a field to the mask, if it is given.

@@ -197,6 +197,7 @@ func urls(endpoints []*catalogv1.Endpoint) string {
 // versionUpdateCmd changes a version. What is not given stays.
 type versionUpdateCmd struct {
 	Version         string         `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
+	File            string         `short:"f" placeholder:"FILE" help:"YAML or JSON file with the version, as tidegate api version get -o yaml prints it; - for standard input. What it does not have stays."`
 	Endpoint        []string       `sep:"none" placeholder:"URL" help:"Backend of the production stage; can be repeated; empty for none. Replaces all of the stage."`
 	SandboxEndpoint []string       `sep:"none" placeholder:"URL" help:"Backend of the sandbox stage; can be repeated; empty for none. Replaces all of the stage."`
 	Plan            []string       `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated. Replaces all plans."`
@@ -262,8 +263,16 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if !slices.Contains(connections, "http") {
 		mask.Paths = append(mask.Paths, http...)
 	}
+	if c.File != "" {
+		if len(mask.Paths) > 0 {
+			return usagef(onlyFile)
+		}
+		if change, mask.Paths, err = s.changeByFile(ctx, cl, c.File, v); err != nil {
+			return err
+		}
+	}
 	if len(mask.Paths) == 0 {
-		return usagef("nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --address, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-")
+		return usagef("nothing to change: give --file, --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --address, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-")
 	}
 	if v, err = cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask}); err != nil {
 		return err

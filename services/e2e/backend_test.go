@@ -87,6 +87,8 @@ func TestWhatBackendsGet(t *testing.T) {
 	if strings.Contains(shown, "not-for-any-file") || !strings.Contains(shown, "secret:Authorization (set 2") || !strings.Contains(shown, "setTime") {
 		t.Errorf("the version is shown as\n%s", shown)
 	}
+	versionFiles(t, sh, "Spoken", "--tag tides --tag sea --description Spoken --plan Gold --plan Silver --origin https://example.com --max-session-age 1h --idle-timeout 10m "+
+		"--traffic-plan Silver --max-message 64KiB --error-frames wso2 --ending drain=4500 --ending throttled=:slow --pings clients --deflate")
 	keep(second)
 	sh.run(t, "api", "version", "update", "Spoken/1.0.0", "--backend-header", "secret:Authorization", "--backend-header", "secret:X-Tenant=@"+file)
 	gets(map[string]string{"Authorization": secret, "X-Tenant": second, "Cookie": "a=1", "X-Page": "forged"})

@@ -53,6 +53,7 @@ func everyCommand(s *Stack, dir, password string) []printed {
 		{"api version update Renamed --backend-identity headers --pass-credential", "passCredential"},
 		{"api version update Renamed --deflate --backend-identity jwt", "deflate"},
 		{"api version update Renamed --address /cable,socket,keep", "furtherAddresses"},
+		{"api version update Renamed -f " + filepath.Join(dir, "version"), "idleTimeout"},
 		{"api version update Renamed --ending drain=4500 --ending throttled=:slow", "clientEndings"},
 		{"api version update Renamed --backend-host app.example:8443 --backend-origin client --pings both --origin null", "warnings"},
 		{"api version update Renamed --backend-header set:X-Tenant=acme --backend-header secret:X-Key=@" + password, "backendOptions"},
@@ -159,6 +160,9 @@ func TestJSON(t *testing.T) {
 	echo(t, s.connect(t, s.WS+x.path, p.accessToken(t, x)), websocket.MessageText, "hello")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(p.accessToken(t, x)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "version"), []byte("idle_timeout: 300s\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	password := filepath.Join(dir, "password")

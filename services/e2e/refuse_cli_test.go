@@ -178,7 +178,7 @@ func TestRefusedCommands(t *testing.T) {
 		{"api update Echo", `api update: nothing to change: give --rename, --context, --description, --default or --default-paths`, 2},
 		{"api update Echo --context /moved", `api update: --context: is fixed while the API has a published version`, 1},
 		{"api update Echo --default 9", `api update: --default: there is no version "Echo/9" that you may see; list them with: tidegate api version list Echo`, 1},
-		{"api version update Echo/1.0.0", `api version update: nothing to change: give --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --address, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-`, 2},
+		{"api version update Echo/1.0.0", `api version update: nothing to change: give --file, --endpoint, --sandbox-endpoint, --plan, --security, --place, --origin, --address, --tag, --description, --max-session-age, --idle-timeout, --traffic-plan, --subscriptionless, --max-message, --error-frames, --ending, --backend-host, --backend-origin, --backend-header, --backend-identity, --pass-credential, --deflate, --pings, or one of the flags of --health-, --suspend-, --backend- and --http-`, 2},
 		{"api update Echo --description " + huge, `api update: --description is larger than the server accepts`, 1},
 		{"app create Other --description=" + huge, `app create: --description is larger than the server accepts`, 1},
 		{"app create " + huge, `app create: the command line is larger than the server accepts`, 1},
