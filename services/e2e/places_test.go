@@ -45,6 +45,8 @@ type shown struct {
 	Protocols []string          `json:"protocols,omitempty"`
 	Headers   map[string]string `json:"headers,omitempty"`
 	First     string            `json:"first,omitempty"`
+	// ServerName is asked for in TLS, instead of the URL's host.
+	ServerName string `json:"servername,omitempty"`
 }
 
 // TestPlaces has the WebSocket clients of users show tokens at every place of a version,

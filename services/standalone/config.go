@@ -85,7 +85,7 @@ var decided = []string{
 	"catalog.security-log", "subscription.security-log", "gateway.security-log",
 	"subscription.master-key-file", "subscription.admin-password-file",
 	"gateway.grpc*", "gateway.ops*", "gateway.pprof", "gateway.catalog*", "gateway.subscription*", "gateway.instance",
-	"gateway.ws", "gateway.wss", "gateway.tls-*", "gateway.drain", "gateway.data", "gateway.routes-file",
+	"gateway.ws", "gateway.wss", "gateway.tls-cert", "gateway.tls-key", "gateway.drain", "gateway.data", "gateway.routes-file",
 	"gateway.master-key-file",
 	"portal.grpc", "portal.ops*", "portal.pprof", "portal.listen", "portal.master-key-file", "portal.catalog*", "portal.subscription*", "portal.gateway*",
 	"portal.tls-*", "portal.plaintext",

@@ -1,11 +1,11 @@
 // Shows tokens with the package ws: node places.mjs. The environment variable SOCKETS has what
-// to open, in JSON: [{name, url, protocols, headers, first}]. One line is printed for each: its
-// name, the sub-protocol and the echo of "hello".
+// to open, in JSON: [{name, url, protocols, headers, first, servername}], with the name that is
+// asked for in TLS. One line is printed for each: its name, the sub-protocol and the echo of "hello".
 import WebSocket from 'ws';
 
-const open = ({ url, protocols, headers, first }) =>
+const open = ({ url, protocols, headers, first, servername }) =>
   new Promise((resolve) => {
-    const socket = new WebSocket(url, protocols ?? [], { headers });
+    const socket = new WebSocket(url, protocols ?? [], { headers, servername });
     socket.on('open', () => {
       if (first) socket.send(first);
       socket.send('hello');

@@ -75,7 +75,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.StringVar(&c.CertFile, prefix+"tls-cert", c.CertFile, "PEM `file` of the certificate of -"+prefix+"wss, read again when it changes; empty for a self-signed one")
 	fs.StringVar(&c.KeyFile, prefix+"tls-key", c.KeyFile, "PEM `file` of the certificate's key")
 	fs.StringVar(&c.HostCertDir, prefix+"tls-dir", c.HostCertDir,
-		"`folder` with certificates of virtual hosts, each NAME.crt with its key NAME.key in PEM, for the DNS names in it; followed while the gateway runs; empty for none. -"+prefix+"tls-cert is for every other name")
+		"`folder` with certificates of virtual hosts, each NAME.crt with its key NAME.key in PEM, for the DNS names in it; followed while the gateway runs; empty for none. Every other name gets the one certificate of all others")
 	fs.DurationVar(&c.Timeout, prefix+"handshake-timeout", c.Timeout, "`time` for a whole handshake, including its head")
 	fs.IntVar(&c.MaxHead, prefix+"max-head", c.MaxHead, "largest head of a request or of a backend's answer in `bytes`, 4096 to 1048576")
 	fs.IntVar(&c.MaxHandshakes, prefix+"max-handshakes", c.MaxHandshakes, "`number` of handshakes in progress at once; further ones are answered with 503; 0 for no limit")
