@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,14 +28,14 @@ type plane struct {
 	kept  []string      // whose grants need no look-up
 	takes time.Duration // a look-up
 	away  error         // what comes of one instead of an answer
-	asked map[credential.Credential]bool
-	void  int // how often a grant is void when it comes
+	asked sync.Map      // credentials that were looked up
+	void  int           // how often a grant is void when it comes
 }
 
 func (p *plane) Verify(ctx context.Context, c credential.Credential, version string) (*grant.Grant, grant.Position, error) {
 	g := p.good[c.Value]
 	if g == nil || !slices.Contains(p.kept, c.Value) {
-		p.asked[c] = true
+		p.asked.Store(c, true)
 		select {
 		case <-time.After(p.takes):
 		case <-ctx.Done():
@@ -87,7 +88,7 @@ func local(t *testing.T, schemes ...credential.Scheme) (*Local, *plane, string) 
 	current.Swap(table)
 	p := &plane{good: map[string]*grant.Grant{
 		"old": grantOf("old", "applications/a"), "next": grantOf("next", "applications/a"), "others": grantOf("others", "applications/b"),
-	}, asked: map[credential.Credential]bool{}}
+	}}
 	l := &Local{
 		Sessions: session.NewRegistry(nil, func(session.Record) {}), Routes: current, Deny: &deny.Current{}, Grants: p,
 		IsKey: func(text string) bool { return text == "key" },
@@ -143,7 +144,7 @@ func TestNobodyLearnsOfASession(t *testing.T) {
 						if took := time.Since(began); g != nil || !errors.Is(err, state.want) || took != state.takes {
 							t.Errorf("%s for the session %q while the plane %s, grants kept of %q: %v, %v after %v, want %v after %v", name, ref, what, kept, g, err, took, state.want, state.takes)
 						}
-						if p.asked[credential.Credential{Type: credential.APIKey, Value: "garbage"}] {
+						if _, asked := p.asked.Load(credential.Credential{Type: credential.APIKey, Value: "garbage"}); asked {
 							t.Errorf("%s: what has the form of no API key is looked up", name)
 						}
 					})
