@@ -41,7 +41,8 @@ type Reader struct {
 	frames  frame.Walker
 	held    []byte // what was read and is neither of the message nor answered
 	walked  int    // how much of held was walked over
-	message []byte // the frames of the first message, as they came
+	keeps   bool   // the message is passed on
+	message []byte // the frames of the first message, as they came; none where it is not
 	text    []byte // its payload, unmasked
 	opcode  frame.Opcode
 	count   int // its frames
@@ -49,9 +50,9 @@ type Reader struct {
 }
 
 // New returns a reader of a connection of which some bytes were read already, which it
-// keeps.
-func New(conn net.Conn, buffered []byte) *Reader {
-	return &Reader{conn: conn, frames: frame.NewWalker(true, MaxMessage), held: buffered}
+// keeps. With passOn, Rest has the message.
+func New(conn net.Conn, buffered []byte, passOn bool) *Reader {
+	return &Reader{conn: conn, frames: frame.NewWalker(true, MaxMessage), held: buffered, keeps: passOn}
 }
 
 // Message returns the payload of the first message, once it is whole. The error is
@@ -93,10 +94,10 @@ func (r *Reader) Follow() error {
 	}
 }
 
-// Rest returns what is still to be relayed, which begins between two messages: without
-// the first message, or with it. The reader is not used afterwards.
-func (r *Reader) Rest(withMessage bool) []byte {
-	if !withMessage {
+// Rest returns what is still to be relayed, which begins between two messages: with the first
+// message where that is passed on. The reader is not used afterwards.
+func (r *Reader) Rest() []byte {
+	if len(r.message) == 0 {
 		return r.held
 	}
 	return append(r.message, r.held...)
@@ -152,7 +153,9 @@ func (r *Reader) first() (whole bool, size int, err error) {
 		}
 		r.frames.Begin(&h)
 		r.frames.Skip(int(h.Length))
-		r.message = append(r.message, r.held[:size]...)
+		if r.keeps {
+			r.message = append(r.message, r.held[:size]...)
+		}
 		start := len(r.text)
 		r.text = append(r.text, r.held[h.Size:size]...)
 		frame.Unmask(r.text[start:], h.MaskKey)

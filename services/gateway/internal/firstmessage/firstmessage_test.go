@@ -49,7 +49,7 @@ type outcome struct {
 func read(sent string, piece, buffered int) (o outcome) {
 	buffered = min(buffered, len(sent), MaxKept)
 	conn := &script{rest: sent[buffered:], piece: piece}
-	r := New(conn, []byte(sent[:buffered]))
+	r := New(conn, []byte(sent[:buffered]), true)
 	text, err := r.Message()
 	if o.text = string(text); err != nil {
 		o.text = err.Error()
@@ -59,7 +59,7 @@ func read(sent string, piece, buffered int) (o outcome) {
 	if err := r.Follow(); err != nil && !errors.Is(err, io.EOF) {
 		o.follow = err.Error()
 	}
-	o.rest, o.wrote = string(r.Rest(true)), conn.wrote.String()
+	o.rest, o.wrote = string(r.Rest()), conn.wrote.String()
 	return o
 }
 

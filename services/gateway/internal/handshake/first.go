@@ -128,7 +128,7 @@ func (h *Handler) hear(ctx context.Context, a *attempt) error {
 		a.cancel(errClientGone)
 		return errClientGone
 	}
-	f.conn, f.reader = a.Conn, firstmessage.New(a.Conn, buffered)
+	f.conn, f.reader = a.Conn, firstmessage.New(a.Conn, buffered, m.PassOn)
 	c, err := h.message(ctx, a)
 	if err != nil {
 		return err
@@ -216,7 +216,7 @@ func (f *first) stop() []byte {
 		f.reading.Wait()
 	}
 	f.stopped = true
-	return f.reader.Rest(f.place.Message.PassOn)
+	return f.reader.Rest()
 }
 
 // Close codes of refusals after a 101.
