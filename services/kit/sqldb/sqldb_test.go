@@ -480,3 +480,32 @@ func TestContains(t *testing.T) {
 		}
 	})
 }
+
+// Whoever takes a lock before counting may add as many rows as are missing, and no more,
+// however many do so at once.
+func TestLock(t *testing.T) {
+	testdb.Each(t, schema, func(t *testing.T, db *sqldb.DB) {
+		const most = 3
+		var writers sync.WaitGroup
+		for n := range 12 {
+			writers.Go(func() {
+				err := db.InTx(t.Context(), func(tx *sqldb.Tx) error {
+					if err := tx.Lock(t.Context(), "parents"); err != nil {
+						return err
+					}
+					if count(t, tx) >= most {
+						return nil
+					}
+					return add(t.Context(), tx, fmt.Sprint(n), int64(n))
+				})
+				if err != nil {
+					t.Errorf("InTx = %v", err)
+				}
+			})
+		}
+		writers.Wait()
+		if n := count(t, db); n != most {
+			t.Errorf("there are %d rows, want %d", n, most)
+		}
+	})
+}
