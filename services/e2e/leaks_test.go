@@ -247,6 +247,7 @@ func noCredentialLeaks(t *testing.T, l *leakRun, stored string) {
 	l.places()
 	l.messages()
 	l.passes()
+	l.connections()
 	l.tickets()
 	l.issues()
 	l.gather()

@@ -1,6 +1,7 @@
 package webtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -54,7 +55,16 @@ func (s *Tidegate) Hostile(t testing.TB) map[string]string {
 		must(t, err)
 		v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
 			Version: "1", Description: all, Tags: packed(50)[:20], Plans: []string{plan.GetName()},
-			Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend + "/" + strings.Join(strings.Fields(strings.ReplaceAll(name, "#", "")), "")}}}},
+			Endpoints: &catalogv1.Endpoints{
+				Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend + "/" + strings.Join(strings.Fields(strings.ReplaceAll(name, "#", "")), "")}}},
+				ProductionConnection: &catalogv1.Connection{Credential: &catalogv1.Connection_Basic{Basic: &catalogv1.BasicCredential{
+					User: visible(name), Password: &catalogv1.Secret{Value: "p"},
+				}}},
+				Sandbox: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend}}},
+			},
+			Http: &catalogv1.HTTPOptions{Endpoints: &catalogv1.Endpoints{
+				Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "http://127.0.0.1:1"}}}, Sandbox: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "http://127.0.0.1:1"}}},
+			}},
 		}})
 		must(t, err)
 		v, err = catalog.PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()})
@@ -221,4 +231,15 @@ func (b *Browser) Crawl(most int, from ...string) []string {
 	}
 	slices.Sort(paths)
 	return paths
+}
+
+// visible is a text as the user of a backend can have it: "user" where nothing is left.
+func visible(text string) string {
+	only := strings.Map(func(c rune) rune {
+		if c <= ' ' || c > '~' || c == ':' {
+			return -1
+		}
+		return c
+	}, text)
+	return cmp.Or(only[:min(len(only), 255)], "user")
 }

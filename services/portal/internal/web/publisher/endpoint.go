@@ -22,6 +22,8 @@ type endpointView struct {
 	Health health
 	// HTTP is what is said of plain requests; nil where they are refused.
 	HTTP *httpView
+	// Connections are those of the stages that have endpoints.
+	Connections []connectionView
 }
 
 // Advanced are the entries that say how gateways choose among endpoints.
@@ -71,7 +73,7 @@ func (p *pages) endpoint() ui.Route {
 		}
 		h := v.head("Endpoint")
 		h.Status = form.Status()
-		view := endpointView{version: v, Form: form, Check: checkForm(nil, v), HTTP: httpViewOf(v.Version.GetHttp())}
+		view := endpointView{version: v, Form: form, Check: checkForm(nil, v), HTTP: httpViewOf(v.Version.GetHttp()), Connections: connectionViews(v)}
 		if view.Health, err = p.health(r, v); err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ import (
 func TestVersionPages(t *testing.T) {
 	s := webtest.Start(t, "-catalog.virtual-hosts", "wss://chat.example.com")
 	for name, test := range map[string]func(*testing.T, *webtest.Tidegate){
-		"endpoint": endpointPage, "endpoint health": endpointHealth, "endpoint settings": endpointSettings, "http": httpPage, "addresses": addressesPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages, "deny": denyPages, "new version": newVersionPage,
+		"endpoint": endpointPage, "endpoint health": endpointHealth, "endpoint settings": endpointSettings, "http": httpPage, "connections": connectionPages, "addresses": addressesPage, "plans": plansPage, "subscriptions": subscriptionsPage, "sessions": sessionsPages, "deny": denyPages, "new version": newVersionPage,
 		"settings": settingsPage, "security": securityPage, "api": apiSettingsPage, "transfer": transferPage, "delete": deletePages, "observed": observedHits, "many": manyVersions,
 	} {
 		t.Run(name, func(t *testing.T) {

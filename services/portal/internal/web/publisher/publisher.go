@@ -20,14 +20,18 @@ type pages struct{ *ui.Services }
 // Routes returns the pages.
 func Routes(s *ui.Services) []ui.Route {
 	p := &pages{s}
-	return []ui.Route{
+	var secured []ui.Route
+	for _, c := range connections() {
+		secured = append(secured, c.security().page(p))
+	}
+	return append(secured,
 		p.apis(), p.newAPI(), p.api(), p.apiSettings(), p.transfer(), p.deleteAPI(), p.newVersion(),
 		p.denyRules(), p.newDenyRule(), p.denyRule(), p.deleteDenyRule(),
 		p.overview(), p.lifecycle(), p.publish(), p.takeBack(), p.deleteVersion(),
 		p.endpoint(), beside().page(p), p.addresses(), p.removeAddress(), p.checkEndpoint(), security().page(p), p.offered(), settings().page(p),
 		p.subscriptions(), p.blockSubscription(), p.restoreSubscription(), p.moveSubscription(),
 		p.liveList(), p.closeSession(), p.closeAll(), p.closeSome(), p.records(), p.record(), p.usage(),
-	}
+	)
 }
 
 // roles are those of the portal's users.

@@ -66,6 +66,8 @@ type Field struct {
 	Autocomplete string
 	// Placeholder is an example.
 	Placeholder string
+	// Secret has what was typed into a textarea not shown again.
+	Secret bool
 	// Code has the entry in the script of code.
 	Code bool
 	// Focus puts the cursor here.
