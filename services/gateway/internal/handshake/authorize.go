@@ -28,7 +28,7 @@ func (h *Handler) authorize(ctx context.Context, a *attempt) error {
 	a.shown.Protocols, a.shown.Query = h.Ours.Remove(a.shown.Header, a.shown.Protocols, a.shown.Query)
 	switch c := taken.Credential; {
 	case errors.Is(err, credential.ErrMissing):
-		if a.first = firstOf(schemes); a.first != nil {
+		if a.first = firstOf(schemes); a.first != nil && !a.plain {
 			return nil
 		}
 		return missing(r.Schemes)
@@ -49,6 +49,9 @@ func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credentia
 		return invalid(errNoKey)
 	}
 	if c.Type == credential.Ticket {
+		if a.plain {
+			return invalid(errTicket)
+		}
 		if err := a.origin(); err != nil { // before the ticket is spent
 			return err
 		}
@@ -81,6 +84,9 @@ func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credentia
 	}
 	return a.checkEndpoint()
 }
+
+// errTicket is what is said of a ticket in a plain request, which does not spend it.
+var errTicket = errors.New("a ticket opens a session, and is good for nothing else")
 
 // permitted returns why an API key is not good from where the client is. That is judged for
 // each handshake: a grant that is kept serves them all.
