@@ -314,14 +314,10 @@ func connectionFlag(field string) string {
 // left out.
 func connectionFields(v *catalogv1.Version) [][2]string {
 	socket, http := v.GetEndpoints(), v.GetHttp().GetEndpoints()
-	fields := [][2]string{
+	return [][2]string{
 		{"Connection", connectionWords(socket.GetProductionConnection())}, {"Sandbox connection", connectionWords(socket.GetSandboxConnection())},
+		{"HTTP connection", connectionWords(http.GetProductionConnection())}, {"HTTP sandbox connection", connectionWords(http.GetSandboxConnection())},
 	}
-	if http != nil {
-		fields = append(fields, [2]string{"HTTP connection", connectionWords(http.GetProductionConnection())},
-			[2]string{"HTTP sandbox connection", connectionWords(http.GetSandboxConnection())})
-	}
-	return fields
 }
 
 // connectionWords say how backends are connected to; of secrets, since when they are set.

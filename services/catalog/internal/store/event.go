@@ -138,7 +138,7 @@ func (v Version) Route() *backplanev1.Route {
 		Version:        v.Version,
 		Default:        v.Default,
 		State:          catalogv1.Version_State(catalogv1.Version_State_value[statePrefix+v.State]),
-		Endpoints:      v.EndpointsFor(forGateways),
+		Endpoints:      v.Endpoints.Message(forGateways),
 		AllowedOrigins: v.Origins,
 		ChangeNumber:   uint64(v.ChangeNumber),
 

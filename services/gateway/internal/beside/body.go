@@ -31,7 +31,9 @@ type body struct {
 	max       int64
 	continues bool // the client waits for 100
 
-	mu    sync.Mutex
+	reading sync.Mutex // held by a read, which may wait for the client
+
+	mu    sync.Mutex // of what follows
 	n     int64
 	err   error // of all reads from now on
 	whole bool  // all of it was read
@@ -59,16 +61,18 @@ func newBody(x *exchange, most int64) (*body, error) {
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err != nil {
-		return 0, b.err
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if err := b.state(); err != nil {
+		return 0, err
 	}
 	if b.continues {
 		b.continues = false
 		b.x.sayContinue()
 	}
 	n, err := b.src.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.n += int64(n)
 	switch {
 	case b.n > b.max:
@@ -86,6 +90,13 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// state returns the error of all reads from now on, nil for none.
+func (b *body) state() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
 }
 
 // rest returns what was read after the body.
@@ -127,21 +138,21 @@ func (b *body) forget() {
 
 // failed returns why the body could not be read, nil if it could so far.
 func (b *body) failed() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil || errors.Is(b.err, io.EOF) {
-		return nil
+	if err := b.state(); !errors.Is(err, io.EOF) {
+		return err
 	}
-	return b.err
+	return nil
 }
 
 // end ends the body, and reports whether all of it was read. A read that is under way is
 // interrupted.
 func (b *body) end() (whole bool) {
-	if !b.mu.TryLock() {
+	if !b.reading.TryLock() {
 		b.x.conn.stopReads()
-		b.mu.Lock()
+		b.reading.Lock()
 	}
+	defer b.reading.Unlock()
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.from == nil {
 		return b.whole

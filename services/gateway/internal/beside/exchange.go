@@ -248,6 +248,8 @@ func (x *exchange) refuse(err error) {
 		err = ended
 	} else if cause := context.Cause(x.ctx); cause != nil {
 		err = cause
+	} else {
+		err = x.problemOf(err)
 	}
 	if x.answered() {
 		x.abort(err)
@@ -261,7 +263,7 @@ func (x *exchange) refuse(err error) {
 	}
 	x.settle()
 	x.noted = true
-	x.send(x.of.Refuse(context.WithoutCancel(x.ctx), x.problemOf(err)))
+	x.send(x.of.Refuse(context.WithoutCancel(x.ctx), err))
 }
 
 // problemOf returns the answer to what is wrong with a body, or else the error.

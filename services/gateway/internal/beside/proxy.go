@@ -191,7 +191,7 @@ func (t *transport) judge(x *exchange, r *http.Request, turn *balance.Turn, e *r
 		t.Metrics.Suspended()
 		t.Log.Warn("endpoint suspended", "version", x.of.Route().Name, "host", e.Host, "for", within, "error", err)
 	}
-	return backend.Kind == upstream.Unreachable || backend.Kind == upstream.Forbidden || isDial(err) || x.repeatable(r)
+	return isDial(err) || x.repeatable(r)
 }
 
 // try sends the request to an endpoint. The error is an *upstream.Error, or why the request
@@ -220,6 +220,9 @@ func (t *transport) try(x *exchange, r *http.Request, e *routes.Endpoint) (*http
 	pool := t.pools.of(x.of.Route().Name, http1)
 	if err := up.Outgoing(out, pool.host(e)); err != nil {
 		return nil, upstream.Failed(x.ctx, err)
+	}
+	if x.body != nil {
+		out.Body = x.body // the proxy's own is closed with the first attempt
 	}
 	out.Close = !t.pools.keeps()
 	resp, err := pool.transport.RoundTrip(out)

@@ -93,6 +93,7 @@ type world struct {
 	refused  *noted
 	signed   signed
 	notReady error
+	dialled  []net.Conn // by the test
 	stop     func()
 }
 
@@ -262,7 +263,8 @@ func echo(rw http.ResponseWriter, r *http.Request) {
 	for name, lines := range r.Header {
 		rw.Header().Set("Got-"+name, strings.Join(lines, "|"))
 	}
-	_, _ = io.Copy(rw, r.Body)
+	body, _ := io.ReadAll(r.Body)
+	_, _ = rw.Write(body)
 }
 
 // client is a connection to the listener.
@@ -280,6 +282,7 @@ func (w *world) dial() *clientConn {
 	}
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	w.t.Cleanup(func() { _ = conn.Close() })
+	w.dialled = append(w.dialled, conn)
 	return &clientConn{Conn: conn, t: w.t, br: bufio.NewReader(conn)}
 }
 
@@ -336,3 +339,12 @@ func (c *clientConn) ask(method, target, more string) answer {
 }
 
 const good = "Authorization: Bearer good\r\n"
+
+// CloseWriteOf ends what the client sends.
+func (c *clientConn) CloseWriteOf() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+
+// rest returns what comes up to the end of the connection, however it ends.
+func (c *clientConn) rest() string {
+	all, _ := io.ReadAll(c.br)
+	return string(all)
+}

@@ -18,10 +18,11 @@ type Passage struct {
 	hold *Hold
 
 	mu     sync.Mutex
-	chain  *limits.Chain // nil: all passes
+	under  *limits.Chain // that it was let in by; nil: there was none
+	chain  *limits.Chain // that holds now; nil: all passes
 	at     int64         // when it was let in
 	looked int64         // when chain was taken
-	ahead  [3]int64      // bytes by direction that it was charged for and that have not come yet
+	ahead  int64         // bytes from the client that it was charged for and that have not come yet
 	did    []ending.LimitCount
 }
 
@@ -89,9 +90,10 @@ func (p *Passage) ask(length int64) (limits.Decision, error) {
 		return limits.Decision{}, nil
 	}
 	in := limits.Demand{Direction: limits.Inbound, Messages: 1, Bytes: max(length, 1)}
-	out := limits.Demand{Direction: limits.Outbound, Bytes: 1}
-	if d := chain.Look(now, in); d.Verdict != limits.Go {
-		return d, c.refusal(g, d, now)
+	for _, d := range []limits.Demand{in, {Direction: limits.Outbound, Bytes: 1}} {
+		if answer := chain.Look(now, d); answer.Verdict != limits.Go {
+			return answer, c.refusal(g, answer, now)
+		}
 	}
 	var w *limits.Waiter // that hears of hits; it leaves a line at once that it comes into
 	if chain.Observes() {
@@ -102,12 +104,7 @@ func (p *Passage) ask(length int64) (limits.Decision, error) {
 	if d.Verdict != limits.Go {
 		return d, c.refusal(g, d, now)
 	}
-	if d = chain.Ask(now, out, w); d.Verdict != limits.Go {
-		chain.Return(now, now, in)
-		return d, c.refusal(g, d, now)
-	}
-	p.chain, p.at, p.looked = chain, now, now
-	p.ahead[limits.Inbound], p.ahead[limits.Outbound] = in.Bytes, out.Bytes
+	p.under, p.chain, p.at, p.looked, p.ahead = chain, chain, now, now, in.Bytes
 	return d, nil
 }
 
@@ -115,9 +112,12 @@ func (p *Passage) ask(length int64) (limits.Decision, error) {
 func (p *Passage) Charge(direction limits.Direction, bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	paid := min(bytes, p.ahead[direction])
-	p.ahead[direction] -= paid
-	if bytes -= paid; bytes == 0 {
+	if direction == limits.Inbound {
+		paid := min(bytes, p.ahead)
+		p.ahead -= paid
+		bytes -= paid
+	}
+	if bytes == 0 {
 		return
 	}
 	now := p.c.engine.Now()
@@ -164,14 +164,10 @@ func (p *Passage) Plans() *Plans { return p.hold.Plans() }
 // End gives back what was charged for and has not come. It may be called more than once.
 func (p *Passage) End() {
 	p.mu.Lock()
-	if p.chain != nil {
-		for _, direction := range []limits.Direction{limits.Inbound, limits.Outbound} {
-			if n := p.ahead[direction]; n > 0 {
-				p.chain.Return(p.at, p.c.engine.Now(), limits.Demand{Direction: direction, Bytes: n})
-			}
-			p.ahead[direction] = 0
-		}
+	if p.under != nil && p.ahead > 0 {
+		p.under.Return(p.at, p.c.engine.Now(), limits.Demand{Direction: limits.Inbound, Bytes: p.ahead})
 	}
+	p.ahead = 0
 	p.mu.Unlock()
 	p.hold.Release()
 }
