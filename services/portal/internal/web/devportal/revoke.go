@@ -140,7 +140,7 @@ type tokenView struct {
 }
 
 // revokeToken revokes an access token of the application by its value, which is not shown
-// again.
+// again, or a token or a secret by its name: a secret may be gone, and its tokens not.
 func (p *pages) revokeToken() ui.Route {
 	t := ui.Parse[tokenView](files, "templates/revoke-token.html")
 	return ui.FormPage("/devportal/applications/{application}/revoke-token", developers(), t, func(r *ui.Request) (ui.Answer, error) {
@@ -149,21 +149,50 @@ func (p *pages) revokeToken() ui.Route {
 			return nil, err
 		}
 		form := ui.NewForm(r, ui.Field{
-			Name: "token", Label: "Access token", Kind: "password", Required: true, Max: 8192, Hint: "Its value, as programs send it; of this application or another of yours. It is not stored.", Paths: []string{"token"},
+			Name: "token", Label: "Access token", Kind: "password", Max: 8192, Hint: "Its value, as programs send it; of this application or another of yours. It is not stored.", Paths: []string{"token"},
+		}, ui.Field{
+			Name: "name", Label: "Or a name", Code: true, Max: 400, Placeholder: "grants/…",
+			Hint: "Of a token of this application, as records have it, or of a secret that was deleted: its tokens live on.", Paths: []string{"name", "application"},
 		})
-		if r.Submitted() && form.Complete() {
-			done, err := p.Revocations.Revoke(r.Context(), &subscriptionv1.RevokeRequest{Token: strings.TrimSpace(form.Get("token"))})
-			if err == nil {
-				return ui.Closed(a.Base+"/sessions", "The token is revoked.", done), nil
-			}
-			if fault.Is(err, codes.NotFound) {
-				form.Wrong("token", "is of no application of yours")
-			} else if err := form.Explain(err); err != nil {
+		if r.Submitted() {
+			done, err := p.revokeGiven(r, a, form)
+			if err != nil {
 				return nil, err
+			}
+			if done != nil {
+				return ui.Closed(a.Base+"/sessions", "The token is revoked.", done), nil
 			}
 		}
 		h := a.below("Revoke one token", "Revoke a token")
 		h.Crumbs, h.Status = append(h.Crumbs, ui.Link{Text: "Sessions", To: a.Base + "/sessions"}), form.Status()
 		return t.Page(h, tokenView{a, form}), nil
 	})
+}
+
+// revokeGiven revokes what a form has: a token's value, or a name. What is wrong with it is
+// said there, and nothing is returned.
+func (p *pages) revokeGiven(r *ui.Request, a *application, f *ui.Form) (*subscriptionv1.RevokeResponse, error) {
+	req := &subscriptionv1.RevokeRequest{Token: strings.TrimSpace(f.Get("token")), Name: strings.TrimSpace(f.Get("name"))}
+	switch {
+	case (req.GetToken() == "") == (req.GetName() == ""):
+		f.Wrong("token", "is needed, or a name: one of the two")
+		return nil, nil
+	case strings.HasPrefix(req.GetName(), "grants/"):
+		req.Application = a.GetName()
+	case req.GetName() != "" && !strings.Contains(req.GetName(), "/secrets/"):
+		f.Wrong("name", "must be that of a token, grants/…, or of a secret, applications/…/oauthClients/…/secrets/…")
+		return nil, nil
+	}
+	done, err := p.Revocations.Revoke(r.Context(), req)
+	switch {
+	case err == nil:
+		return done, nil
+	case fault.Is(err, codes.NotFound) && req.GetName() != "":
+		f.Wrong("name", "is of no application of yours")
+	case fault.Is(err, codes.NotFound):
+		f.Wrong("token", "is of no application of yours")
+	default:
+		return nil, f.Explain(err)
+	}
+	return nil, nil
 }

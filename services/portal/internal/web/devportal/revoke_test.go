@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 	"github.com/tidegatehq/tidegate/services/e2e/webtest"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
@@ -68,6 +69,15 @@ func revocations(t *testing.T, w *world) {
 			t.Errorf("the token %q: %d\n%s", bad, p.Status, p.Text())
 		}
 	}
+	for _, bad := range []string{"applications/x", "grants/", app + "/oauthClients/x/secrets/y"} {
+		if p := b.Submit("Revoke it", "token", "", "name", bad); p.Status != http.StatusUnprocessableEntity || p.Error("name") == "" {
+			t.Errorf("the name %q: %d\n%s", bad, p.Status, p.Text())
+		}
+	}
+	if p := b.Submit("Revoke it", "token", first, "name", "grants/x"); p.Status != http.StatusUnprocessableEntity || !p.Has("one of the two") {
+		t.Errorf("a token and a name: %d\n%s", p.Status, p.Text())
+	}
+	b.Open(base + "/revoke-token")
 	other := others.Do(http.MethodPost, base+"/revoke-token", url.Values{"token": {first}})
 	if other.Status != http.StatusNotFound {
 		t.Errorf("another user's page of tokens = %d", other.Status)
@@ -126,7 +136,24 @@ func revocations(t *testing.T, w *world) {
 	p := b.Submit("New secret for production")
 	token = w.granted(t, p.Copied("the client_id"), p.Copied("the secret"))
 	four := connected(token)
-	fifth := connected(another()) // of the same OAuth client, and of no secret
+	last := another()
+	fifth := connected(last) // of the same OAuth client, and of no secret
+
+	// A secret that was deleted: its tokens live on until it is revoked by its name.
+	lostSecret, err := apps.CreateOAuthClientSecret(as, &subscriptionv1.CreateOAuthClientSecretRequest{Parent: clientOf(as, t, apps, app), OauthClientSecret: &subscriptionv1.OAuthClientSecret{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan := w.granted(t, p.Copied("the client_id"), lostSecret.GetSecret())
+	if _, err := apps.DeleteOAuthClientSecret(as, &subscriptionv1.DeleteOAuthClientSecretRequest{Name: lostSecret.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	sixth := connected(orphan)
+	b.Open(base + "/revoke-token")
+	if p := b.Submit("Revoke it", "name", lostSecret.GetName()); p.URL.Path != base+"/sessions" || !p.Has("The token is revoked. "+closed) {
+		t.Errorf("Revoke it, of a secret that is gone, leads to %s\n%s", p.URL, p.Text())
+	}
+	revoked("a secret that is gone", sixth, orphan)
 	b.Open(base + "/keys")
 	for text, to := range b.Page.Links() {
 		if strings.HasPrefix(text, "Revoke the secret of") {
@@ -144,10 +171,30 @@ func revocations(t *testing.T, w *world) {
 		t.Errorf("Revoke them leads to %s\n%s", p.URL, p.Text())
 	}
 	revoked("a secret", four, token)
-	_ = fifth.CloseNow()
+
+	// A token by the name of its grant.
+	live, err := gatewayv1.NewSessionServiceClient(w.Conn).ListSessions(as, &gatewayv1.ListSessionsRequest{Parent: "gateways/-", Filter: `application = "` + app + `"`})
+	if err != nil || len(live.GetSessions()) != 1 {
+		t.Fatalf("ListSessions = %v, %v, want the last one", live, err)
+	}
+	b.Open(base + "/revoke-token")
+	if p := b.Submit("Revoke it", "name", live.GetSessions()[0].GetGrant()); p.URL.Path != base+"/sessions" || !p.Has("The token is revoked. "+closed) {
+		t.Errorf("Revoke it, of a token's name, leads to %s\n%s", p.URL, p.Text())
+	}
+	revoked("a token's name", fifth, last)
 	if p := b.Open(gone); p.Status != http.StatusNotFound {
 		t.Errorf("a secret that is revoked = %d", p.Status)
 	}
+}
+
+// clientOf returns the one OAuth client of an application.
+func clientOf(ctx context.Context, t *testing.T, apps subscriptionv1.ApplicationServiceClient, app string) string {
+	t.Helper()
+	list, err := apps.ListOAuthClients(ctx, &subscriptionv1.ListOAuthClientsRequest{Parent: app})
+	if err != nil || len(list.GetOauthClients()) != 1 {
+		t.Fatalf("ListOAuthClients = %v, %v, want one", list, err)
+	}
+	return list.GetOauthClients()[0].GetName()
 }
 
 // granted gets an access token as a program does.

@@ -189,7 +189,7 @@ func facts(r *usagev1.SessionRecord, plans map[string]string) []Fact {
 		{"Close code from the client", number(r.GetCloseCodeFromClient())}, {"Close code to the client", number(r.GetCloseCodeToClient())},
 		{"Close code from the backend", number(r.GetCloseCodeFromBackend())}, {"Close code to the backend", number(r.GetCloseCodeToBackend())},
 		{"Client", r.GetClientAddress()}, {"Owner of the application", r.GetUsername()}, {"Plan", plans[r.GetPlan()]},
-		{"Session", r.GetSession()}, {"Subscription", r.GetSubscription()}, {"API key", r.GetApiKey()}, {"Credential renewed", Renewals(r)},
+		{"Session", r.GetSession()}, {"Subscription", r.GetSubscription()}, {"API key", r.GetApiKey()}, {"Grant", r.GetGrant()}, {"Credential renewed", Renewals(r)},
 	}
 	if r.GetTruncated() {
 		all = append(all, Fact{"Truncated", "in the middle of a frame"})
