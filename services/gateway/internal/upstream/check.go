@@ -102,8 +102,7 @@ func part(ctx context.Context, conn net.Conn) {
 
 // words says what went wrong at a step, for the version's owner.
 func (r *Request) words(step Step, err error) string {
-	var proxy *proxyError
-	if errors.As(err, &proxy) {
+	if proxy, ok := errors.AsType[*proxyError](err); ok {
 		return proxy.words
 	}
 	e, ok := errors.AsType[*Error](err)
