@@ -190,13 +190,12 @@ func TestPlainRequestsHaveNoFirstMessage(t *testing.T) {
 	r := w.route(backend(t, echo))
 	r.HTTP.Schemes = []credential.Scheme{{Type: credential.OAuth2, Places: append(credential.OAuth2Places(), credential.InTicket(), credential.Place{Part: credential.FirstMessage, Message: &credential.Message{}})}}
 	w.serve(r)
-	c := w.dial()
 	for what, target := range map[string]string{"without a credential": "/echo/1.0.0", "with a ticket": "/echo/1.0.0?ticket=good"} {
-		if a := c.ask("GET", target, "\r\n"); a.StatusCode != http.StatusUnauthorized {
+		if a := w.dial().ask("GET", target, "\r\n"); a.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %s, want 401", what, a.Status)
 		}
 	}
-	if a := c.ask("GET", "/echo/1.0.0", good+"\r\n"); a.StatusCode != http.StatusOK {
+	if a := w.dial().ask("GET", "/echo/1.0.0", good+"\r\n"); a.StatusCode != http.StatusOK {
 		t.Errorf("with a token: %s", a.Status)
 	}
 }
