@@ -9,6 +9,20 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
+// TestAddressOf: clients are led to the address that is surely the version's alone.
+func TestAddressOf(t *testing.T) {
+	v := &catalogv1.Version{
+		Addresses:        []string{"ws://gw/a/1", "wss://chat.example/"},
+		FurtherAddresses: []*catalogv1.FurtherAddress{{Host: "chat.example", Addresses: []string{"wss://chat.example/"}}},
+	}
+	if got := addressOf(v); got != "ws://gw/a/1" {
+		t.Errorf("addressOf = %q, want that of the context", got)
+	}
+	if v.Addresses = v.Addresses[1:]; addressOf(v) != "wss://chat.example/" {
+		t.Errorf("addressOf = %q, want the only one", addressOf(v))
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	const socket, http = catalogv1.FurtherAddress_SERVES_SOCKET, catalogv1.FurtherAddress_SERVES_HTTP
 	for text, want := range map[string]*catalogv1.FurtherAddress{

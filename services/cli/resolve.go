@@ -189,9 +189,12 @@ func (c *client) onlyVersion(ctx context.Context, arg string, api *catalogv1.Api
 }
 
 // addressOf returns the address of a version that clients should use: one with TLS,
-// where there is one; "" where there is none.
+// where there is one; "" where there is none. Further addresses are the last choice.
 func addressOf(v *catalogv1.Version) string {
-	all := v.GetAddresses()
+	all := ownAddresses(v)
+	if len(all) == 0 {
+		all = v.GetAddresses()
+	}
 	if at := slices.IndexFunc(all, func(a string) bool { return strings.HasPrefix(a, "wss://") }); at >= 0 {
 		return all[at]
 	}
@@ -199,6 +202,13 @@ func addressOf(v *catalogv1.Version) string {
 		return ""
 	}
 	return all[0]
+}
+
+// ownAddresses are the addresses of a version at the context of its API.
+func ownAddresses(v *catalogv1.Version) []string {
+	return slices.DeleteFunc(slices.Clone(v.GetAddresses()), func(address string) bool {
+		return slices.ContainsFunc(v.GetFurtherAddresses(), func(a *catalogv1.FurtherAddress) bool { return slices.Contains(a.GetAddresses(), address) })
+	})
 }
 
 // addressOfAll returns the address of what text names: that of an API, which is that of
@@ -223,7 +233,8 @@ func (c *client) addressOfAll(ctx context.Context, arg, text string) (string, er
 		if len(all) == 0 {
 			return "", unknown(arg, "version", text, "api version list")
 		}
-		address = strings.TrimSuffix(addressOf(all[0]), "/"+all[0].GetVersion())
+		own := &catalogv1.Version{Addresses: ownAddresses(all[0])}
+		address = strings.TrimSuffix(addressOf(own), "/"+all[0].GetVersion())
 	}
 	if address == "" {
 		return "", failed(codes.FailedPrecondition, "%s: the server has no address for %s; give a ws:// or wss:// URL", arg, text)

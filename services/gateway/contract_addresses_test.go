@@ -76,6 +76,7 @@ func TestFurtherAddresses(t *testing.T) {
 		{"gw.example.com", "http://chat.example.com/a", "", "chat.example.com /one/a"},
 		{"chat.example.com", "http://gw.example.com/x/1", "", at + " /one"},
 		{"gw.example.com", "/x/1", "X-Forwarded-Host: chat.example.com\r\nForwarded: host=chat.example.com\r\nX-Host: chat.example.com\r\n", at + " /one"},
+		{"gw.example.com", "http://chat.example.com@gw.example.com/x/1", "", "400"},
 		{"gw.example.com", "/x/1", "Host: chat.example.com\r\n", "400"},
 		{"gw.example.com, chat.example.com", "/x/1", "", "400"},
 		{"chat.example.com/x", "/", "", "400"},

@@ -76,6 +76,8 @@ func checkHead(raw []byte, h *http.Request) *problem.Problem {
 		return malformed("the Host header is not a host")
 	case strings.Contains(h.RequestURI, "#"):
 		return malformed("the request target has a fragment")
+	case h.URL.User != nil: // which could pass for the host (RFC 9110 section 4.2.4)
+		return malformed("the request target has user information")
 	}
 	return nil
 }
