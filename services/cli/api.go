@@ -30,7 +30,7 @@ type apiCmds struct {
 // versionFlags say what a version is.
 type versionFlags struct {
 	File            string   `short:"f" placeholder:"FILE" help:"YAML or JSON file with the version, as tidegate api version get -o yaml prints it; - for standard input."`
-	Endpoint        []string `sep:"none" placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL; can be repeated for several that take each other's place."`
+	Endpoint        []string `sep:"none" placeholder:"URL" help:"Backend of the production stage: a ws, wss, http or https URL; can be repeated for several that take each other's place. Its path and query may have {uri.path.N} and {uri.query.NAME}, of the client's."`
 	SandboxEndpoint []string `sep:"none" placeholder:"URL" help:"Backend of the sandbox stage; can be repeated."`
 	Plan            []string `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
 	securityFlags   `embed:""`

@@ -5,3 +5,6 @@ package routefeature
 
 // Connections are those of Endpoints: TLS, credentials and proxies of backends.
 const Connections = "backend-connections"
+
+// Templates are variables in the URLs of endpoints.
+const Templates = "endpoint-templates"

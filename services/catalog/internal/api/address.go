@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/tidegatehq/tidegate/services/kit/addresstemplate"
 )
 
 var (
@@ -18,6 +20,9 @@ var (
 func checkEndpoint(text string) error {
 	if text == "" {
 		return nil
+	}
+	if err := addresstemplate.Check(text); err != nil {
+		return err
 	}
 	u, err := url.Parse(text)
 	if err != nil {

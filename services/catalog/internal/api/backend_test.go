@@ -14,6 +14,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	changev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/change/v1"
 	"github.com/tidegatehq/tidegate/services/kit/identity"
+	"github.com/tidegatehq/tidegate/services/kit/routefeature"
 )
 
 const (
@@ -226,5 +227,28 @@ func TestPassCredentialIsPromised(t *testing.T) {
 	}
 	if !f.route(v).GetPassCredential() {
 		t.Error("gateways are not told")
+	}
+}
+
+// TestVariablesAreRequired: gateways that do not know variables in endpoints do not serve such
+// a version, and those of others are as before. Compression is told to gateways, and required
+// of none.
+func TestVariablesAreRequired(t *testing.T) {
+	f, ctx := onSQLite(t), t.Context()
+	v := f.version(f.api("Echo"), "1")
+	for url, want := range map[string][]string{"ws://backend/{uri.path.1}": {routefeature.Templates}, "ws://backend/a": nil} {
+		got, err := f.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{
+			Version: &catalogv1.Version{
+				Name: v.GetName(), Deflate: want != nil,
+				Endpoints: &catalogv1.Endpoints{Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: url}}}},
+			}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints.production", "deflate"}},
+		}, f.ann)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := f.route(v)
+		if diff := cmp.Diff(want, r.GetRequires()); diff != "" || r.GetDeflate() != got.GetDeflate() || got.GetDeflate() != (want != nil) {
+			t.Errorf("%s: the route requires (-want +got):\n%s, with compression: %t", url, diff, r.GetDeflate())
+		}
 	}
 }

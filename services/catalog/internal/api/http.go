@@ -8,6 +8,7 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/catalog/internal/store"
+	"github.com/tidegatehq/tidegate/services/kit/addresstemplate"
 	"github.com/tidegatehq/tidegate/services/kit/fault"
 )
 
@@ -18,12 +19,14 @@ func checkEndpoints(at string, e *catalogv1.Endpoints, check func(string) error)
 	if e == nil {
 		return []fault.Violation{{Field: at, Message: "is required"}}
 	}
+	templated := false
 	for _, stage := range []struct {
 		name string
 		list []*catalogv1.Endpoint
 	}{{"production", e.GetProduction()}, {"sandbox", e.GetSandbox()}} {
 		for i, one := range stage.list {
 			field := fmt.Sprintf("%s.%s[%d].url", at, stage.name, i)
+			templated = templated || addresstemplate.Has(one.GetUrl())
 			if err := check(one.GetUrl()); err != nil {
 				wrong = append(wrong, fault.Violation{Field: field, Message: err.Error()})
 			}
@@ -31,6 +34,11 @@ func checkEndpoints(at string, e *catalogv1.Endpoints, check func(string) error)
 				wrong = append(wrong, fault.Violation{Field: field, Message: "must not be the same as another one of its stage"})
 			}
 		}
+	}
+	if health := e.GetHealthCheck(); templated && health != nil && health.GetKind() != catalogv1.HealthCheck_KIND_HTTP {
+		wrong = append(wrong, fault.Violation{
+			Field: at + ".health_check.kind", Message: "must be KIND_HTTP with variables in an endpoint's URL, which only a client's request fills in",
+		})
 	}
 	return wrong
 }

@@ -120,6 +120,12 @@ func badFields() []badField {
 		{"21 tags", func(v *catalogv1.Version) { v.Tags = many(21, "%d") }, "version.tags: must contain no more than 20 item(s)"},
 		{"empty endpoints", func(v *catalogv1.Version) { v.Endpoints = &catalogv1.Endpoints{} }, "version.endpoints: needs a production or a sandbox endpoint"},
 		{"a relative endpoint", production("/echo"), at + badEndpoint},
+		{"a variable for a host", production("ws://{uri.path.1}/"), at + "must have variables in its path and query only"},
+		{"an unknown variable", production("ws://backend/{room}"), at + "must have { and } only for variables: {uri.path.N} with N from 1 to 20, or {uri.query.NAME} with a NAME of A-Z a-z 0-9 . _ ~ -"},
+		{"a handshake for a health check with variables", func(v *catalogv1.Version) {
+			production("ws://backend/{uri.path.1}")(v)
+			v.Endpoints.HealthCheck = &catalogv1.HealthCheck{Kind: catalogv1.HealthCheck_KIND_WEBSOCKET}
+		}, "version.endpoints.health_check.kind: must be KIND_HTTP with variables in an endpoint's URL, which only a client's request fills in"},
 		{"an endpoint of another scheme", production("ftp://backend"), at + badEndpoint},
 		{"an endpoint without a host", production("ws:///x"), at + badEndpoint},
 		{"an endpoint with a user", production("ws://user:secret@backend"), at + badEndpoint},

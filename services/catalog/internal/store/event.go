@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -10,6 +11,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	"github.com/tidegatehq/tidegate/services/kit/addresstemplate"
 	"github.com/tidegatehq/tidegate/services/kit/change"
 	"github.com/tidegatehq/tidegate/services/kit/page"
 	"github.com/tidegatehq/tidegate/services/kit/resourcename"
@@ -159,6 +161,10 @@ func (v Version) Route() *backplanev1.Route {
 		// A gateway that does not know connections would connect past the proxy, and without
 		// what backends ask for.
 		r.Requires = append(r.Requires, routefeature.Connections)
+	}
+	if slices.ContainsFunc(v.AllEndpoints(), func(e Endpoint) bool { return addresstemplate.Has(e.URL) }) {
+		// A gateway that does not know variables would ask backends for their names.
+		r.Requires = append(r.Requires, routefeature.Templates)
 	}
 	if v.TrafficPlan != "" {
 		r.TrafficPlan = resourcename.Plan{Plan: v.TrafficPlan}.String()

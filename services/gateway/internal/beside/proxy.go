@@ -104,7 +104,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	stage := x.of.Stage()
 	// That there is no token says nothing of an endpoint.
-	up := x.of.Upstream(stage.Endpoints[0])
+	up, err := x.of.Upstream(stage.Endpoints[0])
+	if err != nil {
+		return nil, err
+	}
 	failed := t.Dialer.Authorize(x.ctx, up)
 	if failed != nil {
 		return nil, failed
@@ -137,7 +140,10 @@ func (t *transport) authorized(x *exchange, r *http.Request, e *routes.Endpoint)
 	if err == nil || x.authorization == "" {
 		return resp, err
 	}
-	up := x.of.Upstream(e)
+	up, wrong := x.of.Upstream(e)
+	if wrong != nil {
+		return nil, wrong
+	}
 	up.Authorization = x.authorization
 	again, dropped := t.Dialer.Renewed(x.ctx, up, err)
 	if dropped != nil {
@@ -214,7 +220,10 @@ func (t *transport) try(x *exchange, r *http.Request, e *routes.Endpoint) (*http
 		x.body.whenWhole(func() { timer.Reset(within) })
 		defer x.body.forget()
 	}
-	up := x.of.Upstream(e)
+	up, err := x.of.Upstream(e)
+	if err != nil {
+		return nil, err
+	}
 	up.Authorization = x.authorization
 	out := r.WithContext(context.WithValue(ctx, upstreamKey{}, up))
 	pool := t.pools.of(x.of.Route().Name, http1)

@@ -40,7 +40,10 @@ func (h *Handler) dial(ctx context.Context, a *attempt) (*upstream.Backend, *bal
 	}
 	turn := stage.Turn()
 	for turn.Next(time.Now()) {
-		req.Endpoint = stage.Endpoints[turn.Index()]
+		if err := a.fill(req, stage.Endpoints[turn.Index()]); err != nil {
+			turn.Skip()
+			return nil, nil, err
+		}
 		within := r.Timeouts.Handshake
 		if within == 0 && turn.Left() > 0 {
 			within = h.EndpointTimeout
@@ -74,6 +77,22 @@ func (h *Handler) outgoing(a *attempt) *upstream.Request {
 		Backends: r.Backends, Suffix: a.match.Suffix, Query: a.shown.Query, Header: a.shown.Header,
 		Way: a.Way, Secure: a.Secure, Host: a.Host, DialTimeout: r.Timeouts.Dial,
 		Own: a.own, Installation: h.Routes.Installation(),
+	}
+}
+
+// fill sets the endpoint of what a backend gets, with the variables of its URL filled in.
+func (a *attempt) fill(req *upstream.Request, e *routes.Endpoint) (err error) {
+	req.Endpoint, req.Suffix, req.Query, err = e.Fill(a.match.Suffix, a.shown.Query)
+	var wrong *routes.FillError
+	switch {
+	case !errors.As(err, &wrong):
+		return err
+	case wrong.Missing && wrong.Variable.Segment > 0:
+		return &problem.Problem{Status: http.StatusNotFound, Code: problem.NotFound, Detail: wrong.Error(), Why: wrong.Error()}
+	case wrong.Variable.Segment > 0:
+		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadPath, Detail: wrong.Error()}
+	default:
+		return &problem.Problem{Status: http.StatusBadRequest, Code: problem.BadRequest, Detail: wrong.Error()}
 	}
 }
 

@@ -222,11 +222,11 @@ func (b *Beside) Info() session.Info {
 	return info
 }
 
-// Upstream returns what the backend at an endpoint gets.
-func (b *Beside) Upstream(e *routes.Endpoint) *upstream.Request {
+// Upstream returns what the backend at an endpoint gets. An error means that the request is
+// nothing for it.
+func (b *Beside) Upstream(e *routes.Endpoint) (*upstream.Request, error) {
 	req := b.h.outgoing(&b.attempt)
-	req.Endpoint = e
-	return req
+	return req, b.fill(req, e)
 }
 
 // ErrClientGone is the cause of the end of a request whose client has left.

@@ -18,7 +18,7 @@ import (
 
 // Features returns the features of routes that this gateway supports. Its hello
 // tells them to the catalog.
-func Features() []string { return []string{routefeature.Connections} }
+func Features() []string { return []string{routefeature.Connections, routefeature.Templates} }
 
 // Missing returns the features that a route requires and this gateway lacks. Such
 // a route must not be served.

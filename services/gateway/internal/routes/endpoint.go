@@ -23,8 +23,9 @@ type Endpoint struct {
 	// default.
 	Connection *Connection
 
-	key string   // what tells it from the other endpoints of its stage
-	own []string // names of the parameters in Query, as parameterName gives them
+	key      string    // what tells it from the other endpoints of its stage
+	own      []string  // names of the parameters in Query, as parameterName gives them
+	template *template // of Path and Query; nil: they have no variables
 }
 
 // ParseEndpoint parses an absolute ws, wss, http or https URL. Its error, which is
@@ -34,7 +35,7 @@ func ParseEndpoint(raw string) (*Endpoint, error) {
 	if err != nil {
 		return nil, errors.New("the endpoint is not a URL")
 	}
-	e := &Endpoint{Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery, key: raw}
+	e := &Endpoint{Host: u.Host, Name: u.Hostname(), Path: u.EscapedPath(), Query: u.RawQuery, key: raw, template: newTemplate(raw)}
 	port := u.Port()
 	switch strings.ToLower(u.Scheme) {
 	case "ws", "http":

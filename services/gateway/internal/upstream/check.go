@@ -70,6 +70,9 @@ func (d *Dialer) check(ctx context.Context, r *Request, began time.Time) (Check,
 		return Check{Step: step, Error: r.words(step, err), Elapsed: time.Since(began)}, err
 	}
 	defer func() { _ = conn.Close() }()
+	if r.Endpoint.Templated() {
+		return Check{Step: Handshake, Error: "it can be connected to; only a client's request says which path and query a handshake asks for", Elapsed: time.Since(began)}, nil
+	}
 	backend, err := d.open(ctx, conn, r)
 	c := Check{Step: Handshake, Elapsed: time.Since(began)}
 	if err != nil {

@@ -88,7 +88,7 @@ func endpointFields(v *version) []ui.Field {
 		{Name: "sandbox", Label: "Sandbox", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("sandbox"),
 			Hint: "Where tokens for the sandbox lead: one on a line, at most 10. May be empty.", Paths: []string{"version.endpoints.sandbox"}},
 		{Name: "production", Label: "Production", Kind: "textarea", Code: true, Max: 25000, Value: v.stored("production"), Placeholder: "wss://backend.example.com/stream",
-			Hint: "Where tokens for production lead, and clients without a token: one on a line, at most 10, which take each other's place.", Paths: []string{"version.endpoints"}},
+			Hint: "Where tokens for production lead, and clients without a token: one on a line, at most 10, which take each other's place. Path and query may have {uri.path.1} and {uri.query.NAME}, which a client's request fills in.", Paths: []string{"version.endpoints"}},
 		{Name: "etag", Kind: "hidden", Value: v.Version.GetEtag()},
 	}, balanceFields(v.Version.GetEndpoints())...)
 }

@@ -453,7 +453,11 @@ export declare type Endpoint = Message<"tidegate.catalog.v1.Endpoint"> & {
     /**
      * An absolute ws, wss, http or https URL, its scheme in any case, with a host
      * (a DNS name or an IP address) and without user info or fragment; at most
-     * 2048 characters. The address is checked when it is dialled.
+     * 2048 characters. The address is checked when it is dialled. Its path and the values in
+     * its query may have variables, at most 10, which each request of a client fills in:
+     * {uri.path.N}, the N-th segment (1 to 20) of the path after the version's address, and
+     * {uri.query.NAME}, a parameter of the query. What is used so is not passed on otherwise.
+     * A health check is then one of KIND_HTTP.
      *
      * @generated from field: string url = 1;
      */
@@ -471,7 +475,11 @@ export declare type EndpointJson = {
   /**
    * An absolute ws, wss, http or https URL, its scheme in any case, with a host
    * (a DNS name or an IP address) and without user info or fragment; at most
-   * 2048 characters. The address is checked when it is dialled.
+   * 2048 characters. The address is checked when it is dialled. Its path and the values in
+   * its query may have variables, at most 10, which each request of a client fills in:
+   * {uri.path.N}, the N-th segment (1 to 20) of the path after the version's address, and
+   * {uri.query.NAME}, a parameter of the query. What is used so is not passed on otherwise.
+   * A health check is then one of KIND_HTTP.
    *
    * @generated from field: string url = 1;
    */
