@@ -107,6 +107,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return run.Misconfigured(err)
 	}
 	cfg.Listen.MaxHandshakes, cfg.Listen.Spare = shares.Handshakes, shares.Spare
+	if shares.Else > 0 {
+		cfg.HTTP.MaxIdle = min(cfg.HTTP.MaxIdle, shares.Else/4)
+	}
 	log.Info("descriptors divided", "sessions", shares.Sessions, "handshakes", shares.Handshakes)
 	g := &gateway{
 		cfg: cfg, log: log, routes: &routes.Current{}, deny: &deny.Current{}, relay: relay.NewEngine(cfg.Relay), metrics: metrics.New(reg), security: security, dialer: dialer, started: time.Now(), tag: ref.NewTag(),

@@ -155,3 +155,42 @@ func TestMemoryOfARequest(t *testing.T) {
 	close(release)
 	clients.Wait()
 }
+
+// TestConnectionsCount has connections count for the bounds of the listener: the refusals on
+// one for its client's rate, and those that are kept for the slots.
+func TestConnectionsCount(t *testing.T) {
+	w := newWorld(t, func(_ *Config, l *listener.Config) { l.MaxRate = 1 }) // and ten at once
+	w.serve(w.route(backend(t, echo)))
+	refused := 0
+	for refused = 0; refused < 10; refused++ {
+		c := w.dial()
+		if a := c.ask("GET", "/echo/1.0.0", good+"\r\n"); a.StatusCode == 429 && a.Code == "ADDRESS_RATE" {
+			break
+		}
+		for range 3 {
+			if a := c.ask("GET", "/echo/1.0.0", good+"\r\n"); a.StatusCode != 200 {
+				t.Fatalf("another request: %s %s", a.Status, a.text)
+			}
+		}
+		c.ask("GET", "/echo/1.0.0", "Authorization: Bearer bad\r\n\r\n")
+		_ = c.Close()
+		eventually(t, "the connection is over", func() bool { return w.listener.Connections() == 0 })
+	}
+	if refused != 5 {
+		t.Errorf("%d connections with a refusal each were served, want 5 within a rate of 10", refused)
+	}
+
+	w = newWorld(t, func(_ *Config, l *listener.Config) { l.MaxHandshakes = 4 })
+	w.serve(w.route(backend(t, echo)))
+	kept := 0
+	for range 4 {
+		if a := w.dial().ask("GET", "/echo/1.0.0", good+"\r\n"); a.StatusCode != 200 {
+			t.Fatalf("a request: %s %s", a.Status, a.text)
+		} else if !a.Close {
+			kept++
+		}
+	}
+	if kept == 0 || kept > 2 {
+		t.Errorf("%d connections are kept, with 4 slots, want one or two", kept)
+	}
+}

@@ -96,9 +96,8 @@ func (l *Listener) serveBeside(ctx context.Context, r *Request, s *slot) {
 	for {
 		r.Beside.Crowded = s.crowded()
 		served := l.cfg.Beside(ctx, r)
-		if served.Untrusted && r.Beside.Later && !r.Proxy && l.rate.refusal(clientaddr.Network(r.Remote.Addr())) != nil && served.Again {
-			_ = r.Conn.Close()
-			return
+		if served.Untrusted && r.Beside.Later && !r.Proxy {
+			l.rate.refusal(clientaddr.Network(r.Remote.Addr())) // counts it; the connection is closed already
 		}
 		if !served.Again {
 			return
