@@ -165,7 +165,8 @@ func version(r *backplanev1.Route) store.Version {
 		Published: r.GetState() == catalogv1.Version_STATE_PUBLISHED,
 		Plans:     r.GetPlans(), Subscriptionless: r.GetSubscriptionless(), ChangeNumber: r.GetChangeNumber(),
 		Addresses:  socketAddresses(r.GetFurtherAddresses()),
-		Production: len(r.GetEndpoints().GetProduction()) > 0, Sandbox: len(r.GetEndpoints().GetSandbox()) > 0,
+		Production: len(r.GetEndpoints().GetProduction())+len(r.GetHttp().GetEndpoints().GetProduction()) > 0,
+		Sandbox:    len(r.GetEndpoints().GetSandbox())+len(r.GetHttp().GetEndpoints().GetSandbox()) > 0,
 	}
 }
 

@@ -30,7 +30,7 @@ type Version struct {
 	Plans []string
 	// Subscriptionless says that applications need no subscription.
 	Subscriptionless bool
-	// Production and Sandbox say that it has an endpoint of the stage.
+	// Production and Sandbox say that it has an endpoint of the stage, for the socket or for HTTP.
 	Production, Sandbox bool
 	// ChangeNumber is the number of the catalog's change that made it so.
 	ChangeNumber uint64
