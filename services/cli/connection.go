@@ -314,10 +314,10 @@ func connectionFlag(field string) string {
 // left out.
 func connectionFields(v *catalogv1.Version) [][2]string {
 	socket, http := v.GetEndpoints(), v.GetHttp().GetEndpoints()
-	return [][2]string{
+	return slices.DeleteFunc([][2]string{
 		{"Connection", connectionWords(socket.GetProductionConnection())}, {"Sandbox connection", connectionWords(socket.GetSandboxConnection())},
 		{"HTTP connection", connectionWords(http.GetProductionConnection())}, {"HTTP sandbox connection", connectionWords(http.GetSandboxConnection())},
-	}
+	}, func(field [2]string) bool { return field[1] == "" })
 }
 
 // connectionWords say how backends are connected to; of secrets, since when they are set.
