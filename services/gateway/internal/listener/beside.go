@@ -97,7 +97,7 @@ func (l *Listener) serveBeside(ctx context.Context, r *Request, s *slot) {
 		r.Beside.Crowded = s.crowded()
 		served := l.cfg.Beside(ctx, r)
 		if served.Untrusted && r.Beside.Later && !r.Proxy {
-			l.rate.refusal(clientaddr.Network(r.Remote.Addr())) // counts it; the connection is closed already
+			_ = l.rate.refusal(clientaddr.Network(r.Remote.Addr())) // counts it; the connection is closed already
 		}
 		if !served.Again {
 			return
