@@ -28,6 +28,13 @@ type service struct {
 	hangs bool
 }
 
+// become changes what the answers are.
+func (s *service) become(err error, hangs bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.hangs = err, hangs
+}
+
 func (s *service) SignBackendIdentity(ctx context.Context, req *backplanev1.SignBackendIdentityRequest, _ ...grpc.CallOption) (*backplanev1.SignBackendIdentityResponse, error) {
 	s.mu.Lock()
 	s.asked = append(s.asked, req)
@@ -107,13 +114,13 @@ func TestSignFails(t *testing.T) {
 			cancel()
 			time.Sleep(3 * time.Second)
 		}
-		client.hangs, client.err = false, status.Error(codes.Unimplemented, "of an earlier release")
+		client.become(status.Error(codes.Unimplemented, "of an earlier release"), false)
 		for _, ref := range []string{"REF", ""} {
 			if _, err := s.Sign(t.Context(), claims("x", ref)); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("ref %q: Sign = %v, want %v", ref, err, ErrUnavailable)
 			}
 		}
-		client.err = nil
+		client.become(nil, false)
 		if got, err := s.Sign(t.Context(), claims("x", "")); err != nil || got == "" {
 			t.Errorf("Sign = %q, %v, once the service is back", got, err)
 		}

@@ -20,10 +20,10 @@ func TestIdentityJWT(t *testing.T) {
 	if a.StatusCode != 200 || a.Header.Get("Got-X-Tidegate-Identity") != "e30.e30.c2ln" || a.Header.Get("Got-X-Tidegate-Ref") != a.Header.Get("X-Tidegate-Ref") {
 		t.Errorf("the answer is %s, and the backend got %v, want a JWT and the ref", a.Status, a.Header)
 	}
-	if len(w.signed.asked) != 1 || w.signed.asked[0].Ref != "" || w.signed.asked[0].Grant.Application != "applications/good" {
-		t.Errorf("%+v is signed, want the grant without a ref", w.signed.asked)
+	if len(w.signed.was()) != 1 || w.signed.was()[0].Ref != "" || w.signed.was()[0].Grant.Application != "applications/good" {
+		t.Errorf("%+v is signed, want the grant without a ref", w.signed.was())
 	}
-	w.signed.err = fmt.Errorf("%w: away", backendidentity.ErrUnavailable)
+	w.signed.fail(fmt.Errorf("%w: away", backendidentity.ErrUnavailable))
 	if a := c.ask("GET", "/echo/1.0.0", good+"\r\n"); a.StatusCode != 503 || a.Code != "IDENTITY_UNSIGNED" || a.Header.Get("Retry-After") != "2" {
 		t.Errorf("the answer is %s %s, want 503", a.Status, a.Code)
 	}

@@ -112,14 +112,14 @@ func TestIdentityJWT(t *testing.T) {
 	conn := w.dial(false)
 	w.send(conn, request("/echo/1.0.0", good))
 	a := w.receive(conn)
-	if a.StatusCode != 101 || len(w.signed.asked) != 1 {
-		t.Fatalf("the answer is %d, and %d were signed, want 101 and one", a.StatusCode, len(w.signed.asked))
+	if a.StatusCode != 101 || len(w.signed.was()) != 1 {
+		t.Fatalf("the answer is %d, and %d were signed, want 101 and one", a.StatusCode, len(w.signed.was()))
 	}
 	<-backend.requests
-	if c := w.signed.asked[0]; c.Version != "apis/echo/versions/1" || c.Grant.Name != "grants/1" || c.Ref != a.Header.Get(RefHeader) {
+	if c := w.signed.was()[0]; c.Version != "apis/echo/versions/1" || c.Grant.Name != "grants/1" || c.Ref != a.Header.Get(RefHeader) {
 		t.Errorf("%+v is signed, want the client of the session %s", c, a.Header.Get(RefHeader))
 	}
-	w.signed.err = fmt.Errorf("%w: away", backendidentity.ErrUnavailable)
+	w.signed.fail(fmt.Errorf("%w: away", backendidentity.ErrUnavailable))
 	conn = w.dial(false)
 	w.send(conn, request("/echo/1.0.0", good))
 	if a := w.receive(conn); a.StatusCode != 503 || a.Code != "IDENTITY_UNSIGNED" || a.Header.Get("Retry-After") != "2" || len(backend.requests) > 0 {
@@ -128,7 +128,7 @@ func TestIdentityJWT(t *testing.T) {
 	w.serve(backend.url)
 	conn = w.dial(false)
 	w.send(conn, request("/echo/1.0.0", good))
-	if a := w.receive(conn); a.StatusCode != 101 || len(w.signed.asked) != 2 {
-		t.Errorf("without a JWT the answer is %d, and %d were signed, want 101 and 2 as before", a.StatusCode, len(w.signed.asked))
+	if a := w.receive(conn); a.StatusCode != 101 || len(w.signed.was()) != 2 {
+		t.Errorf("without a JWT the answer is %d, and %d were signed, want 101 and 2 as before", a.StatusCode, len(w.signed.was()))
 	}
 }

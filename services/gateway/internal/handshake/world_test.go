@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -91,6 +92,20 @@ type signed struct {
 	mu    sync.Mutex
 	err   error
 	asked []backendidentity.Claims
+}
+
+// fail has signing fail.
+func (s *signed) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// was returns what was to be signed.
+func (s *signed) was() []backendidentity.Claims {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
 }
 
 func (s *signed) Sign(_ context.Context, c backendidentity.Claims) (string, error) {
