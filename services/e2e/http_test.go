@@ -48,6 +48,7 @@ func TestRequestsOnOneConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer resp.Body.Close()
 			read, err := io.ReadAll(resp.Body)
 			if err != nil {
 				t.Fatal(err)

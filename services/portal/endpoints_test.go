@@ -55,7 +55,7 @@ func TestDescribeEndpoints(t *testing.T) {
 	})
 	got := s.do(t, "GET", "/v1/apis/a/versions/1:describeEndpoints", "", "Authorization", "Bearer token")
 	known := func(g string) string {
-		return `{"gateway":"gateways/` + g + `","stage":"STAGE_PRODUCTION","url":"ws://backend.example","state":"STATE_HEALTHY","connections":"2","lastFailure":""}`
+		return `{"gateway":"gateways/` + g + `","stage":"STAGE_PRODUCTION","url":"ws://backend.example","state":"STATE_HEALTHY","connections":"2","lastFailure":"","http":false}`
 	}
 	if want := `{"endpoints":[` + known("g1") + "," + known("g3") + `],"unreachable":["gateways/g2","gateways/g8"]}`; got.status != 200 || compact(t, got.body) != want {
 		t.Errorf("GET :describeEndpoints = %d %s, want %s\n%s", got.status, got.body, want, s.log)

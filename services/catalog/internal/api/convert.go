@@ -123,7 +123,7 @@ func versionProto(row store.Version) *catalogv1.Version {
 		Version:        r.GetVersion(),
 		Description:    row.Description,
 		Tags:           row.Tags,
-		Endpoints:      row.Endpoints.Message(store.ForUsers),
+		Endpoints:      row.EndpointsFor(store.ForUsers),
 		Security:       r.GetSecurity(),
 		Plans:          r.GetPlans(),
 		AllowedOrigins: r.GetAllowedOrigins(),

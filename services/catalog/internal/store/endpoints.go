@@ -73,8 +73,8 @@ type stages struct {
 	IdleTimeout time.Duration `json:"idleTimeout,omitempty"`
 }
 
-// Message returns the endpoints as the API and routes have them.
-func (e Endpoints) Message(r reader) *catalogv1.Endpoints {
+// EndpointsFor returns the endpoints as the API and routes have them.
+func (e Endpoints) EndpointsFor(r reader) *catalogv1.Endpoints {
 	all := &catalogv1.Endpoints{
 		Production: endpoints(e.Production), ProductionConnection: e.Connections.Production.message(r),
 		Sandbox: endpoints(e.Sandbox), SandboxConnection: e.Connections.Sandbox.message(r),

@@ -140,7 +140,7 @@ func (v Version) Route() *backplanev1.Route {
 		Version:        v.Version,
 		Default:        v.Default,
 		State:          catalogv1.Version_State(catalogv1.Version_State_value[statePrefix+v.State]),
-		Endpoints:      v.Endpoints.Message(forGateways),
+		Endpoints:      v.EndpointsFor(forGateways),
 		AllowedOrigins: v.Origins,
 		ChangeNumber:   uint64(v.ChangeNumber),
 

@@ -27,7 +27,7 @@ func (h *HTTP) Message(r reader) *catalogv1.HTTPOptions {
 		return nil
 	}
 	return &catalogv1.HTTPOptions{
-		Endpoints: h.Endpoints.Message(r), Security: messages(h.Security),
+		Endpoints: h.EndpointsFor(r), Security: messages(h.Security),
 		Cors:         catalogv1.HTTPOptions_Cors(catalogv1.HTTPOptions_Cors_value[CorsPrefix+h.Cors]),
 		MaxBodyBytes: h.MaxBodyBytes, Timeout: span(h.Timeout),
 	}

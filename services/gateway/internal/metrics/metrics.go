@@ -109,6 +109,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	for _, result := range []string{Connected, Refused, Failed, TooMany, GivenUp} {
 		m.attempts.WithLabelValues(result)
 	}
+	m.requests.WithLabelValues("200")
 	for _, result := range []string{good, failed} {
 		m.checks.WithLabelValues(result)
 	}

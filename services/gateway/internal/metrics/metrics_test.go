@@ -113,6 +113,7 @@ tidegate_request_connections 12
 tidegate_requests_in_progress 11
 # HELP tidegate_requests_total Plain requests that are over, by HTTP status; 0 is one whose client left or that was cut before its answer began.
 # TYPE tidegate_requests_total counter
+tidegate_requests_total{status="200"} 0
 tidegate_requests_total{status="204"} 1
 tidegate_requests_total{status="429"} 1
 # HELP tidegate_sessions Live sessions, each with a connection to its client and one to its backend.

@@ -66,7 +66,7 @@ func (t *Table) With(c Changes) (*Table, error) {
 	var errs []error
 	for _, r := range c.Put {
 		if old := e.routes[r.Name]; old != nil {
-			r.Endpoints.inherit(&old.Endpoints)
+			r.inherit(&old.Endpoints)
 			if r.HTTP != nil && old.HTTP != nil {
 				r.HTTP.inherit(&old.HTTP.Endpoints)
 			}
