@@ -164,9 +164,10 @@ func (o *Others) holder(ctx context.Context, name string, tag ref.Tag) (*other, 
 	return nil, silent
 }
 
-// ask asks the directory.
+// ask asks the directory. What it says is for all callers, so it does not matter that the one who
+// asks gives up meanwhile.
 func (o *Others) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	resp, err := o.directory.ListGateways(ctx, &backplanev1.ListGatewaysRequest{})
 	if err != nil {

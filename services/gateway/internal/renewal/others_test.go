@@ -21,6 +21,7 @@ type directory struct {
 	backplanev1.DirectoryServiceClient
 	known []*changev1.Watcher
 	hangs bool
+	takes time.Duration
 	asked int
 }
 
@@ -28,6 +29,11 @@ func (d *directory) ListGateways(ctx context.Context, _ *backplanev1.ListGateway
 	d.asked++
 	if d.hangs {
 		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	select {
+	case <-time.After(d.takes):
+	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	return &backplanev1.ListGatewaysResponse{Gateways: d.known}, nil
@@ -73,6 +79,27 @@ func TestDirectoryHangs(t *testing.T) {
 		d.hangs = true
 		if _, err := o.all(t.Context()); err != nil {
 			t.Errorf("when it hangs again = %v, want what was known", err)
+		}
+	})
+}
+
+// TestWhoGivesUpHarmsNobody: a caller whose time is over while it asks the directory keeps nobody
+// else from what that says.
+func TestWhoGivesUpHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &directory{takes: 200 * time.Millisecond}
+		o := newOthers(d)
+		defer o.Close()
+		const of = "f6w1bbbbq8s5d2h7m4zc"
+		for _, tags := range [][]string{{"aaaa"}, {"aaaa", "bbbb"}} {
+			d.knows(tags...)
+			impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			_, _ = o.now(impatient)
+			cancel()
+			want := ref.Tag(tags[len(tags)-1])
+			if g, err := o.holder(t.Context(), of, want); err != nil || g == nil || g.tag != want {
+				t.Errorf("holder = %v, %v, want the gateway %s", g, err, want)
+			}
 		}
 	})
 }

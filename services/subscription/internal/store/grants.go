@@ -130,7 +130,7 @@ func readTokenState(ctx context.Context, tx *sqldb.Tx, t Token, version, where s
 	rights := rightsOf(&st)
 	err = tx.QueryRowContext(ctx, `
 		SELECT c.id, c.stage, c.revoked, c.revoked_us,
-			EXISTS (SELECT 1 FROM revocation r WHERE r.id IN ($2, $2 || '@' || a.id, $4 || '@' || c.id)),
+			EXISTS (SELECT 1 FROM revocation r WHERE r.id IN ($2, $2 || '@' || a.id, $4 || '@' || c.id, $4)),
 			CAST($3 AS TEXT) <> '' AND NOT EXISTS (SELECT 1 FROM sign_in i WHERE i.id = $3 AND i.user_id = a.owner), `+rightsColumns+`
 		FROM oauth_client c `+rightsJoins+where, append([]any{version, t.ID, t.SignIn.SignIn, t.Secret}, client...)...).
 		Scan(append([]any{&st.OAuthClient, &st.Stage, &revoked.Change, &revoked.Time, &st.Revoked, &st.Over}, rights.dests()...)...)

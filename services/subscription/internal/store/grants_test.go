@@ -54,6 +54,25 @@ func TestTokenState(t *testing.T) {
 	})
 }
 
+// TestSecretsRevokedByEarlierBuilds stay revoked: those wrote the id of the secret alone.
+func TestSecretsRevokedByEarlierBuilds(t *testing.T) {
+	each(t, func(t *testing.T, b *bench) {
+		const v1 = "apis/a/versions/v1"
+		b.publish("o", v1)
+		app := b.application(b.ann, "Chat")
+		c := b.oauthClient(b.ann, app.ID, 1)
+		b.subscribe(b.ann, app.ID, v1)
+		_, err := b.db.ExecContext(t.Context(), `INSERT INTO revocation (id, expires_at) VALUES ('old', $1)`, b.now().Add(time.Hour).UnixMicro())
+		ok(t, err)
+		for secret, want := range map[string]bool{"old": true, "other": false, "": false} {
+			st, err := b.TokenState(t.Context(), store.Token{ID: "t1", ClientID: c.ClientID, Secret: secret, Issued: b.latest()}, v1)
+			if err != nil || !st.Known || st.Revoked != want {
+				t.Errorf("a token of the secret %q = %+v, %v, want revoked: %v", secret, st, err, want)
+			}
+		}
+	})
+}
+
 func TestRevokeOnce(t *testing.T) {
 	each(t, func(t *testing.T, b *bench) {
 		app := b.application(b.ann, "a")

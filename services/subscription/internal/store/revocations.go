@@ -17,7 +17,8 @@ import (
 
 // A row of revocation is of a token, by its id, or of something that holds for one owner only
 // (see ofOwner): of a token by its name, for the application or the user who revoked it, and of
-// the tokens of a secret, for its OAuth client.
+// the tokens of a secret, for its OAuth client. Earlier builds wrote that of a secret by its id
+// alone, which holds, too.
 
 // ofOwner returns the id of a revocation that holds only for what belongs to an owner, so that
 // nobody revokes what is another's by naming it.
