@@ -162,20 +162,29 @@ func (c *Console) redeem(renewal string) (a access, ok bool) {
 }
 
 // gatewayOf returns which of the version's addresses the portal dials: one on this host, or one
-// with TLS, or else the first. It is empty where there is none.
+// with TLS, or else the first. Those of virtual hosts, which may lead to gateways for clients
+// only, are the last choice. It is empty where there is none.
 func gatewayOf(v *catalogv1.Version) string {
+	virtual := map[string]bool{}
+	for _, a := range v.GetFurtherAddresses() {
+		for _, address := range a.GetAddresses() {
+			virtual[address] = a.GetHost() != ""
+		}
+	}
 	best, points := "", -1
 	for _, address := range v.GetAddresses() {
 		u, err := url.Parse(address)
 		if err != nil {
 			continue
 		}
-		p := 0
+		p := 1
 		switch {
+		case virtual[address]:
+			p = 0
 		case u.Scheme == "ws" && loopback(u.Hostname()):
-			p = 2
+			p = 3
 		case u.Scheme == "wss":
-			p = 1
+			p = 2
 		}
 		if p > points {
 			best, points = address, p
