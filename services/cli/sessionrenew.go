@@ -122,7 +122,10 @@ func (s *shell) atGateway(ctx context.Context, target *url.URL, path string, que
 		return err
 	}
 	shown := at.Scheme + "://" + at.Host + at.Path
-	res, err := cl.http().Do(req)
+	ask := cl.http()
+	// No gateway leads elsewhere, and the credential goes to nobody else.
+	ask.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := ask.Do(req)
 	if err != nil {
 		return s.unreachable(shown, "", err)
 	}
