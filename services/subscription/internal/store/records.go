@@ -288,6 +288,9 @@ func scanRecord(row sqldb.Row) (SessionRecord, error) {
 	if r.Deciding != nil && hidden(r.Deciding.LimitName) {
 		r.Deciding = nil
 	}
+	if !ofApplication && r.Application != TryOut { // as with live sessions; whoever tries a version out has no application
+		r.Grant = ""
+	}
 	r.StartedAt, r.EndedAt, r.LastInAt, r.LastOutAt, r.RenewedAt = maybe(started), maybe(ended), maybe(lastIn), maybe(lastOut), maybe(renewed)
 	return r, err
 }

@@ -220,6 +220,11 @@ func TestRecords(t *testing.T) {
 		if diff := cmp.Diff(r1, got, cmpopts.IgnoreFields(store.SessionRecord{}, "Labels")); err != nil || diff != "" {
 			t.Errorf("SessionRecord() = %v (-want +got):\n%s", err, diff)
 		}
+		for who, want := range map[identity.Viewer]string{b.ann: "grants/t", b.bob: "", b.admin: "grants/t"} {
+			if got, err := b.SessionRecord(t.Context(), who, "R1"); err != nil || got.Grant != want {
+				t.Errorf("the grant for %+v = %q, %v, want %q", who, got.Grant, err, want)
+			}
+		}
 		_, err = b.SessionRecord(t.Context(), b.bob, "R2")
 		refused(t, "SessionRecord(another's)", err, codes.NotFound, "sessionRecords/R2 not found")
 		var first sqldb.TimeKey

@@ -233,7 +233,8 @@ type SessionRecord struct {
 	Application string `protobuf:"bytes,4,opt,name=application,proto3" json:"application,omitempty"`
 	// The subscription, or empty for the scheme none.
 	Subscription string `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// The grant, grants/{grant}, or empty for the scheme none. At most 255
+	// The grant, grants/{grant}, or empty for the scheme none. It is shown to the application's
+	// owner and administrators, and of a try-out token to the version's owner. At most 255
 	// characters.
 	Grant string `protobuf:"bytes,6,opt,name=grant,proto3" json:"grant,omitempty"`
 	// The client's address, host:port. At most 255 characters.

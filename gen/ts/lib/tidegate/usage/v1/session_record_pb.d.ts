@@ -58,7 +58,8 @@ export declare type SessionRecord = Message<"tidegate.usage.v1.SessionRecord"> &
   subscription: string;
 
   /**
-   * The grant, grants/{grant}, or empty for the scheme none. At most 255
+   * The grant, grants/{grant}, or empty for the scheme none. It is shown to the application's
+   * owner and administrators, and of a try-out token to the version's owner. At most 255
    * characters.
    *
    * @generated from field: string grant = 6;
@@ -363,7 +364,8 @@ export declare type SessionRecordJson = {
   subscription?: string;
 
   /**
-   * The grant, grants/{grant}, or empty for the scheme none. At most 255
+   * The grant, grants/{grant}, or empty for the scheme none. It is shown to the application's
+   * owner and administrators, and of a try-out token to the version's owner. At most 255
    * characters.
    *
    * @generated from field: string grant = 6;
