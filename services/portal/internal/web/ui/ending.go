@@ -43,6 +43,8 @@ func EndWords(r usagev1.EndReason) string {
 		return "a limit of a plan ended it"
 	case usagev1.EndReason_END_REASON_REPLACED:
 		return "a newer connection took its seat"
+	case usagev1.EndReason_END_REASON_ANSWERED:
+		return "the plain request was answered"
 	}
 	return "not known"
 }
