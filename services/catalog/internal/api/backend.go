@@ -110,9 +110,10 @@ func secrets(v store.Version) map[string]secretAt {
 		}
 	}
 	for _, c := range connectionsOf(v) {
+		places := c.places()
 		add := func(field string, s *store.Secret, to string) {
 			if s != nil {
-				all[c.field+field] = secretAt{c.field + field, s, to}
+				all[c.field+field] = secretAt{c.field + field, s, to, places}
 			}
 		}
 		if t := c.is.TLS; t != nil {
@@ -132,20 +133,40 @@ func secrets(v store.Version) map[string]secretAt {
 	return all
 }
 
-// secretAt is a secret with the field, below version., that has its value, and where it is
-// sent to beside the backends.
+// secretAt is a secret with the field, below version., that has its value, where it is
+// sent to beside the backends, and, if it is for those of one stage, where they are.
 type secretAt struct {
 	field  string
 	secret *store.Secret
 	to     string
+	places []string
+}
+
+// leadsElsewhere reports whether the secret is for a backend that was is not for: one of
+// another stage may be another's.
+func (s secretAt) leadsElsewhere(was secretAt) bool {
+	return slices.ContainsFunc(s.places, func(place string) bool { return !slices.Contains(was.places, place) })
+}
+
+// places are where a stage's endpoints lead, and through which proxy.
+func (c storedConnection) places() []string {
+	var all []string
+	if proxy := c.is.ProxyURL(); proxy != "" {
+		all = append(all, "proxy "+proxy)
+	}
+	for _, e := range c.endpoints {
+		all = append(all, placeOf(e.URL))
+	}
+	return all
 }
 
 // keepSecrets completes the secrets of a version that was old, and checks what cannot be
 // checked before: where no value is given it is
 // that of old, else it is the caller's from now on. Who may change a version may have it
 // lead elsewhere, and is not to learn by that what others put in: so nothing is kept for an
-// endpoint that leads where none did or through another proxy, nor where backends are asked
-// for another host; nor for another token endpoint what is sent there.
+// endpoint that leads where none did, none of its stage for what is a stage's, or through
+// another proxy, nor where backends are asked for another host; nor for another token
+// endpoint what is sent there.
 func keepSecrets(c identity.Caller, old, next store.Version) error {
 	stored, wanted := secrets(old), secrets(next)
 	elsewhere := leadsElsewhere(old, next)
@@ -157,7 +178,7 @@ func keepSecrets(c identity.Caller, old, next store.Version) error {
 			at.secret.SetAt, at.secret.Setter = time.Now(), c.Viewer().User
 		case was.secret == nil:
 			wrong = append(wrong, fault.Violation{Field: "version." + at.field, Message: "is required: none is stored"})
-		case elsewhere:
+		case elsewhere || at.leadsElsewhere(was):
 			wrong = append(wrong, fault.Violation{
 				Field: "version." + at.field, Message: "must be given again, because an endpoint leads to another scheme, host, port or path than before, or through another proxy, or is asked for another host",
 			})

@@ -281,9 +281,21 @@ func (f *fixture) elsewhere(t *testing.T, stored *catalogv1.Endpoints, update fu
 			}
 		}
 	}
+	// A backend of the other stage, which may be somebody else's.
 	e := cloneEndpoints(&catalogv1.Version{Endpoints: stored})
-	e.ProductionConnection.GetOauth2().TokenUrl = "https://mine.example/token"
+	e.Production = append(e.Production, e.Sandbox...)
 	_, err := update(e, f.root, "endpoints")
+	for field, again := range map[string]bool{
+		"production_connection.oauth2.client_secret.value": true, "production_connection.tls.client_key.pem": true,
+		"sandbox_connection.basic.password.value": false, "sandbox_connection.tls.client_key.pem": false,
+	} {
+		if got := strings.Contains(fmt.Sprint(err), "version.endpoints."+field+": must be given again"); got != again {
+			t.Errorf("UpdateVersion to a backend of the other stage = %v, want %s given again: %v", err, field, again)
+		}
+	}
+	e = cloneEndpoints(&catalogv1.Version{Endpoints: stored})
+	e.ProductionConnection.GetOauth2().TokenUrl = "https://mine.example/token"
+	_, err = update(e, f.root, "endpoints")
 	wantError(t, "UpdateVersion to another token endpoint", err, codes.InvalidArgument,
 		"version.endpoints.production_connection.oauth2.client_secret.value: must be given again, because it is sent to another address than before")
 	// Another kind of credential keeps none of the secrets.

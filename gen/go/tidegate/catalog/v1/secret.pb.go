@@ -26,8 +26,9 @@ const (
 
 // Secret is a value that is stored sealed and given to gateways only: no answer, page or
 // change has it again. What is stored is kept where a secret is sent without a value, as
-// answers have it; but it must be given again with an endpoint that leads to a scheme, host
-// or port that none led to before, so that nobody learns it by having it sent elsewhere.
+// answers have it; but it must be given again with an endpoint that leads to a scheme, host,
+// port or path that none led to before, one of a stage's connection that none of the stage
+// led to, so that nobody learns it by having it sent elsewhere.
 type Secret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The value: 1 to 4096 visible ASCII characters, with spaces between them. In answers it

@@ -14,8 +14,9 @@ export declare const file_tidegate_catalog_v1_secret: GenFile;
 /**
  * Secret is a value that is stored sealed and given to gateways only: no answer, page or
  * change has it again. What is stored is kept where a secret is sent without a value, as
- * answers have it; but it must be given again with an endpoint that leads to a scheme, host
- * or port that none led to before, so that nobody learns it by having it sent elsewhere.
+ * answers have it; but it must be given again with an endpoint that leads to a scheme, host,
+ * port or path that none led to before, one of a stage's connection that none of the stage
+ * led to, so that nobody learns it by having it sent elsewhere.
  *
  * @generated from message tidegate.catalog.v1.Secret
  */
@@ -46,8 +47,9 @@ export declare type Secret = Message<"tidegate.catalog.v1.Secret"> & {
 /**
  * Secret is a value that is stored sealed and given to gateways only: no answer, page or
  * change has it again. What is stored is kept where a secret is sent without a value, as
- * answers have it; but it must be given again with an endpoint that leads to a scheme, host
- * or port that none led to before, so that nobody learns it by having it sent elsewhere.
+ * answers have it; but it must be given again with an endpoint that leads to a scheme, host,
+ * port or path that none led to before, one of a stage's connection that none of the stage
+ * led to, so that nobody learns it by having it sent elsewhere.
  *
  * @generated from message tidegate.catalog.v1.Secret
  */
