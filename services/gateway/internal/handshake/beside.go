@@ -27,7 +27,8 @@ type Beside struct {
 	// Reader is the origin of the page that sent the request and may read the answer; "" for
 	// none.
 	Reader string
-	// Preflight says that a browser asks whether a page may send a request.
+	// Preflight says that a browser asks whether a page may send a request. It has no body: what
+	// has one needs a credential.
 	Preflight bool
 
 	leave   func()
@@ -45,7 +46,7 @@ func (h *Handler) NewBeside(r *listener.Request, cancel context.CancelCauseFunc)
 		shown: credential.Handshake{Header: r.Header, Query: r.Query},
 	}
 	origin := r.Header["Origin"]
-	b.Preflight = r.Beside.Method == http.MethodOptions && len(origin) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0
+	b.Preflight = r.Beside.Method == http.MethodOptions && r.Beside.Length == 0 && len(origin) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0
 	return b
 }
 

@@ -118,7 +118,7 @@ func TestAgreed(t *testing.T) {
 		{"many bytes behind", "\r\n" + big, "", nil, big},
 		{
 			"cookies and others", "Set-Cookie: a=1; Path=/\r\nset-cookie: b=2\r\nX-Mine: 1\r\nConnection: X-Hop\r\nX-Hop: 1\r\nServer: s\r\nDate: d\r\n" +
-				"Content-Type: text/plain\r\nContent-Length: 0\r\nKeep-Alive: 1\r\nAlt-Svc: h3\r\nX-Tidegate-Ref: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
+				"Content-Type: text/plain\r\nContent-Length: 0\r\nKeep-Alive: 1\r\nAlt-Svc: h3\r\nNEL: {}\r\nReport-To: {}\r\nService-Worker-Allowed: /\r\nX-Tidegate-Ref: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
 			"", []string{"Set-Cookie: a=1; Path=/", "Set-Cookie: b=2", "X-Mine: 1"}, "",
 		},
 		{

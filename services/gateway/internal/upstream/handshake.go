@@ -143,6 +143,10 @@ func isAboutHost(name string) bool {
 	switch name {
 	case "Server", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data":
 		return true
+	case "Nel", "Report-To": // browsers would report the URLs of all requests to the host
+		return true
+	case "Service-Worker-Allowed": // a script of one API's could have the pages and requests of all
+		return true
 	}
 	return false
 }
