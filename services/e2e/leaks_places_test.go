@@ -11,9 +11,12 @@ import (
 
 	"github.com/coder/websocket"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	subscriptionv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/subscription/v1"
 )
 
@@ -337,6 +340,44 @@ func (l *leakRun) tickets() {
 		// Where it is not asked for, it is recognised.
 		l.shakes("/open/1.0.0", func(h *shake) { h.header.Set("X-Elsewhere", bought.Ticket) })
 	}
+}
+
+// renewals renews a live session with tokens, good and bad, at the gateway and through the
+// portal, and lists the sessions of each.
+func (l *leakRun) renewals() {
+	l.t.Helper()
+	v := l.admin.publish(l.t, "Renewals", l.backend)
+	conn, ref := l.connectForRef(l.t, l.WS+v.path, l.secret("a token that is renewed", l.admin.accessToken(l.t, v)))
+	portal := gatewayv1.NewSessionServiceClient(l.dial(l.t))
+	for _, bad := range []bool{true, false} {
+		at, through := l.admin.accessToken(l.t, v), l.admin.accessToken(l.t, v)
+		want, code := http.StatusOK, codes.OK
+		if bad {
+			at, through = changed(at), changed(through)
+			want, code = http.StatusNotFound, codes.NotFound
+		}
+		l.secret("a token that renews at the gateway", at)
+		l.secret("a token that renews through the portal", through)
+		got, _, text := l.own(l.t, http.MethodPost, "/-/sessions/"+ref+"/credential", at)
+		if got != want {
+			l.t.Errorf("a renewal at the gateway is answered %d %s, want %d", got, text, want)
+		}
+		l.notes("the gateway's answers", text)
+		_, _, text = l.own(l.t, http.MethodGet, "/-/sessions?path="+v.path, at)
+		l.notes("the gateway's answers", text)
+		resp, err := portal.RenewSession(l.admin.ctx(l.t), &gatewayv1.RenewSessionRequest{Name: "gateways/-/sessions/" + ref, Credential: through})
+		if status.Code(err) != code {
+			l.t.Errorf("a renewal through the portal is answered %v, want %v", err, code)
+		}
+		l.notes("the services' answers", fmt.Sprint(resp, err))
+	}
+	_ = conn.Close(websocket.StatusNormalClosure, "")
+}
+
+// secret adds a credential to those that are searched for, and returns it.
+func (l *leakRun) secret(what, value string) string {
+	l.secrets.Add(what, value)
+	return value
 }
 
 // version publishes a version with a scheme.

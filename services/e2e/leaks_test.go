@@ -249,6 +249,7 @@ func noCredentialLeaks(t *testing.T, l *leakRun, stored string) {
 	l.passes()
 	l.connections()
 	l.tickets()
+	l.renewals()
 	l.issues()
 	l.gather()
 	began := time.Now()
