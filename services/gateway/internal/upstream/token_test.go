@@ -209,6 +209,45 @@ func TestTokenThatIsRefused(t *testing.T) {
 	}
 }
 
+// TestHealthWithATokenThatIsRefused: a token that a backend does not take any more says nothing
+// of its health: checks fetch another one, as handshakes do; and where none is to be had, a check
+// by a handshake has found a backend that answers.
+func TestHealthWithATokenThatIsRefused(t *testing.T) {
+	i := &issuer{}
+	tokens := httptest.NewServer(i)
+	defer tokens.Close()
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer t2" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer backend.Close()
+	d := dialer(t, Default())
+	check := func(path string) string {
+		c := &routes.Connection{Token: backendtoken.New(backendtoken.Client{URL: tokens.URL, ID: "c", Secret: "s"})}
+		r := &Request{Endpoint: to(t, "ws"+strings.TrimPrefix(backend.URL, "http"), c), Host: "h"}
+		if err := d.Authorize(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		return d.CheckHealth(t.Context(), r, path)
+	}
+	if why := check("/healthz"); why != "" || len(i.heard()) != 2 {
+		t.Errorf("a GET with a token that is refused once finds %q, after %d fetches, want 2", why, len(i.heard()))
+	}
+	if why, want := check("/healthz"), "the backend answered 401, not 2xx"; why != want || len(i.heard()) != 4 {
+		t.Errorf("a GET with tokens that are refused finds %q, after %d fetches, want %q after 4", why, len(i.heard()), want)
+	}
+	i.says(func(w http.ResponseWriter) bool {
+		if len(i.asked) > 5 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		return len(i.asked) > 5
+	})
+	if why := check(""); why != "" || len(i.heard()) != 6 {
+		t.Errorf("a handshake without another token finds %q, after %d fetches, want 6", why, len(i.heard()))
+	}
+}
+
 // TestNoToken has token endpoints fail in every way, in words that have nothing of what they
 // say, nor the secret or the URL.
 func TestNoToken(t *testing.T) {
