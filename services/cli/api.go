@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
@@ -34,11 +33,11 @@ type versionFlags struct {
 	SandboxEndpoint []string `sep:"none" placeholder:"URL" help:"Backend of the sandbox stage; can be repeated."`
 	Plan            []string `sep:"none" placeholder:"PLAN" help:"Plan to offer; can be repeated."`
 	securityFlags   `embed:""`
-	Origin          []string      `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com, app://localhost, file:// or null; can be repeated. Default: any."`
-	Tag             []string      `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
-	Description     string        `placeholder:"TEXT" help:"What it is for."`
-	MaxSessionAge   time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
-	IdleTimeout     time.Duration `placeholder:"DURATION" help:"How long a session may be without a message, such as 10m. Default: as long as the gateway allows."`
+	Origin          []string       `sep:"none" placeholder:"ORIGIN" help:"Origin that may connect, such as https://example.com, app://localhost, file:// or null; can be repeated. Default: any."`
+	Tag             []string       `sep:"none" placeholder:"WORD" help:"Word to find the version by; can be repeated."`
+	Description     *string        `placeholder:"TEXT" help:"What it is for."`
+	MaxSessionAge   *time.Duration `placeholder:"DURATION" help:"How long a session may live, such as 12h. Default: no limit."`
+	IdleTimeout     *time.Duration `placeholder:"DURATION" help:"How long a session may be without a message, such as 10m. Default: as long as the gateway allows."`
 	trafficFlags    `embed:""`
 	addressFlags    `embed:""`
 	backendFlags    `embed:""`
@@ -55,11 +54,13 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 	}
 	v := &catalogv1.Version{
 		Version:        version,
-		Description:    f.Description,
 		Tags:           f.Tag,
 		Plans:          plans,
 		AllowedOrigins: f.Origin,
 	}
+	setValue(&v.Description, f.Description)
+	setSpan(&v.MaxSessionAge, f.MaxSessionAge)
+	setSpan(&v.IdleTimeout, f.IdleTimeout)
 	e := &catalogv1.Endpoints{Production: endpoints(f.Endpoint), Sandbox: endpoints(f.SandboxEndpoint)}
 	balanced, err := f.setBalance(e, nil)
 	if err != nil {
@@ -70,12 +71,6 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 	}
 	if v.Security, err = f.schemes(); err != nil {
 		return nil, err
-	}
-	if f.MaxSessionAge != 0 {
-		v.MaxSessionAge = durationpb.New(f.MaxSessionAge)
-	}
-	if f.IdleTimeout != 0 {
-		v.IdleTimeout = durationpb.New(f.IdleTimeout)
 	}
 	if _, err = f.set(ctx, s, v); err != nil {
 		return nil, err
@@ -93,6 +88,16 @@ func (f *versionFlags) message(ctx context.Context, s *shell, cl *client, versio
 		return s.newVersionFile(ctx, cl, f.File, v)
 	}
 	return v, err
+}
+
+// update returns the flags as those that change a version.
+func (f *versionFlags) update() *versionUpdateCmd {
+	return &versionUpdateCmd{
+		Endpoint: f.Endpoint, SandboxEndpoint: f.SandboxEndpoint, Plan: f.Plan, Origin: f.Origin, Tag: f.Tag,
+		Description: f.Description, MaxSessionAge: f.MaxSessionAge, IdleTimeout: f.IdleTimeout,
+		securityFlags: f.securityFlags, trafficFlags: f.trafficFlags, addressFlags: f.addressFlags, backendFlags: f.backendFlags,
+		connectionFlags: f.connectionFlags, balanceFlags: f.balanceFlags, httpFlags: f.httpFlags,
+	}
 }
 
 // endpoints returns the endpoints of a stage with these URLs, of which empty ones are none.
@@ -138,8 +143,9 @@ func (c *apiCreateCmd) Run(ctx context.Context, s *shell) error {
 	if c.Context == "" {
 		c.Context = "/" + strings.ToLower(c.Name)
 	}
-	description := c.Description
-	c.Description = "" // it is the API's
+	var description string
+	setValue(&description, c.Description)
+	c.Description = nil // it is the API's
 	v, err := c.message(ctx, s, cl, c.Version)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ type versionCmds struct {
 type versionCreateCmd struct {
 	API          string `arg:"" name:"api" help:"The API, such as EchoWebSocket."`
 	Version      string `arg:"" help:"The version, such as 1.1.0."`
-	From         string `placeholder:"VERSION" help:"Version of the API whose settings it takes over, but for those that are given, such as 1.0.0."`
+	From         string `placeholder:"VERSION" help:"Version of the API whose settings it takes over, such as 1.0.0; what is given changes them as an update would."`
 	versionFlags `embed:""`
 	Default      bool `help:"Make it the version that the address without a version leads to."`
 	Publish      bool `help:"Publish it at once."`
@@ -47,24 +47,20 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	req := &catalogv1.CreateVersionRequest{Parent: api.GetName()}
-	if c.From != "" {
-		source, err := cl.versionOf(ctx, "--from", api, c.From)
-		if err != nil {
-			return err
-		}
-		req.SourceVersion = source.GetName()
+	label := api.GetDisplayName() + "/" + c.Version
+	create := c.createNew
+	if c.From != "" && c.File == "" {
+		create = c.createCopy
 	}
-	if req.Version, err = c.message(ctx, s, cl, c.Version); err != nil {
+	made, err := create(ctx, s, cl, api)
+	v := made
+	if err == nil {
+		v, err = cl.finishVersion(ctx, made, c.Default, c.Publish)
+	}
+	switch {
+	case err != nil && made == nil:
 		return err
-	}
-	made, err := cl.catalog.CreateVersion(ctx, req)
-	if err != nil {
-		return err
-	}
-	label := api.GetDisplayName() + "/" + made.GetVersion()
-	v, err := cl.finishVersion(ctx, made, c.Default, c.Publish)
-	if err != nil {
+	case err != nil:
 		return s.undo(ctx, err, label, func(ctx context.Context) error {
 			cl.takeBack(ctx, made)
 			_, err := cl.catalog.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: made.GetName()})
@@ -72,6 +68,48 @@ func (c *versionCreateCmd) Run(ctx context.Context, s *shell) error {
 		})
 	}
 	return s.showVersion(v, label, "Created")
+}
+
+// createNew creates the version that the flags or the file describe.
+func (c *versionCreateCmd) createNew(ctx context.Context, s *shell, cl *client, api *catalogv1.Api) (made *catalogv1.Version, err error) {
+	req := &catalogv1.CreateVersionRequest{Parent: api.GetName()}
+	if c.From != "" {
+		source, err := cl.versionOf(ctx, "--from", api, c.From)
+		if err != nil {
+			return nil, err
+		}
+		req.SourceVersion = source.GetName()
+	}
+	if req.Version, err = c.message(ctx, s, cl, c.Version); err != nil {
+		return nil, err
+	}
+	return cl.catalog.CreateVersion(ctx, req)
+}
+
+// createCopy creates a version that takes over everything, and changes what is given, as an update
+// of the other version would: so a flag for a part of a field, or for no value, says nothing of
+// the rest. Where the change fails it returns the version, too.
+func (c *versionCreateCmd) createCopy(ctx context.Context, s *shell, cl *client, api *catalogv1.Api) (*catalogv1.Version, error) {
+	source, err := cl.versionOf(ctx, "--from", api, c.From)
+	if err != nil {
+		return nil, err
+	}
+	change, mask, err := c.update().given(ctx, s, cl, source)
+	if err != nil {
+		return nil, err
+	}
+	made, err := cl.catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{
+		Parent: api.GetName(), SourceVersion: source.GetName(), Version: &catalogv1.Version{Version: c.Version},
+	})
+	if err != nil || len(mask.Paths) == 0 {
+		return made, err
+	}
+	change.Name, change.Etag = made.GetName(), made.GetEtag()
+	changed, err := cl.catalog.UpdateVersion(ctx, &catalogv1.UpdateVersionRequest{Version: change, UpdateMask: mask})
+	if err != nil {
+		return made, err
+	}
+	return changed, nil
 }
 
 // versionListCmd lists versions.
@@ -225,43 +263,9 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	plans, err := cl.plansOf(ctx, "--plan", c.Plan)
+	change, mask, err := c.given(ctx, s, cl, v)
 	if err != nil {
 		return err
-	}
-	security, err := c.schemes()
-	if err != nil {
-		return err
-	}
-	change, mask := c.change(v, plans, security)
-	spoken, err := c.set(ctx, s, change)
-	if err != nil {
-		return err
-	}
-	mask.Paths = append(mask.Paths, spoken...)
-	traffic, err := c.setTraffic(ctx, cl, change)
-	if err != nil {
-		return err
-	}
-	balanced, err := c.setBalance(change.GetEndpoints(), v.GetEndpoints())
-	if err != nil {
-		return err
-	}
-	http, err := c.setHTTP(change, v.GetHttp())
-	if err != nil {
-		return err
-	}
-	connections, err := c.setConnections(ctx, s, change, v)
-	if err != nil {
-		return err
-	}
-	addresses, err := c.setAddresses(change)
-	if err != nil {
-		return err
-	}
-	mask.Paths = append(mask.Paths, slices.Concat(traffic, balanced, addresses, connections)...)
-	if !slices.Contains(connections, "http") {
-		mask.Paths = append(mask.Paths, http...)
 	}
 	if c.File != "" {
 		if len(mask.Paths) > 0 {
@@ -278,6 +282,48 @@ func (c *versionUpdateCmd) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	return s.showVersion(v, cl.labels().version(ctx, v.GetName()), "Changed")
+}
+
+// given returns what the flags change of v, and the fields that it is for.
+func (c *versionUpdateCmd) given(ctx context.Context, s *shell, cl *client, v *catalogv1.Version) (*catalogv1.Version, *fieldmaskpb.FieldMask, error) {
+	plans, err := cl.plansOf(ctx, "--plan", c.Plan)
+	if err != nil {
+		return nil, nil, err
+	}
+	security, err := c.schemes()
+	if err != nil {
+		return nil, nil, err
+	}
+	change, mask := c.change(v, plans, security)
+	spoken, err := c.set(ctx, s, change)
+	if err != nil {
+		return nil, nil, err
+	}
+	traffic, err := c.setTraffic(ctx, cl, change)
+	if err != nil {
+		return nil, nil, err
+	}
+	balanced, err := c.setBalance(change.GetEndpoints(), v.GetEndpoints())
+	if err != nil {
+		return nil, nil, err
+	}
+	http, err := c.setHTTP(change, v.GetHttp())
+	if err != nil {
+		return nil, nil, err
+	}
+	connections, err := c.setConnections(ctx, s, change, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	addresses, err := c.setAddresses(change)
+	if err != nil {
+		return nil, nil, err
+	}
+	mask.Paths = append(mask.Paths, slices.Concat(spoken, traffic, balanced, addresses, connections)...)
+	if !slices.Contains(connections, "http") {
+		mask.Paths = append(mask.Paths, http...)
+	}
+	return change, mask, nil
 }
 
 // change returns the new values and the fields that they are for.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,8 +16,10 @@ import (
 func versionFiles(t *testing.T, sh *shell, api, settings string) {
 	t.Helper()
 	of := api + "/2.0.0"
-	sh.run(t, append([]string{"api", "version", "create", api, "2.0.0", "--from", "1.0.0"}, strings.Fields(settings)...)...)
-	sh.run(t, "api", "version", "update", of, "--backend-identity", "headers", "--health-check", "/healthz", "--suspend-after", "2", "--backend-dial", "2s")
+	sh.run(t, append([]string{
+		"api", "version", "create", api, "2.0.0", "--from", "1.0.0", "--backend-identity", "headers", "--health-check", "/healthz", "--suspend-after", "2", "--backend-dial", "2s",
+	}, strings.Fields(settings)...)...)
+	versionCopies(t, sh, api)
 	file := filepath.Join(t.TempDir(), "version")
 	changing := regexp.MustCompile(`(?m)^ *"?(etag|updateTime|createTime|name|version|/?[a-z]*ws[^,]*)"?:.*$|^.*"?wss?://[^ ]*:[0-9]+/spoken/.*$`)
 	shown := func(version, format string) string { return sh.run(t, "api", "version", "get", version, "-o", format) }
@@ -57,4 +60,48 @@ func versionFiles(t *testing.T, sh *shell, api, settings string) {
 	}
 	sh.run(t, "api", "version", "delete", of, "--yes")
 	sh.run(t, "api", "version", "delete", api+"/3.0.0", "--yes")
+}
+
+// versionCopies makes copies of an API's version 2.0.0, which is one of 1.0.0: a flag changes what
+// it says and no more, also where that is nothing, and what is refused is not there.
+func versionCopies(t *testing.T, sh *shell, api string) {
+	t.Helper()
+	field := regexp.MustCompile(`(?m)^(Endpoint|Headers for backends|Identity for backends|Health check|Suspension|Origins|Tags|Compression|Greatest message|Longest session|Description)  +(.*)$`)
+	fields := func(version string) map[string]string {
+		all := map[string]string{}
+		for _, m := range field.FindAllStringSubmatch(sh.run(t, "api", "version", "get", api+"/"+version), -1) {
+			all[m[1]] = m[2]
+		}
+		return all
+	}
+	first, second := fields("1.0.0"), fields("2.0.0")
+	for _, name := range []string{"Endpoint", "Headers for backends"} {
+		if first[name] == "" || second[name] != first[name] {
+			t.Errorf("%s of the copy is %q, want %q", name, second[name], first[name])
+		}
+	}
+	if second["Health check"] != "/healthz" || second["Suspension"] != "after 2 failures" || second["Identity for backends"] != "headers" {
+		t.Errorf("the copy has %v, want what was given", second)
+	}
+	sh.run(t, "api", "version", "create", api, "2.1.0", "--from", "2.0.0", "--health-check", "off", "--origin", "", "--tag", "", "--no-deflate", "--max-message", "0", "--max-session-age", "0", "--description", "")
+	want := maps.Clone(second)
+	for _, name := range []string{"Health check", "Origins", "Tags", "Compression", "Greatest message", "Longest session", "Description"} {
+		if want[name] = "-"; name == "Compression" {
+			want[name] = "no"
+		}
+		if second[name] == want[name] || second[name] == "" {
+			t.Errorf("the source has no %s", name)
+		}
+	}
+	if diff := cmp.Diff(want, fields("2.1.0")); diff != "" {
+		t.Errorf("a copy with settings taken away (-want +got):\n%s", diff)
+	}
+	_, stderr, code := sh.try(t, "", "api", "version", "create", api, "2.2.0", "--from", "2.0.0", "--endpoint", "ws://elsewhere.example")
+	if again := "--backend-header: must be given again"; code != 1 || !strings.Contains(stderr, again) {
+		t.Errorf("a copy for another backend without its secret = %d %s, want %q", code, stderr, again)
+	}
+	if list := sh.run(t, "api", "version", "list", api); strings.Contains(list, "2.2.0") {
+		t.Errorf("what was refused is there:\n%s", list)
+	}
+	sh.run(t, "api", "version", "delete", api+"/2.1.0", "--yes")
 }
