@@ -108,7 +108,7 @@ func Check(url string) error {
 		return fmt.Errorf("must have at most %d variables", MaxVariables)
 	}
 	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
+		if name, _, _ := strings.Cut(segment, ";"); isDots(name) {
 			return errors.New("must have no . or .. for a segment, beside variables")
 		}
 	}
@@ -118,6 +118,12 @@ func Check(url string) error {
 		}
 	}
 	return nil
+}
+
+// isDots reports whether a segment is . or .., escaped or not.
+func isDots(s string) bool {
+	s = strings.ReplaceAll(strings.ToLower(s), "%2e", ".")
+	return s == "." || s == ".."
 }
 
 // Expand appends a template to dst, with what value returns, each escaped so that it is

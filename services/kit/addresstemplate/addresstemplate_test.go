@@ -37,6 +37,8 @@ func TestCheck(t *testing.T) {
 		"ws://h/?a={uri.query.a?": errSyntax.Error(),
 		"ws://h/" + strings.Repeat("{uri.path.1}", MaxVariables+1): fmt.Sprintf("must have at most %d variables", MaxVariables),
 		"ws://h/../{uri.path.1}":                                   "must have no . or .. for a segment, beside variables",
+		"ws://h/%2E./{uri.path.1}":                                 "must have no . or .. for a segment, beside variables",
+		"ws://h/..;v=1/{uri.path.1}":                               "must have no . or .. for a segment, beside variables",
 		"ws://h/?{uri.query.a}=1":                                  "must have no variable in the name of a parameter",
 		"ws://h/?a=1;b{uri.query.a}&c":                             "must have no variable in the name of a parameter",
 	} {

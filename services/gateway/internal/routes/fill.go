@@ -93,7 +93,7 @@ func (e *Endpoint) Fill(suffix, query string) (filled *Endpoint, restSuffix, res
 		return nil, "", "", err
 	}
 	for segment := range strings.SplitSeq(string(path), "/") {
-		if segment == "." || segment == ".." {
+		if name, _, _ := strings.Cut(segment, ";"); isDots(name) { // many leave parameters out
 			return nil, "", "", &FillError{Variable: t.first()}
 		}
 	}

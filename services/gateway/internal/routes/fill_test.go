@@ -61,6 +61,8 @@ func TestFill(t *testing.T) {
 		{"ws://h/x/{uri.query.a}/y", "", "a=..", false},
 		{"ws://h/x/{uri.query.a}/y", "", "a=%2E", false},
 		{"ws://h/x/{uri.query.a}{uri.query.b}/y", "", "a=.&b=.", false},
+		{"ws://h/x/{uri.query.a};v=1/y", "", "a=..", false},
+		{"ws://h/x/%2e{uri.query.a}/y", "", "a=.", false},
 		{"ws://h/{uri.query.a}", "", "a=b/c", false},
 		{"ws://h/{uri.query.a}", "", "a=b%2fc", false},
 		{"ws://h/{uri.query.a}", "", "a=b%5Cc", false},
