@@ -15,11 +15,15 @@ import (
 type versionCheckCmd struct {
 	Version     string   `arg:"" help:"The version, such as EchoWebSocket/1.0.0."`
 	Sandbox     bool     `help:"Check the endpoints of the sandbox stage instead of production."`
+	HTTP        bool     `name:"http" help:"Check the endpoints for plain HTTP requests instead of the socket's, by a GET of the path of their health checks, or else of their own."`
 	Subprotocol []string `sep:"none" placeholder:"NAME" help:"Sub-protocol to offer; can be repeated."`
 }
 
 // Run checks the endpoints, and fails unless all gateways reach them all.
 func (c *versionCheckCmd) Run(ctx context.Context, s *shell) error {
+	if c.HTTP && len(c.Subprotocol) > 0 {
+		return usagef("--subprotocol: is only for the socket: leave it or --http away")
+	}
 	cl, err := s.dial()
 	if err != nil {
 		return err
@@ -33,7 +37,7 @@ func (c *versionCheckCmd) Run(ctx context.Context, s *shell) error {
 		stage = catalogv1.Stage_STAGE_SANDBOX
 	}
 	found, err := gatewayv1.NewEndpointServiceClient(cl.conn).CheckEndpoint(ctx, &gatewayv1.CheckEndpointRequest{
-		Version: v.GetName(), Stage: stage, Subprotocols: c.Subprotocol,
+		Version: v.GetName(), Stage: stage, Subprotocols: c.Subprotocol, Http: c.HTTP,
 	})
 	if err != nil {
 		return err

@@ -74,6 +74,26 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
+// TestCheckHTTPEndpoint has endpoints for plain requests checked.
+func TestCheckHTTPEndpoint(t *testing.T) {
+	t.Parallel()
+	s := &checker{answer: &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{{
+		Gateway: "gateways/g1", Url: "http://backend.example", Step: gatewayv1.EndpointCheck_STEP_REQUEST, Status: 503, Error: "busy", Elapsed: durationpb.New(time.Millisecond),
+	}}}}
+	c := newFakeServer(t, func(srv *grpc.Server) {
+		catalogv1.RegisterCatalogServiceServer(srv, s)
+		gatewayv1.RegisterEndpointServiceServer(srv, s)
+	}).signIn(t)
+	stdout, _, code := c.run(t, "api", "version", "check", "apis/a/versions/1", "--http")
+	if code != 1 || !strings.Contains(strings.Join(strings.Fields(stdout), " "), "g1 http://backend.example request 503 - 1ms busy") || !s.asked.GetHttp() || s.asked.GetStage() != catalogv1.Stage_STAGE_PRODUCTION {
+		t.Errorf("api version check --http = %q, %d, asked %v", stdout, code, s.asked)
+	}
+	_, stderr, code := c.run(t, "api", "version", "check", "apis/a/versions/1", "--http", "--subprotocol", "chat")
+	if code != 2 || !strings.Contains(stderr, "--subprotocol: is only for the socket: leave it or --http away") {
+		t.Errorf("with both: %q, %d", stderr, code)
+	}
+}
+
 // TestCheckEndpoint prints what each gateway found, and fails unless all of them reach the
 // endpoint.
 func TestCheckEndpoint(t *testing.T) {

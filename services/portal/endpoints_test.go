@@ -83,9 +83,9 @@ func TestCheckEndpoint(t *testing.T) {
 	client := gatewayv1.NewEndpointServiceClient(conn)
 	nodes[1].hang = true
 	s.gateways(nodes[0].watcher(), nodes[1].watcher(), nodes[2].watcher(), away(t, "g9"))
-	req := &gatewayv1.CheckEndpointRequest{Version: "apis/a/versions/1", Stage: catalogv1.Stage_STAGE_SANDBOX, Subprotocols: []string{"chat"}}
+	req := &gatewayv1.CheckEndpointRequest{Version: "apis/a/versions/1", Stage: catalogv1.Stage_STAGE_SANDBOX, Subprotocols: []string{"chat"}, Http: true}
 	allow := func(_ context.Context, m proto.Message) (proto.Message, error) {
-		want := &backplanev1.AllowEndpointCheckRequest{Version: "apis/a/versions/1", Stage: catalogv1.Stage_STAGE_SANDBOX}
+		want := &backplanev1.AllowEndpointCheckRequest{Version: "apis/a/versions/1", Stage: catalogv1.Stage_STAGE_SANDBOX, Http: true}
 		if c, _ := s.last(); !proto.Equal(m, want) || !slices.Equal(c.metadata.Get("authorization"), []string{"Bearer token"}) {
 			t.Errorf("the catalog was asked %v with %v, want %v with the caller's token", m, c.metadata, want)
 		}
@@ -93,7 +93,7 @@ func TestCheckEndpoint(t *testing.T) {
 	}
 	s.on(backplanev1.EndpointCheckService_AllowEndpointCheck_FullMethodName, allow)
 	began := time.Now()
-	got := s.do(t, "POST", "/v1/apis/a/versions/1:checkEndpoint", `{"stage": "STAGE_SANDBOX", "subprotocols": ["chat"]}`, "Authorization", "Bearer token", "Content-Type", "application/json")
+	got := s.do(t, "POST", "/v1/apis/a/versions/1:checkEndpoint", `{"stage": "STAGE_SANDBOX", "subprotocols": ["chat"], "http": true}`, "Authorization", "Bearer token", "Content-Type", "application/json")
 	done := func(g string) string {
 		return `{"gateway":"gateways/` + g + `","step":"STEP_DONE","error":"","status":101,"subprotocol":"chat","url":""}`
 	}
@@ -106,7 +106,7 @@ func TestCheckEndpoint(t *testing.T) {
 	nodes[1].mu.Lock()
 	nodes[1].hang = false
 	nodes[1].mu.Unlock()
-	_, err := client.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: req.GetVersion(), Stage: req.GetStage(), Subprotocols: []string{"a", "b"}}, bearer())
+	_, err := client.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: req.GetVersion(), Stage: req.GetStage(), Subprotocols: []string{"a", "b"}, Http: true}, bearer())
 	wantError(t, "what gateways refuse", err, codes.InvalidArgument, "subprotocols: are too many")
 	before := len(nodes[0].asked)
 	s.on(backplanev1.EndpointCheckService_AllowEndpointCheck_FullMethodName, func(context.Context, proto.Message) (proto.Message, error) {

@@ -25,12 +25,19 @@ func (a *API) AllowEndpointCheck(ctx context.Context, req *backplanev1.AllowEndp
 		if err := c.MayChange(v.Owner); err != nil {
 			return err
 		}
-		stage, endpoints := "production", v.Production
+		of, what := v.Endpoints, "the stage"
+		if req.GetHttp() {
+			of, what = store.Endpoints{}, "HTTP in the stage"
+			if v.HTTP != nil {
+				of = v.HTTP.Endpoints
+			}
+		}
+		stage, endpoints := "production", of.Production
 		if req.GetStage() == catalogv1.Stage_STAGE_SANDBOX {
-			stage, endpoints = "sandbox", v.Sandbox
+			stage, endpoints = "sandbox", of.Sandbox
 		}
 		if len(endpoints) == 0 {
-			return fault.Precondition("the version has no endpoint for the stage %s", stage)
+			return fault.Precondition("the version has no endpoint for %s %s", what, stage)
 		}
 		return nil
 	})

@@ -22,6 +22,7 @@ func TestAllowEndpointCheck(t *testing.T) {
 		gateway := backplanev1.NewEndpointCheckServiceClient(f.dial(f.services, identity.Gateway))
 		production := &backplanev1.AllowEndpointCheckRequest{Version: v.GetName()}
 		sandbox := &backplanev1.AllowEndpointCheckRequest{Version: v.GetName(), Stage: catalogv1.Stage_STAGE_SANDBOX}
+		plain := &backplanev1.AllowEndpointCheckRequest{Version: v.GetName(), Http: true}
 		none := &backplanev1.AllowEndpointCheckRequest{Version: "apis/none/versions/none"}
 		for _, c := range []struct {
 			name    string
@@ -36,6 +37,7 @@ func TestAllowEndpointCheck(t *testing.T) {
 			{"a user who does not see it", portal, production, []grpc.CallOption{f.bob}, codes.NotFound, v.GetName() + " not found"},
 			{"a publisher who does not own it", portal, production, []grpc.CallOption{f.pete}, codes.PermissionDenied, "only its owner and administrators may do this"},
 			{"a stage without an endpoint", portal, sandbox, []grpc.CallOption{f.ann}, codes.FailedPrecondition, "the version has no endpoint for the stage sandbox"},
+			{"HTTP that the version does not have", portal, plain, []grpc.CallOption{f.ann}, codes.FailedPrecondition, "the version has no endpoint for HTTP in the stage production"},
 			{"no version", portal, none, []grpc.CallOption{f.ann}, codes.NotFound, "apis/none/versions/none not found"},
 		} {
 			_, err := c.client.AllowEndpointCheck(ctx, c.req, c.opts...)

@@ -53,6 +53,7 @@ type fixture struct {
 	endpoints gatewayv1.EndpointServiceClient
 	found     upstream.Check       // by a check of an endpoint
 	checked   *upstream.Request    // of the last one
+	asked     string               // of the last one for HTTP, GET and the path
 	checking  chan context.Context // gets those of checks, which then wait; nil: they do not
 
 	// ann owns version 1, bob version 2, sue the applications and version 3, tom nothing, root

@@ -35,6 +35,7 @@ const (
 // Backends checks endpoints. upstream.Dialer implements it.
 type Backends interface {
 	Check(ctx context.Context, r *upstream.Request) upstream.Check
+	CheckHTTP(ctx context.Context, r *upstream.Request, path string) upstream.Check
 }
 
 // CheckEndpoint connects to each endpoint of a stage for the version's owner, or an administrator.
@@ -55,9 +56,10 @@ func (a *API) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointReq
 	case <-ctx.Done():
 		return nil, fault.Unavailable("%s makes %d checks already, try again", a.name(), maxChecks)
 	}
+	of := checkedOf(route, req.GetHttp())
 	var stage *routes.Stage
-	if route != nil {
-		stage = stageOf(&route.Endpoints, req.GetStage())
+	if of != nil {
+		stage = stageOf(of, req.GetStage())
 	}
 	if stage == nil {
 		return &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{{
@@ -69,10 +71,35 @@ func (a *API) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointReq
 	var wg sync.WaitGroup
 	for i, e := range stage.Endpoints {
 		checks[i] = &gatewayv1.EndpointCheck{Gateway: a.name().String(), Url: e.URL()}
-		wg.Go(func() { setCheck(checks[i], a.backends.Check(ctx, a.asClient(ctx, route, e, req.GetSubprotocols()))) })
+		wg.Go(func() {
+			setCheck(checks[i], a.check(ctx, of, a.asClient(ctx, route, e, req.GetSubprotocols()), req.GetHttp()))
+		})
 	}
 	wg.Wait()
 	return &gatewayv1.CheckEndpointResponse{Checks: checks}, nil
+}
+
+// checkedOf returns the endpoints of a route that are checked, nil if it does not have them.
+func checkedOf(route *routes.Route, http bool) *routes.Endpoints {
+	switch {
+	case route == nil, http && route.HTTP == nil:
+		return nil
+	case http:
+		return &route.HTTP.Endpoints
+	}
+	return &route.Endpoints
+}
+
+// check checks one endpoint: by a handshake, or where it is for HTTP by a GET of the path of its
+// health checks, or else of its own.
+func (a *API) check(ctx context.Context, of *routes.Endpoints, r *upstream.Request, http bool) upstream.Check {
+	switch {
+	case !http:
+		return a.backends.Check(ctx, r)
+	case of.Check != nil:
+		return a.backends.CheckHTTP(ctx, r, of.Check.HTTPPath)
+	}
+	return a.backends.CheckHTTP(ctx, r, "")
 }
 
 // untilWhen returns when a check ends, so that its answer arrives in the caller's time.
@@ -93,6 +120,9 @@ func checkCheck(req *gatewayv1.CheckEndpointRequest) error {
 		return fault.Invalid("stage", "must be STAGE_PRODUCTION or STAGE_SANDBOX")
 	}
 	offered := req.GetSubprotocols()
+	if req.GetHttp() && len(offered) > 0 {
+		return fault.Invalid("subprotocols", "must be empty with http: plain requests have none")
+	}
 	if len(offered) > maxSubprotocols {
 		return fault.Invalid("subprotocols", "must be at most %d", maxSubprotocols)
 	}

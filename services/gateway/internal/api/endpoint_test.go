@@ -16,6 +16,7 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/balance"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
 
@@ -27,6 +28,12 @@ func (f *fixture) Check(ctx context.Context, r *upstream.Request) upstream.Check
 		return f.found
 	}
 	f.checked = r
+	return f.found
+}
+
+// CheckHTTP implements Backends, as Check.
+func (f *fixture) CheckHTTP(_ context.Context, r *upstream.Request, path string) upstream.Check {
+	f.checked, f.asked = r, "GET "+path
 	return f.found
 }
 
@@ -99,6 +106,40 @@ func TestCheckEndpoint(t *testing.T) {
 	}
 	_, err := f.endpoints.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: v1})
 	wantStatus(t, "CheckEndpoint by nobody", err, codes.Unauthenticated, "sign in first: the call carries no token")
+}
+
+// TestCheckHTTPEndpoint has endpoints of the HTTP beside the socket checked: by their health
+// checks, or else at their own path.
+func TestCheckHTTPEndpoint(t *testing.T) {
+	f := newFixture(t)
+	f.found = upstream.Check{Step: upstream.Answer, Status: 503, Error: "the backend answered 503", Elapsed: time.Second}
+	want := &gatewayv1.CheckEndpointResponse{Checks: []*gatewayv1.EndpointCheck{{
+		Gateway: parent, Step: gatewayv1.EndpointCheck_STEP_REQUEST, Status: 503, Error: "the backend answered 503", Elapsed: durationpb.New(time.Second), Url: "http://plain.example",
+	}}}
+	for _, of := range []*routes.HealthCheck{nil, {HTTPPath: "/healthz"}} {
+		f.routes.Load().Get(v1).HTTP.Check = of
+		got, err := f.endpoints.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: v1, Http: true}, f.ann)
+		if diff := cmp.Diff(want, got, protocmp.Transform()); err != nil || diff != "" {
+			t.Errorf("CheckEndpoint of HTTP: %v (- want, + got):\n%s", err, diff)
+		}
+		asked := "GET "
+		if of != nil {
+			asked += of.HTTPPath
+		}
+		if f.asked != asked || f.checked.Endpoint.Host != "plain.example" || f.checked.Host != "client.example" {
+			t.Errorf("%q was asked of %+v, want %q of plain.example, with the host of a client", f.asked, f.checked, asked)
+		}
+	}
+	for _, req := range []*gatewayv1.CheckEndpointRequest{
+		{Version: v1, Http: true, Stage: catalogv1.Stage_STAGE_SANDBOX}, {Version: v2, Http: true},
+	} {
+		got, err := f.endpoints.CheckEndpoint(t.Context(), req, f.root)
+		if err != nil || len(got.GetChecks()) != 1 || got.GetChecks()[0].GetStep() != gatewayv1.EndpointCheck_STEP_UNKNOWN_VERSION {
+			t.Errorf("CheckEndpoint of %v = %v, %v, want that it is not there yet", req, got, err)
+		}
+	}
+	_, err := f.endpoints.CheckEndpoint(t.Context(), &gatewayv1.CheckEndpointRequest{Version: v1, Http: true, Subprotocols: []string{"chat"}}, f.ann)
+	wantStatus(t, "CheckEndpoint", err, codes.InvalidArgument, "subprotocols: must be empty with http: plain requests have none")
 }
 
 // TestDescribeEndpoints: the version's owner and administrators see what the gateway knows of

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/head"
 	"github.com/tidegatehq/tidegate/services/kit/frame"
 )
 
@@ -28,9 +30,10 @@ const (
 	Done
 	Credential
 	Proxied
+	Answer // of a plain request, in the place of Handshake
 )
 
-// Check is what became of a handshake that was made for the sake of it.
+// Check is what became of a handshake, or of a plain request, that was made for the sake of it.
 type Check struct {
 	Step     Step   // at which it ended
 	Error    string // in words that name no address and have nothing of the answer's body; empty if Done
@@ -42,26 +45,42 @@ type Check struct {
 // closeTime is how long a backend has to answer the close of a check.
 const closeTime = 250 * time.Millisecond
 
+// asking is what a check does with a connection. It returns Done, or the step that failed and
+// why: an error as that of Dial, or where there was none the words.
+type asking func(ctx context.Context, conn net.Conn, r *Request) (Check, error)
+
 // Check connects to r's endpoint as Dial does, up to the answer of its handshake, and
 // closes the connection with 1000.
-func (d *Dialer) Check(ctx context.Context, r *Request) Check {
+func (d *Dialer) Check(ctx context.Context, r *Request) Check { return d.check(ctx, r, d.askSocket) }
+
+// CheckHTTP connects to r's endpoint as for a plain request, and asks for a path by GET: a status
+// of 2xx is good. Where the path is empty it asks for the endpoint's own, and whatever a client
+// would be passed on is good.
+func (d *Dialer) CheckHTTP(ctx context.Context, r *Request, path string) Check {
+	return d.check(ctx, r, func(ctx context.Context, conn net.Conn, r *Request) (Check, error) {
+		return d.askHTTP(ctx, conn, r, path)
+	})
+}
+
+// check makes a check, and once more where another access token is to be had.
+func (d *Dialer) check(ctx context.Context, r *Request, ask asking) Check {
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
 	began := time.Now()
 	if err := d.Authorize(ctx, r); err != nil {
 		return Check{Step: Credential, Error: r.words(Credential, err), Elapsed: time.Since(began)}
 	}
-	c, err := d.check(ctx, r, began)
+	c, err := d.checkOnce(ctx, r, began, ask)
 	if again, dropped := d.Renewed(ctx, r, err); again {
-		c, _ = d.check(ctx, r, began)
+		c, _ = d.checkOnce(ctx, r, began, ask)
 	} else if dropped != nil {
 		c = Check{Step: Credential, Error: r.words(Credential, dropped), Elapsed: time.Since(began)}
 	}
 	return c
 }
 
-// check is Check, once, of a check that began at a time. Its error is as that of Dial.
-func (d *Dialer) check(ctx context.Context, r *Request, began time.Time) (Check, error) {
+// checkOnce is check, once, of a check that began at a time. Its error is as that of Dial.
+func (d *Dialer) checkOnce(ctx context.Context, r *Request, began time.Time, ask asking) (Check, error) {
 	var at atomic.Uint32
 	at.Store(uint32(Resolve))
 	conn, err := d.connect(ctx, r, func(s Step) { at.Store(uint32(s)) })
@@ -70,20 +89,58 @@ func (d *Dialer) check(ctx context.Context, r *Request, began time.Time) (Check,
 		return Check{Step: step, Error: r.words(step, err), Elapsed: time.Since(began)}, err
 	}
 	defer func() { _ = conn.Close() }()
-	if r.Endpoint.Templated() {
-		return Check{Step: Handshake, Error: "it can be connected to; only a client's request says which path and query a handshake asks for", Elapsed: time.Since(began)}, nil
-	}
-	backend, err := d.open(ctx, conn, r)
-	c := Check{Step: Handshake, Elapsed: time.Since(began)}
+	c, err := ask(ctx, conn, r)
+	c.Elapsed = time.Since(began)
 	if err != nil {
-		c.Error = r.words(Handshake, err)
+		c.Error = r.words(c.Step, err)
 		if e, ok := errors.AsType[*Error](err); ok {
 			c.Status = e.Status
 		}
-		return c, err
 	}
-	c.Step, c.Status, c.Protocol = Done, 101, backend.Protocol
-	part(ctx, conn)
+	if c.Status == http.StatusSwitchingProtocols {
+		part(ctx, conn)
+	}
+	return c, err
+}
+
+// askSocket makes a handshake.
+func (d *Dialer) askSocket(ctx context.Context, conn net.Conn, r *Request) (Check, error) {
+	if r.Endpoint.Templated() {
+		return Check{Step: Handshake, Error: "it can be connected to; only a client's request says which path and query a handshake asks for"}, nil
+	}
+	backend, err := d.open(ctx, conn, r)
+	if err != nil {
+		return Check{Step: Handshake}, err
+	}
+	return Check{Step: Done, Status: http.StatusSwitchingProtocols, Protocol: backend.Protocol}, nil
+}
+
+// askHTTP asks for a path, or for the endpoint's own where that is empty.
+func (d *Dialer) askHTTP(ctx context.Context, conn net.Conn, r *Request, path string) (Check, error) {
+	if path == "" && r.Endpoint.Templated() {
+		return Check{Step: Answer, Error: "it can be connected to; only a client's request says which path and query it asks for"}, nil
+	}
+	target := []byte(path)
+	if path == "" {
+		target = r.Endpoint.AppendTarget(nil, "", "")
+	}
+	status, err := d.get(ctx, conn, r, target, r.appendFields(nil, r.host()))
+	if err != nil {
+		return Check{Step: Answer}, err
+	}
+	c := Check{Step: Answer, Status: status}
+	switch refused, _ := errors.AsType[*Error](r.refused(&head.Response{Status: status})); {
+	case refused.Kind == NotAuthorized:
+		return c, refused
+	case status == http.StatusSwitchingProtocols:
+		c.Status, c.Error = 0, "the backend answered 101, though it was not asked to switch protocols"
+	case path != "" && !isGood(status):
+		c.Error = notGood(status)
+	case path == "" && !refused.Answered():
+		return c, refused
+	default:
+		c.Step = Done
+	}
 	return c, nil
 }
 
@@ -121,6 +178,8 @@ func (r *Request) words(step Step, err error) string {
 			return "the backend did not take the connection in time"
 		case TLS:
 			return "the backend did not agree on TLS in time"
+		case Answer:
+			return "the backend did not answer the request in time"
 		default:
 			return "the backend did not answer the handshake in time"
 		}

@@ -26,23 +26,33 @@ func (d *Dialer) handshake(conn net.Conn, r *Request) (*Backend, error) {
 	}
 	reader := d.heads.Get()
 	defer d.heads.Put(reader)
+	resp, buffered, err := d.readAnswer(conn, reader)
+	if err != nil {
+		return nil, err
+	}
+	return r.accept(conn, resp, key, buffered)
+}
+
+// readAnswer reads the head of an answer, and of the interim ones before it, with a reader, which
+// what it returns belongs to. It returns what came behind the head, too.
+func (d *Dialer) readAnswer(conn net.Conn, reader *head.Reader) (resp *head.Response, buffered []byte, err error) {
 	var src io.Reader = conn
 	for range maxInterim {
 		raw, buffered, err := reader.ReadResponse(src)
 		if err != nil {
-			return nil, d.readError(err)
+			return nil, nil, d.readError(err)
 		}
 		resp, err := reader.Response(raw)
 		switch {
 		case err != nil:
-			return nil, incorrect("it is malformed")
+			return nil, nil, incorrect("it is malformed")
 		case resp.Status < 200 && resp.Status != http.StatusSwitchingProtocols:
 			src = io.MultiReader(bytes.NewReader(bytes.Clone(buffered)), conn)
 			continue
 		}
-		return r.accept(conn, resp, key, buffered)
+		return resp, buffered, nil
 	}
-	return nil, incorrect("too many interim responses came before it")
+	return nil, nil, incorrect("too many interim responses came before it")
 }
 
 // send writes the request in one call.

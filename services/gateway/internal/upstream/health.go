@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -23,55 +24,60 @@ func (d *Dialer) CheckHealth(ctx context.Context, r *Request, path string) strin
 	}
 	d.dials.Add(1)
 	defer d.dials.Add(-1)
-	why, err := d.get(ctx, r, path)
+	why, err := d.askHealth(ctx, r, path)
 	if again, _ := d.Renewed(ctx, r, err); again {
-		why, _ = d.get(ctx, r, path)
+		why, _ = d.askHealth(ctx, r, path)
 	}
 	return why
 }
 
-// get asks r's endpoint for a path, and returns what CheckHealth does. The error is that of a
+// askHealth asks r's endpoint for a path, and returns what CheckHealth does. The error is that of a
 // credential which is refused.
-func (d *Dialer) get(ctx context.Context, r *Request, path string) (why string, refused error) {
+func (d *Dialer) askHealth(ctx context.Context, r *Request, path string) (why string, refused error) {
 	conn, err := d.connect(ctx, r, nil)
 	if err != nil {
 		return r.words(Connect, failed(ctx, err, Unreachable)), nil
 	}
 	defer func() { _ = conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	b := append([]byte("GET "), path...)
-	b = head.AppendField(append(b, " HTTP/1.1\r\n"...), "Host", r.host())
-	if r.Authorization != "" {
-		b = head.AppendField(b, "Authorization", r.Authorization)
-	}
-	b = append(r.appendVia(b), "User-Agent: tidegate\r\nConnection: close\r\n\r\n"...)
-	if _, err := conn.Write(b); err != nil {
-		return unanswered(failed(ctx, err, Broken)), nil
-	}
-	reader := d.heads.Get()
-	defer d.heads.Put(reader)
-	raw, _, err := reader.ReadResponse(conn)
-	if err != nil {
-		return unanswered(failed(ctx, d.readError(err), Broken)), nil
-	}
-	resp, err := reader.Response(raw)
-	switch {
+	status, err := d.get(ctx, conn, r, []byte(path), r.appendVia(r.appendAuthorization(nil)))
+	switch e, ours := errors.AsType[*Error](err); {
+	case ours:
+		return e.Detail(), nil
 	case err != nil:
-		return "the backend's answer is malformed", nil
-	case resp.Status < 200 || resp.Status > 299:
-		why = fmt.Sprintf("the backend answered %d, not 2xx", resp.Status)
-		if resp.Status == http.StatusUnauthorized && r.Authorization != "" {
-			refused = Unauthorized()
-		}
+		return ErrTooSlow.Detail(), nil
+	case status == http.StatusUnauthorized && r.Authorization != "":
+		return notGood(status), Unauthorized()
+	case !isGood(status):
+		return notGood(status), nil
 	}
-	return why, refused
+	return "", nil
 }
 
-// unanswered says why there was no answer to a GET.
-func unanswered(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Detail()
+// isGood reports whether a status is that of an endpoint which is asked for a path of its own
+// for checks.
+func isGood(status int) bool { return status >= 200 && status <= 299 }
+
+func notGood(status int) string { return fmt.Sprintf("the backend answered %d, not 2xx", status) }
+
+// get asks for a target by a GET with these headers, beside Host, and returns the status
+// of the answer. The error is as that of Dial.
+func (d *Dialer) get(ctx context.Context, conn net.Conn, r *Request, target, fields []byte) (status int, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	b := append(append([]byte("GET "), target...), " HTTP/1.1\r\n"...)
+	b = append(head.AppendField(b, "Host", r.host()), fields...)
+	_, err = conn.Write(append(b, "User-Agent: tidegate\r\nConnection: close\r\n\r\n"...))
+	if err == nil {
+		reader := d.heads.Get()
+		defer d.heads.Put(reader)
+		var resp *head.Response
+		if resp, _, err = d.readAnswer(conn, reader); err == nil {
+			return resp.Status, nil
+		}
 	}
-	return ErrTooSlow.Detail()
+	err = failed(ctx, err, Broken)
+	if e, made := errors.AsType[*Error](err); made && ctx.Err() == nil {
+		e.beside = true
+	}
+	return 0, err
 }

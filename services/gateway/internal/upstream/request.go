@@ -91,13 +91,19 @@ func (r *Request) appendFields(b []byte, host string) []byte {
 			b = head.AppendField(b, name, v)
 		}
 	}
-	if r.Authorization != "" {
-		b = head.AppendField(b, "Authorization", r.Authorization)
-	}
+	b = r.appendAuthorization(b)
 	for _, own := range r.Own {
 		b = head.AppendField(b, own.Name, own.Value)
 	}
 	return r.appendRuled(b, connection)
+}
+
+// appendAuthorization appends what the gateway proves who it is with, if anything.
+func (r *Request) appendAuthorization(b []byte) []byte {
+	if r.Authorization == "" {
+		return b
+	}
+	return head.AppendField(b, "Authorization", r.Authorization)
 }
 
 // owns reports whether the gateway has a header of its own of this name.

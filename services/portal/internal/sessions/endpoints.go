@@ -35,7 +35,7 @@ func NewEndpoints(directory Directory, catalog grpc.ClientConnInterface) *Endpoi
 // CheckEndpoint has all gateways check an endpoint.
 func (e *Endpoints) CheckEndpoint(ctx context.Context, req *gatewayv1.CheckEndpointRequest) (*gatewayv1.CheckEndpointResponse, error) {
 	ctx = upstream.Forwarded(ctx)
-	_, err := e.checks.AllowEndpointCheck(ctx, &backplanev1.AllowEndpointCheckRequest{Version: req.GetVersion(), Stage: req.GetStage()})
+	_, err := e.checks.AllowEndpointCheck(ctx, &backplanev1.AllowEndpointCheckRequest{Version: req.GetVersion(), Stage: req.GetStage(), Http: req.GetHttp()})
 	if err != nil {
 		return nil, fault.Forward(err)
 	}

@@ -31,7 +31,9 @@ type AllowEndpointCheckRequest struct {
 	// The version, apis/{api}/versions/{version}.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// The stage; not set means production.
-	Stage         v1.Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
+	Stage v1.Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
+	// Whether it is one of the HTTP beside the socket.
+	Http          bool `protobuf:"varint,3,opt,name=http,proto3" json:"http,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -80,6 +82,13 @@ func (x *AllowEndpointCheckRequest) GetStage() v1.Stage {
 	return v1.Stage(0)
 }
 
+func (x *AllowEndpointCheckRequest) GetHttp() bool {
+	if x != nil {
+		return x.Http
+	}
+	return false
+}
+
 // AllowEndpointCheckResponse says that the check is allowed.
 type AllowEndpointCheckResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -121,10 +130,11 @@ var File_tidegate_backplane_v1_endpoint_check_service_proto protoreflect.FileDes
 
 const file_tidegate_backplane_v1_endpoint_check_service_proto_rawDesc = "" +
 	"\n" +
-	"2tidegate/backplane/v1/endpoint_check_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x7f\n" +
+	"2tidegate/backplane/v1/endpoint_check_service.proto\x12\x15tidegate.backplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\"tidegate/catalog/v1/endpoint.proto\x1a\x1dtidegate/rules/v1/rules.proto\"\x93\x01\n" +
 	"\x19AllowEndpointCheckRequest\x12&\n" +
 	"\aversion\x18\x01 \x01(\tB\f\xe0A\x02\xbaH\x06r\x04\x90\xea0\x01R\aversion\x12:\n" +
-	"\x05stage\x18\x02 \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\"\x1c\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x1a.tidegate.catalog.v1.StageB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05stage\x12\x12\n" +
+	"\x04http\x18\x03 \x01(\bR\x04http\"\x1c\n" +
 	"\x1aAllowEndpointCheckResponse2\x91\x01\n" +
 	"\x14EndpointCheckService\x12y\n" +
 	"\x12AllowEndpointCheck\x120.tidegate.backplane.v1.AllowEndpointCheckRequest\x1a1.tidegate.backplane.v1.AllowEndpointCheckResponseB\xf5\x01\n" +

@@ -98,12 +98,15 @@ const (
 	EndpointCheck_STEP_TLS EndpointCheck_Step = 4
 	// The backend did not answer the handshake, or not with 101, or wrongly.
 	EndpointCheck_STEP_HANDSHAKE EndpointCheck_Step = 5
-	// The handshake succeeded.
+	// The handshake, or the request, succeeded.
 	EndpointCheck_STEP_DONE EndpointCheck_Step = 6
 	// Before all others: there was no access token that the backend could be shown.
 	EndpointCheck_STEP_CREDENTIAL EndpointCheck_Step = 7
 	// In place of STEP_RESOLVE and STEP_CONNECT: the proxy opened no connection to the backend.
 	EndpointCheck_STEP_PROXY EndpointCheck_Step = 8
+	// In place of STEP_HANDSHAKE, at an endpoint of the HTTP beside the socket: the backend did
+	// not answer the request, or not with a good status, or wrongly.
+	EndpointCheck_STEP_REQUEST EndpointCheck_Step = 9
 )
 
 // Enum value maps for EndpointCheck_Step.
@@ -118,6 +121,7 @@ var (
 		6: "STEP_DONE",
 		7: "STEP_CREDENTIAL",
 		8: "STEP_PROXY",
+		9: "STEP_REQUEST",
 	}
 	EndpointCheck_Step_value = map[string]int32{
 		"STEP_UNSPECIFIED":     0,
@@ -129,6 +133,7 @@ var (
 		"STEP_DONE":            6,
 		"STEP_CREDENTIAL":      7,
 		"STEP_PROXY":           8,
+		"STEP_REQUEST":         9,
 	}
 )
 
@@ -398,8 +403,10 @@ type CheckEndpointRequest struct {
 	// The stage; not set means production.
 	Stage v1.Stage `protobuf:"varint,2,opt,name=stage,proto3,enum=tidegate.catalog.v1.Stage" json:"stage,omitempty"`
 	// Sub-protocols to offer, at most 10 of at most 100 characters, which are those of tokens
-	// (RFC 9110), and none of them twice.
-	Subprotocols  []string `protobuf:"bytes,3,rep,name=subprotocols,proto3" json:"subprotocols,omitempty"`
+	// (RFC 9110), and none of them twice. Empty with http.
+	Subprotocols []string `protobuf:"bytes,3,rep,name=subprotocols,proto3" json:"subprotocols,omitempty"`
+	// Check the endpoints of the HTTP beside the socket in place of the socket's.
+	Http          bool `protobuf:"varint,4,opt,name=http,proto3" json:"http,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +460,13 @@ func (x *CheckEndpointRequest) GetSubprotocols() []string {
 		return x.Subprotocols
 	}
 	return nil
+}
+
+func (x *CheckEndpointRequest) GetHttp() bool {
+	if x != nil {
+		return x.Http
+	}
+	return false
 }
 
 // CheckEndpointResponse says what became of the check.
@@ -637,14 +651,15 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fSTATE_SUSPENDED\x10\x02\x12\x12\n" +
-	"\x0eSTATE_ON_TRIAL\x10\x03\"\x8b\x01\n" +
+	"\x0eSTATE_ON_TRIAL\x10\x03\"\x9f\x01\n" +
 	"\x14CheckEndpointRequest\x12\x1d\n" +
 	"\aversion\x18\x01 \x01(\tB\x03\xe0A\x02R\aversion\x120\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\x1a.tidegate.catalog.v1.StageR\x05stage\x12\"\n" +
-	"\fsubprotocols\x18\x03 \x03(\tR\fsubprotocols\"z\n" +
+	"\fsubprotocols\x18\x03 \x03(\tR\fsubprotocols\x12\x12\n" +
+	"\x04http\x18\x04 \x01(\bR\x04http\"z\n" +
 	"\x15CheckEndpointResponse\x12:\n" +
 	"\x06checks\x18\x01 \x03(\v2\".tidegate.gateway.v1.EndpointCheckR\x06checks\x12%\n" +
-	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xb5\x03\n" +
+	"\vunreachable\x18\x02 \x03(\tB\x03\xe0A\x06R\vunreachable\"\xc7\x03\n" +
 	"\rEndpointCheck\x12\x18\n" +
 	"\agateway\x18\x01 \x01(\tR\agateway\x12;\n" +
 	"\x04step\x18\x02 \x01(\x0e2'.tidegate.gateway.v1.EndpointCheck.StepR\x04step\x12\x14\n" +
@@ -652,7 +667,7 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\x05R\x06status\x12 \n" +
 	"\vsubprotocol\x18\x05 \x01(\tR\vsubprotocol\x123\n" +
 	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x15\n" +
-	"\x03url\x18\a \x01(\tB\x03\x80\x01\x01R\x03url\"\xb0\x01\n" +
+	"\x03url\x18\a \x01(\tB\x03\x80\x01\x01R\x03url\"\xc2\x01\n" +
 	"\x04Step\x12\x14\n" +
 	"\x10STEP_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14STEP_UNKNOWN_VERSION\x10\x01\x12\x10\n" +
@@ -663,7 +678,8 @@ const file_tidegate_gateway_v1_endpoint_service_proto_rawDesc = "" +
 	"\tSTEP_DONE\x10\x06\x12\x13\n" +
 	"\x0fSTEP_CREDENTIAL\x10\a\x12\x0e\n" +
 	"\n" +
-	"STEP_PROXY\x10\b2\xe4\x02\n" +
+	"STEP_PROXY\x10\b\x12\x10\n" +
+	"\fSTEP_REQUEST\x10\t2\xe4\x02\n" +
 	"\x0fEndpointService\x12\xa0\x01\n" +
 	"\rCheckEndpoint\x12).tidegate.gateway.v1.CheckEndpointRequest\x1a*.tidegate.gateway.v1.CheckEndpointResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{version=apis/*/versions/*}:checkEndpoint\x12\xad\x01\n" +
 	"\x11DescribeEndpoints\x12-.tidegate.gateway.v1.DescribeEndpointsRequest\x1a..tidegate.gateway.v1.DescribeEndpointsResponse\"9\x82\xd3\xe4\x93\x023\x121/v1/{version=apis/*/versions/*}:describeEndpointsB\xe2\x01\n" +

@@ -33,7 +33,10 @@ const (
 // the caller may, which writes the check into the audit log, and then all gateways at once.
 type EndpointServiceClient interface {
 	// Has gateways connect to each endpoint of a stage as they would for a client, up to the
-	// answer of its handshake, and close with 1000. It changes nothing of what they know of
+	// answer of its handshake, and close with 1000; or to each of the HTTP beside the socket, and
+	// ask for the path of its health checks by GET, to which a status of 2xx is good, or where it
+	// has none for its own path, to which whatever a client would be passed on is good: all but
+	// 502, 503 and 504. It changes nothing of what they know of
 	// the endpoint's health. Of what the backend says the status and
 	// the sub-protocol are shown, and nothing else. Addresses that gateways do not connect to
 	// for clients they do not connect to here. Gateways that make too many checks already are
@@ -87,7 +90,10 @@ func (c *endpointServiceClient) DescribeEndpoints(ctx context.Context, in *Descr
 // the caller may, which writes the check into the audit log, and then all gateways at once.
 type EndpointServiceServer interface {
 	// Has gateways connect to each endpoint of a stage as they would for a client, up to the
-	// answer of its handshake, and close with 1000. It changes nothing of what they know of
+	// answer of its handshake, and close with 1000; or to each of the HTTP beside the socket, and
+	// ask for the path of its health checks by GET, to which a status of 2xx is good, or where it
+	// has none for its own path, to which whatever a client would be passed on is good: all but
+	// 502, 503 and 504. It changes nothing of what they know of
 	// the endpoint's health. Of what the backend says the status and
 	// the sub-protocol are shown, and nothing else. Addresses that gateways do not connect to
 	// for clients they do not connect to here. Gateways that make too many checks already are

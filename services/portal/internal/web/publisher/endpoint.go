@@ -144,7 +144,8 @@ func (p *pages) checkEndpoint() ui.Route {
 		view := checkView{version: v, Form: checkForm(r, v)}
 		if r.Submitted() {
 			got, err := p.Endpoints.CheckEndpoint(r.Context(), &gatewayv1.CheckEndpointRequest{
-				Version: v.Version.GetName(), Stage: catalogv1.Stage(catalogv1.Stage_value[view.Form.Get("stage")]),
+				Version: v.Version.GetName(), Stage: catalogv1.Stage(catalogv1.Stage_value[strings.TrimPrefix(view.Form.Get("stage"), forHTTP)]),
+				Http:         strings.HasPrefix(view.Form.Get("stage"), forHTTP),
 				Subprotocols: strings.FieldsFunc(view.Form.Get("subprotocols"), func(c rune) bool { return c == ' ' || c == ',' }),
 			})
 			if err == nil {
@@ -159,17 +160,27 @@ func (p *pages) checkEndpoint() ui.Route {
 	})
 }
 
-// checkForm says what is tried: a stage that has an endpoint.
+// forHTTP stands before a stage where its endpoints for plain requests are tried.
+const forHTTP = "HTTP_"
+
+// checkForm says what is tried: a stage that has an endpoint, of the socket or for HTTP.
 func checkForm(r *ui.Request, v *version) *ui.Form {
 	var stages []ui.Option
-	for _, stage := range []string{"Production", "Sandbox"} {
-		if v.stored(strings.ToLower(stage)) != "" {
-			stages = append(stages, ui.Option{Value: "STAGE_" + strings.ToUpper(stage), Text: stage})
+	socket, plain := v.Version.GetEndpoints(), v.Version.GetHttp().GetEndpoints()
+	for _, stage := range []struct {
+		endpoints   []*catalogv1.Endpoint
+		value, text string
+	}{
+		{socket.GetProduction(), "STAGE_PRODUCTION", "Production"}, {socket.GetSandbox(), "STAGE_SANDBOX", "Sandbox"},
+		{plain.GetProduction(), forHTTP + "STAGE_PRODUCTION", "Production, HTTP"}, {plain.GetSandbox(), forHTTP + "STAGE_SANDBOX", "Sandbox, HTTP"},
+	} {
+		if len(stage.endpoints) > 0 {
+			stages = append(stages, ui.Option{Value: stage.value, Text: stage.text})
 		}
 	}
 	return ui.NewForm(r,
 		ui.Field{Name: "stage", Label: "Endpoint", Kind: "select", Options: stages, Paths: []string{"stage"}},
-		ui.Field{Name: "subprotocols", Label: "Sub-protocols", Code: true, Placeholder: "graphql-ws", Hint: "To offer, with spaces between them. May be empty.", Paths: []string{"subprotocols"}},
+		ui.Field{Name: "subprotocols", Label: "Sub-protocols", Code: true, Placeholder: "graphql-ws", Hint: "To offer to the socket's endpoints, with spaces between them. May be empty.", Paths: []string{"subprotocols"}},
 	)
 }
 
@@ -200,6 +211,8 @@ func stepBadge(step gatewayv1.EndpointCheck_Step) ui.Badge {
 		return ui.Badge{Kind: "danger", Text: "Failed at TLS"}
 	case gatewayv1.EndpointCheck_STEP_HANDSHAKE:
 		return ui.Badge{Kind: "danger", Text: "Failed at the handshake"}
+	case gatewayv1.EndpointCheck_STEP_REQUEST:
+		return ui.Badge{Kind: "danger", Text: "Failed at the request"}
 	case gatewayv1.EndpointCheck_STEP_CREDENTIAL:
 		return ui.Badge{Kind: "danger", Text: "Failed at the access token"}
 	case gatewayv1.EndpointCheck_STEP_PROXY:

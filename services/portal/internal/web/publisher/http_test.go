@@ -2,6 +2,7 @@ package publisher_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,21 @@ func httpPage(t *testing.T, s *webtest.Tidegate) {
 	want(t, b.Open(b.base+"/endpoint"), http.StatusOK, "HTTP beside the socket Change Endpoint http://a https://b", "API key in the header X-Key", "the backend answers their browsers")
 	if p := b.Open(b.base); p.Copied("the http address") == "" && p.Copied("the https address") == "" {
 		t.Errorf("the overview does not say where requests go:\n%s", p.Text())
+	}
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer plain.Close()
+	for path, found := range map[string]string{"/healthz": " Connected 200", "": " Failed at the request the backend answered 503 Service Unavailable 503"} {
+		b.Open(b.base + "/endpoint/http")
+		want(t, b.Submit("Save", "production", plain.URL, "health_path", path), http.StatusOK, "is saved")
+		b.Open(b.base + "/endpoint")
+		want(t, b.Submit("Test connection", "stage", "HTTP_STAGE_PRODUCTION"), http.StatusOK, plain.URL+found)
+	}
+	if p := b.Submit("Test connection", "stage", "HTTP_STAGE_PRODUCTION", "subprotocols", "chat"); p.Status != http.StatusUnprocessableEntity || p.Error("subprotocols") == "" {
+		t.Errorf("a sub-protocol for plain requests: %d\n%s", p.Status, p.Text())
 	}
 	b.Open(b.base + "/endpoint/http")
 	want(t, b.Submit("Save", "production", ""), http.StatusOK, "is saved")

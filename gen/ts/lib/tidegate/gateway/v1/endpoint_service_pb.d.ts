@@ -329,11 +329,18 @@ export declare type CheckEndpointRequest = Message<"tidegate.gateway.v1.CheckEnd
 
   /**
    * Sub-protocols to offer, at most 10 of at most 100 characters, which are those of tokens
-   * (RFC 9110), and none of them twice.
+   * (RFC 9110), and none of them twice. Empty with http.
    *
    * @generated from field: repeated string subprotocols = 3;
    */
   subprotocols: string[];
+
+  /**
+   * Check the endpoints of the HTTP beside the socket in place of the socket's.
+   *
+   * @generated from field: bool http = 4;
+   */
+  http: boolean;
 };
 
 /**
@@ -358,11 +365,18 @@ export declare type CheckEndpointRequestJson = {
 
   /**
    * Sub-protocols to offer, at most 10 of at most 100 characters, which are those of tokens
-   * (RFC 9110), and none of them twice.
+   * (RFC 9110), and none of them twice. Empty with http.
    *
    * @generated from field: repeated string subprotocols = 3;
    */
   subprotocols?: string[];
+
+  /**
+   * Check the endpoints of the HTTP beside the socket in place of the socket's.
+   *
+   * @generated from field: bool http = 4;
+   */
+  http?: boolean;
 };
 
 /**
@@ -586,7 +600,7 @@ export enum EndpointCheck_Step {
   HANDSHAKE = 5,
 
   /**
-   * The handshake succeeded.
+   * The handshake, or the request, succeeded.
    *
    * @generated from enum value: STEP_DONE = 6;
    */
@@ -605,6 +619,14 @@ export enum EndpointCheck_Step {
    * @generated from enum value: STEP_PROXY = 8;
    */
   PROXY = 8,
+
+  /**
+   * In place of STEP_HANDSHAKE, at an endpoint of the HTTP beside the socket: the backend did
+   * not answer the request, or not with a good status, or wrongly.
+   *
+   * @generated from enum value: STEP_REQUEST = 9;
+   */
+  REQUEST = 9,
 }
 
 /**
@@ -612,7 +634,7 @@ export enum EndpointCheck_Step {
  *
  * @generated from enum tidegate.gateway.v1.EndpointCheck.Step
  */
-export declare type EndpointCheck_StepJson = "STEP_UNSPECIFIED" | "STEP_UNKNOWN_VERSION" | "STEP_RESOLVE" | "STEP_CONNECT" | "STEP_TLS" | "STEP_HANDSHAKE" | "STEP_DONE" | "STEP_CREDENTIAL" | "STEP_PROXY";
+export declare type EndpointCheck_StepJson = "STEP_UNSPECIFIED" | "STEP_UNKNOWN_VERSION" | "STEP_RESOLVE" | "STEP_CONNECT" | "STEP_TLS" | "STEP_HANDSHAKE" | "STEP_DONE" | "STEP_CREDENTIAL" | "STEP_PROXY" | "STEP_REQUEST";
 
 /**
  * Describes the enum tidegate.gateway.v1.EndpointCheck.Step.
@@ -630,7 +652,10 @@ export declare const EndpointCheck_StepSchema: GenEnum<EndpointCheck_Step, Endpo
 export declare const EndpointService: GenService<{
   /**
    * Has gateways connect to each endpoint of a stage as they would for a client, up to the
-   * answer of its handshake, and close with 1000. It changes nothing of what they know of
+   * answer of its handshake, and close with 1000; or to each of the HTTP beside the socket, and
+   * ask for the path of its health checks by GET, to which a status of 2xx is good, or where it
+   * has none for its own path, to which whatever a client would be passed on is good: all but
+   * 502, 503 and 504. It changes nothing of what they know of
    * the endpoint's health. Of what the backend says the status and
    * the sub-protocol are shown, and nothing else. Addresses that gateways do not connect to
    * for clients they do not connect to here. Gateways that make too many checks already are
