@@ -59,7 +59,10 @@ func (d *Dialer) Renewed(ctx context.Context, r *Request, err error) (again bool
 	if !c.Token.Drop(strings.TrimPrefix(refused, bearer)) {
 		return false, nil
 	}
-	if err := d.Authorize(ctx, r); err != nil {
+	switch err := d.Authorize(ctx, r); {
+	case errors.Is(err, ErrTooSlow): // the backend has answered in its time: it is not what is slow
+		return false, &Error{Kind: NoToken, err: errors.New("the token endpoint did not answer in the backend's time for the handshake")}
+	case err != nil:
 		return false, err
 	}
 	return r.Authorization != refused, nil

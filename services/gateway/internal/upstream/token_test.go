@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/backendtoken"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
@@ -206,6 +208,32 @@ func TestTokenThatIsRefused(t *testing.T) {
 	})
 	if e, ok := dial().(*Error); !ok || e.Kind != NoToken { //nolint:errorlint // Dial returns it as it is
 		t.Errorf("Dial without another token = %v, want NoToken", e)
+	}
+}
+
+// TestSlowTokenIsNoSlowBackend: a backend that refuses a token in its time is not too slow because
+// another token does not come in that.
+func TestSlowTokenIsNoSlowBackend(t *testing.T) {
+	i, p := &issuer{}, &picky{takes: "Bearer none"}
+	tokens, backend := httptest.NewServer(i), httptest.NewServer(p)
+	defer tokens.Close()
+	defer backend.Close()
+	d, c := dialer(t, Default()), &routes.Connection{Token: backendtoken.New(backendtoken.Client{URL: tokens.URL, ID: "c", Secret: "s"})}
+	r := &Request{Endpoint: to(t, "ws"+strings.TrimPrefix(backend.URL, "http"), c), Host: "h"}
+	if err := d.Authorize(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	defer close(release)
+	i.says(func(http.ResponseWriter) bool {
+		<-release
+		return true
+	})
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, ErrTooSlow)
+	defer cancel()
+	_, err := d.Dial(ctx, r)
+	if e, ok := err.(*Error); !ok || e.Kind != NoToken { //nolint:errorlint // Dial returns it as it is
+		t.Errorf("Dial while another token does not come = %v, want NoToken", err)
 	}
 }
 
