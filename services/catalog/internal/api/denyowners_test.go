@@ -161,3 +161,61 @@ func TestDenyRulesOfAnAPIThatIsGiven(t *testing.T) {
 		}
 	})
 }
+
+// TestAdministrativeRulesOutliveTheirAPI: whom an administrator denies, no owner lets in by
+// deleting what the rule names, and making it anew; administrators delete it, and its rules.
+func TestAdministrativeRulesOutliveTheirAPI(t *testing.T) {
+	forEach(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		echo, other := f.api("Echo"), f.api("Other")
+		first, second := f.version(echo, "1.0.0"), f.version(echo, "2.0.0")
+		remove := func(by grpc.CallOption) error {
+			_, err := f.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: echo.GetName(), Force: true}, by)
+			return err
+		}
+		removeVersion := func(v *catalogv1.Version, by grpc.CallOption) error {
+			_, err := f.DeleteVersion(ctx, &catalogv1.DeleteVersionRequest{Name: v.GetName()}, by)
+			return err
+		}
+		own := f.deny(f.ann, &catalogv1.DenyRule{Api: echo.GetName(), Versions: []string{second.GetName()}})
+		f.deny(f.root, &catalogv1.DenyRule{Api: other.GetName()})
+		f.deny(f.root, &catalogv1.DenyRule{ClientAddress: "203.0.113.7"})
+		rule := f.deny(f.root, &catalogv1.DenyRule{Api: echo.GetName(), Versions: []string{first.GetName()}})
+		wantError(t, "DeleteApi with a rule for a version", remove(f.ann), codes.FailedPrecondition,
+			"an administrator's deny rule names the API: ask an administrator to delete the API, or the rule first")
+		whole := f.deny(f.root, &catalogv1.DenyRule{Api: echo.GetName(), ClientAddress: "192.0.2.1"})
+		wantError(t, "DeleteApi with two rules", remove(f.ann), codes.FailedPrecondition,
+			"2 deny rules of administrators name the API: ask an administrator to delete the API, or the rules first")
+		wantError(t, "DeleteVersion", removeVersion(first, f.ann), codes.FailedPrecondition,
+			"an administrator's deny rule names the version: ask an administrator to delete the version, or the rule first")
+		if err := removeVersion(second, f.ann); err != nil {
+			t.Errorf("DeleteVersion of one that no administrator's rule names: %v", err)
+		}
+		for _, r := range []*catalogv1.DenyRule{own, rule, whole} {
+			if _, err := f.GetDenyRule(ctx, &catalogv1.GetDenyRuleRequest{Name: r.GetName()}, f.root); err != nil {
+				t.Errorf("after the refusals: %v", err)
+			}
+		}
+		if _, err := f.TransferOwnership(ctx, &catalogv1.TransferOwnershipRequest{Name: echo.GetName(), Owner: "bob"}, f.root); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, "DeleteApi by the next owner", remove(f.bob), codes.FailedPrecondition,
+			"2 deny rules of administrators name the API: ask an administrator to delete the API, or the rules first")
+		if err := removeVersion(first, f.root); err != nil {
+			t.Errorf("DeleteVersion by an administrator: %v", err)
+		}
+		if err := remove(f.root); err != nil {
+			t.Errorf("DeleteApi by an administrator: %v", err)
+		}
+		for _, r := range []*catalogv1.DenyRule{own, rule, whole} {
+			_, err := f.GetDenyRule(ctx, &catalogv1.GetDenyRuleRequest{Name: r.GetName()}, f.root)
+			wantError(t, "GetDenyRule after its API", err, codes.NotFound, r.GetName()+" not found")
+		}
+		if _, err := f.db.ExecContext(ctx, `UPDATE deny_rule SET expires_at = 1`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: other.GetName()}, f.ann); err != nil {
+			t.Errorf("DeleteApi with a rule that has expired: %v", err)
+		}
+	})
+}

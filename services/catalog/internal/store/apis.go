@@ -291,7 +291,7 @@ func checkDefault(ctx context.Context, tx *change.Tx, a API) error {
 }
 
 // DeleteAPI removes an API that v sees and check allows to be removed; with force,
-// also one that has versions. None of them may be published.
+// also one that has versions. None of them may be published, and checkDeletable must allow it.
 func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, force bool, check func(API) error) error {
 	return s.log.Write(ctx, "delete API", func(tx *change.Tx) (change.Record, error) {
 		a, err := readAPI(ctx, tx, v, id)
@@ -299,6 +299,9 @@ func (s *Store) DeleteAPI(ctx context.Context, v identity.Viewer, id string, for
 			return change.Record{}, err
 		}
 		if err := check(a); err != nil {
+			return change.Record{}, err
+		}
+		if err := checkDeletable(ctx, tx, v, id, ""); err != nil {
 			return change.Record{}, err
 		}
 		routes, err := s.readVersions(ctx, tx, id)

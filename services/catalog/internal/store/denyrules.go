@@ -420,6 +420,36 @@ func (s *Store) expireDenyRule(ctx context.Context, id string, now time.Time) er
 	})
 }
 
+// checkDeletable refuses to let a viewer who is no administrator delete an API, or the version
+// of it that is not "", while rules of administrators name that: what is made anew in its place
+// has none of them, and whom they deny would come in. A rule that has expired denies nobody.
+func checkDeletable(ctx context.Context, tx *change.Tx, v identity.Viewer, api, version string) error {
+	if v.All {
+		return nil
+	}
+	n := 0
+	for r, err := range listDenyRules(ctx, tx, everything, DenyRuleFilter{API: &api}, Order{}, ListPlace{}) {
+		if err != nil {
+			return fmt.Errorf("read the deny rules of the API: %w", err)
+		}
+		expired := !r.ExpiresAt.IsZero() && !r.ExpiresAt.After(tx.Time)
+		if r.Administrative && !expired && (version == "" || slices.Contains(r.Versions, version)) {
+			n++
+		}
+	}
+	what := "API"
+	if version != "" {
+		what = "version"
+	}
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return fault.Precondition("an administrator's deny rule names the %s: ask an administrator to delete the %s, or the rule first", what, what)
+	}
+	return fault.Precondition("%d deny rules of administrators name the %s: ask an administrator to delete the %s, or the rules first", n, what, what)
+}
+
 // removeDenyRulesOf deletes the rules of an API that is deleted, and adds that to the event.
 func removeDenyRulesOf(ctx context.Context, tx *change.Tx, api string, event *backplanev1.RouteEvent) error {
 	for r, err := range listDenyRules(ctx, tx, everything, DenyRuleFilter{API: &api}, Order{}, ListPlace{}) {

@@ -510,8 +510,8 @@ func unlink(ctx context.Context, tx *change.Tx, id string) error {
 	return nil
 }
 
-// DeleteVersion removes a version that viewer sees and check allows to be removed;
-// its API no longer has it as the default.
+// DeleteVersion removes a version that viewer sees, and that check and checkDeletable allow to
+// be removed; its API no longer has it as the default.
 func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name resourcename.Version, check func(Version) error) error {
 	return s.log.Write(ctx, "delete version", func(tx *change.Tx) (change.Record, error) {
 		v, err := s.readVersion(ctx, tx, viewer, name)
@@ -519,6 +519,9 @@ func (s *Store) DeleteVersion(ctx context.Context, viewer identity.Viewer, name 
 			return change.Record{}, err
 		}
 		if err := check(v); err != nil {
+			return change.Record{}, err
+		}
+		if err := checkDeletable(ctx, tx, viewer, v.APIID, v.ID); err != nil {
 			return change.Record{}, err
 		}
 		_, err = tx.ExecContext(ctx, `

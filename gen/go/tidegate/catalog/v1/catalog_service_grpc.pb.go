@@ -73,9 +73,10 @@ type CatalogServiceClient interface {
 	// administrator; default_version and default_version_paths of an API with a
 	// published version also need the role publisher.
 	UpdateApi(ctx context.Context, in *UpdateApiRequest, opts ...grpc.CallOption) (*Api, error)
-	// Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
-	// set and none of them is published. Needs its owner with the role creator,
-	// or an administrator.
+	// Deletes an API and the deny rules that name it. FAILED_PRECONDITION while it
+	// has versions, unless force is set and none of them is published; and for
+	// its owner while administrative deny rules name it, which may not end so. Needs
+	// its owner with the role creator, or an administrator.
 	DeleteApi(ctx context.Context, in *DeleteApiRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Gives an API to another user, with its usage, session records and deny rules; live
 	// sessions go on. Needs its owner,
@@ -103,7 +104,8 @@ type CatalogServiceClient interface {
 	// traffic_plan and subscriptionless, and for all but the description and tags of a
 	// published version, the owner with the role publisher, or an administrator.
 	UpdateVersion(ctx context.Context, in *UpdateVersionRequest, opts ...grpc.CallOption) (*Version, error)
-	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
+	// Deletes a version in the state CREATED; else FAILED_PRECONDITION, and for the
+	// owner while administrative deny rules name the version. If it was
 	// the default version, its API has none from then on. Needs the owner with
 	// the role creator, or an administrator.
 	DeleteVersion(ctx context.Context, in *DeleteVersionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -396,9 +398,10 @@ type CatalogServiceServer interface {
 	// administrator; default_version and default_version_paths of an API with a
 	// published version also need the role publisher.
 	UpdateApi(context.Context, *UpdateApiRequest) (*Api, error)
-	// Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
-	// set and none of them is published. Needs its owner with the role creator,
-	// or an administrator.
+	// Deletes an API and the deny rules that name it. FAILED_PRECONDITION while it
+	// has versions, unless force is set and none of them is published; and for
+	// its owner while administrative deny rules name it, which may not end so. Needs
+	// its owner with the role creator, or an administrator.
 	DeleteApi(context.Context, *DeleteApiRequest) (*emptypb.Empty, error)
 	// Gives an API to another user, with its usage, session records and deny rules; live
 	// sessions go on. Needs its owner,
@@ -426,7 +429,8 @@ type CatalogServiceServer interface {
 	// traffic_plan and subscriptionless, and for all but the description and tags of a
 	// published version, the owner with the role publisher, or an administrator.
 	UpdateVersion(context.Context, *UpdateVersionRequest) (*Version, error)
-	// Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
+	// Deletes a version in the state CREATED; else FAILED_PRECONDITION, and for the
+	// owner while administrative deny rules name the version. If it was
 	// the default version, its API has none from then on. Needs the owner with
 	// the role creator, or an administrator.
 	DeleteVersion(context.Context, *DeleteVersionRequest) (*emptypb.Empty, error)

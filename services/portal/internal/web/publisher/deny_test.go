@@ -70,6 +70,9 @@ func denyPages(t *testing.T, s *webtest.Tidegate) {
 	if p.Status != http.StatusForbidden || !p.Has("only administrators change or delete it") {
 		t.Errorf("deleting what an administrator made = %d:\n%s", p.Status, p.Text())
 	}
+	// Nor does the API's end let in whom it denies.
+	want(t, b.Do(http.MethodPost, strings.TrimSuffix(list, "/denyrules")+"/delete", url.Values{}), http.StatusConflict,
+		"An administrator's deny rule names the API: ask an administrator to delete the API, or the rule first")
 	b.Open(rule)
 	want(t, b.Click("Delete"), http.StatusOK, "It denies 192.0.2.1 at the API Tides of dina.")
 	want(t, b.Submit("Delete"), http.StatusOK, "The rule is deleted.", "192.0.2.2")

@@ -213,7 +213,11 @@ func connect(t *testing.T, address string) *websocket.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, address, nil) //nolint:bodyclose // Dial has read the body
+	conn, resp, err := websocket.Dial(ctx, address, nil) //nolint:bodyclose // Dial has read the body
+	for resp != nil && resp.StatusCode == http.StatusForbidden && ctx.Err() == nil {
+		// The gateway has not heard yet that the client is let in again.
+		conn, resp, err = websocket.Dial(ctx, address, nil) //nolint:bodyclose // Dial has read the body
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", address, err)
 	}

@@ -1744,9 +1744,10 @@ export declare const CatalogService: GenService<{
     output: typeof ApiSchema;
   },
   /**
-   * Deletes an API. FAILED_PRECONDITION while it has versions, unless force is
-   * set and none of them is published. Needs its owner with the role creator,
-   * or an administrator.
+   * Deletes an API and the deny rules that name it. FAILED_PRECONDITION while it
+   * has versions, unless force is set and none of them is published; and for
+   * its owner while administrative deny rules name it, which may not end so. Needs
+   * its owner with the role creator, or an administrator.
    *
    * @generated from rpc tidegate.catalog.v1.CatalogService.DeleteApi
    */
@@ -1830,7 +1831,8 @@ export declare const CatalogService: GenService<{
     output: typeof VersionSchema;
   },
   /**
-   * Deletes a version in the state CREATED; else FAILED_PRECONDITION. If it was
+   * Deletes a version in the state CREATED; else FAILED_PRECONDITION, and for the
+   * owner while administrative deny rules name the version. If it was
    * the default version, its API has none from then on. Needs the owner with
    * the role creator, or an administrator.
    *
