@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -27,6 +28,28 @@ type Part struct {
 	Name string
 	// Files has a folder "migrations" with numbered *.sql files in goose's format.
 	Files fs.FS
+}
+
+// Check reports two files of a part with one number, which Migrate refuses, too.
+func (s Schema) Check() error {
+	for _, part := range s.Parts {
+		files, err := fs.Glob(part.Files, "migrations/*.sql")
+		if err != nil {
+			return fmt.Errorf("read migrations of %s: %w", part.Name, err)
+		}
+		of := make(map[int64]string)
+		for _, file := range files {
+			number, err := goose.NumericComponent(file)
+			if err != nil {
+				return fmt.Errorf("read migrations of %s: %s: %w", part.Name, path.Base(file), err)
+			}
+			if other, ok := of[number]; ok {
+				return fmt.Errorf("migrations of %s: %s and %s have one number: give one of them another", part.Name, path.Base(other), path.Base(file))
+			}
+			of[number] = file
+		}
+	}
+	return nil
 }
 
 // versionTable is where goose keeps the part's version.
@@ -109,6 +132,9 @@ func migrate(ctx context.Context, db *DB, schema Schema) error {
 
 // inspect refuses what Migrate refuses. It writes nothing.
 func inspect(ctx context.Context, db *DB, schema Schema) error {
+	if err := schema.Check(); err != nil {
+		return err
+	}
 	// Releases that cannot be upgraded used goose's default table.
 	old, err := HasTable(ctx, db, goose.DefaultTablename)
 	if err != nil {
