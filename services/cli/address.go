@@ -69,6 +69,15 @@ func addressText(a *catalogv1.FurtherAddress) string {
 	return text
 }
 
+// furtherAddresses are the further addresses of a version as parseAddress reads them.
+func furtherAddresses(v *catalogv1.Version) []string {
+	var texts []string
+	for _, a := range v.GetFurtherAddresses() {
+		texts = append(texts, addressText(a))
+	}
+	return texts
+}
+
 // addressFields are the further addresses of a version, each with how it is advertised.
 func addressFields(v *catalogv1.Version) (fields [][2]string) {
 	for _, a := range v.GetFurtherAddresses() {

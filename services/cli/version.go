@@ -160,10 +160,10 @@ func (s *shell) showVersions(ctx context.Context, cl *client, versions []*catalo
 	for _, v := range versions {
 		rows = append(rows, []string{
 			label.api(ctx, parent(v.GetName())) + "/" + v.GetVersion(), word(v.GetState(), "STATE_"),
-			strings.Join(all(ctx, v.GetPlans(), label.plan), ", "), v.GetName(),
+			strings.Join(all(ctx, v.GetPlans(), label.plan), ", "), strings.Join(furtherAddresses(v), " "), v.GetName(),
 		})
 	}
-	return s.printTable([]string{"VERSION", "STATE", "PLANS", "NAME"}, rows)
+	return s.printTable([]string{"VERSION", "STATE", "PLANS", "FURTHER ADDRESSES", "NAME"}, rows)
 }
 
 // versionGetCmd shows versions.

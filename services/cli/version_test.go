@@ -17,7 +17,8 @@ import (
 // copied is a catalog with one version, which notes what is asked of it, and refuses changes.
 type copied struct {
 	catalogv1.UnimplementedCatalogServiceServer
-	asked []string
+	further []*catalogv1.FurtherAddress
+	asked   []string
 }
 
 func (c *copied) GetApi(_ context.Context, req *catalogv1.GetApiRequest) (*catalogv1.Api, error) {
@@ -25,7 +26,7 @@ func (c *copied) GetApi(_ context.Context, req *catalogv1.GetApiRequest) (*catal
 }
 
 func (c *copied) ListVersions(context.Context, *catalogv1.ListVersionsRequest) (*catalogv1.ListVersionsResponse, error) {
-	return &catalogv1.ListVersionsResponse{Versions: []*catalogv1.Version{{Name: "apis/a/versions/1", Version: "1.0.0"}}}, nil
+	return &catalogv1.ListVersionsResponse{Versions: []*catalogv1.Version{{Name: "apis/a/versions/1", Version: "1.0.0", FurtherAddresses: c.further}}}, nil
 }
 
 func (c *copied) CreateVersion(_ context.Context, req *catalogv1.CreateVersionRequest) (*catalogv1.Version, error) {
@@ -72,5 +73,22 @@ func TestCopyOfVersion(t *testing.T) {
 		if !slices.Equal(s.asked, tt.asked) {
 			t.Errorf("%s asks for %q, want %q", tt.flags, s.asked, tt.asked)
 		}
+	}
+}
+
+// TestListedAddresses: a list of versions shows further addresses as --address takes them.
+func TestListedAddresses(t *testing.T) {
+	t.Parallel()
+	s := &copied{further: []*catalogv1.FurtherAddress{
+		{Prefix: "/cable", Serves: catalogv1.FurtherAddress_SERVES_SOCKET, KeepPrefix: true}, {Host: "chat.example.com"},
+	}}
+	c := newFakeServer(t, func(srv *grpc.Server) { catalogv1.RegisterCatalogServiceServer(srv, s) }).signIn(t)
+	stdout, stderr, code := c.run(t, "api", "version", "list", "apis/a")
+	if want := "/cable,socket,keep chat.example.com  apis/a/versions/1\n"; code != 0 || !strings.Contains(stdout, "FURTHER ADDRESSES") || !strings.HasSuffix(stdout, want) {
+		t.Errorf("api version list = %d, %s%s, want %q in its last row", code, stdout, stderr, want)
+	}
+	s.further = nil
+	if stdout, _, _ = c.run(t, "api", "version", "list", "apis/a"); !strings.HasSuffix(stdout, "-                  apis/a/versions/1\n") {
+		t.Errorf("api version list without further addresses =\n%s", stdout)
 	}
 }
