@@ -28,3 +28,17 @@ func TestIdentityJWT(t *testing.T) {
 		t.Errorf("the answer is %s %s, want 503", a.Status, a.Code)
 	}
 }
+
+// TestNobodysIdentity: a preflight for the backend, which comes before the credential, has no JWT,
+// where the version asks for one.
+func TestNobodysIdentity(t *testing.T) {
+	w := newWorld(t, nil)
+	r := w.route(backend(t, echo))
+	r.Backends.Identity, r.HTTP.BackendCORS = routes.JWTIdentity, true
+	w.serve(r)
+	w.signed.fail(fmt.Errorf("%w: away", backendidentity.ErrUnavailable))
+	a := w.dial().ask("OPTIONS", "/echo/1.0.0", "Origin: https://page.example\r\nAccess-Control-Request-Method: PUT\r\nX-Tidegate-Identity: forged\r\n\r\n")
+	if a.StatusCode != 200 || a.Header.Get("Got-X-Tidegate-Identity") != "" || a.Header.Get("Got-X-Tidegate-Ref") != a.Header.Get("X-Tidegate-Ref") || len(w.signed.was()) != 0 {
+		t.Errorf("the answer is %s %s, the backend got %v, and %v is signed, want the ref alone", a.Status, a.Code, a.Header, w.signed.was())
+	}
+}

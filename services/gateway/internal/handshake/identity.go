@@ -22,6 +22,12 @@ func (h *Handler) identify(ctx context.Context, a *attempt) error {
 	if a.match.Route.Backends.Identity != routes.JWTIdentity {
 		return nil
 	}
+	if a.grant == nil && !a.match.Route.Open() {
+		// A preflight for the backend, before the credential: a JWT would say that its sender
+		// was let in.
+		a.own = append(a.own, head.Field{Name: "X-Tidegate-Ref", Value: a.ref})
+		return nil
+	}
 	c := backendidentity.Claims{Version: a.match.Route.Name, Grant: a.grant, Ref: a.ref}
 	if a.plain {
 		// Plain requests share a JWT, which so has no ref: that is beside it.
