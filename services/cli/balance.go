@@ -11,64 +11,89 @@ import (
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 )
 
-// balanceFlags say how gateways choose between a version's endpoints, check them and give
-// them up.
+// balanceFlags say how gateways choose between the endpoints of a version's socket, check them
+// and give them up.
 type balanceFlags struct {
-	HealthCheck    *string        `placeholder:"CHECK" help:"How gateways check each endpoint while nobody connects: websocket (a handshake), a path such as /healthz (an HTTP GET), or off (the default)."`
-	HealthInterval *time.Duration `placeholder:"DURATION" help:"Time between two checks of an endpoint; 0 for the default: 10s."`
-	HealthTimeout  *time.Duration `placeholder:"DURATION" help:"How long a check may take; 0 for the default: 3s."`
-	HealthyAfter   *int32         `placeholder:"NUMBER" help:"How many checks in a row must succeed before a suspended endpoint is taken again; 0 for the default: 1."`
-	UnhealthyAfter *int32         `placeholder:"NUMBER" help:"How many checks in a row must fail before an endpoint is suspended; 0 for the default: 3."`
-
-	SuspendAfter   *int32         `placeholder:"NUMBER" help:"How many handshakes in a row must fail before an endpoint is suspended; 0 for the default: 1."`
-	SuspendFirst   *time.Duration `placeholder:"DURATION" help:"How long the first suspension of an endpoint is; 0 for the default: 1s."`
-	SuspendLongest *time.Duration `placeholder:"DURATION" help:"How long the longest suspension is; 0 for the default: 30s."`
-	SuspendFactor  *float64       `placeholder:"NUMBER" help:"By how much each suspension is longer than the one before; 0 for the default: 2."`
-
-	BackendDial      *time.Duration `placeholder:"DURATION" help:"How long a connection to a backend may take; 0 for that of the gateway."`
+	HealthCheck      *string `placeholder:"CHECK" help:"How gateways check each endpoint while nobody connects: websocket (a handshake), a path such as /healthz (an HTTP GET), or off (the default)."`
+	choiceFlags      `embed:"" set:"endpoint=endpoint"`
 	BackendHandshake *time.Duration `placeholder:"DURATION" help:"How long a backend may take to connect and to answer the handshake; 0 for the default."`
+}
+
+// choiceFlags are those of them that the endpoints for plain requests have, too.
+type choiceFlags struct {
+	HealthInterval *time.Duration `placeholder:"DURATION" help:"Time between two checks of an ${endpoint}; 0 for the default: 10s."`
+	HealthTimeout  *time.Duration `placeholder:"DURATION" help:"How long a check of an ${endpoint} may take; 0 for the default: 3s."`
+	HealthyAfter   *int32         `placeholder:"NUMBER" help:"How many checks in a row must succeed before a suspended ${endpoint} is taken again; 0 for the default: 1."`
+	UnhealthyAfter *int32         `placeholder:"NUMBER" help:"How many checks in a row must fail before an ${endpoint} is suspended; 0 for the default: 3."`
+
+	SuspendAfter   *int32         `placeholder:"NUMBER" help:"How many times in a row an ${endpoint} must fail before it is suspended; 0 for the default: 1."`
+	SuspendFirst   *time.Duration `placeholder:"DURATION" help:"How long the first suspension of an ${endpoint} is; 0 for the default: 1s."`
+	SuspendLongest *time.Duration `placeholder:"DURATION" help:"How long the longest suspension of an ${endpoint} is; 0 for the default: 30s."`
+	SuspendFactor  *float64       `placeholder:"NUMBER" help:"By how much each suspension of an ${endpoint} is longer than the one before; 0 for the default: 2."`
+
+	BackendDial *time.Duration `placeholder:"DURATION" help:"How long a connection to an ${endpoint} may take; 0 for that of the gateway."`
 }
 
 // setBalance puts what is given into endpoints, beside what was there before, and returns the
 // fields of the version that it is for.
 func (f *balanceFlags) setBalance(e, was *catalogv1.Endpoints) (paths []string, err error) {
-	check := cloned(was.GetHealthCheck())
-	given := setSpan(&check.Interval, f.HealthInterval)
-	given = setSpan(&check.Timeout, f.HealthTimeout) || given
-	given = setValue(&check.HealthyAfter, f.HealthyAfter) || given
-	given = setValue(&check.UnhealthyAfter, f.UnhealthyAfter) || given
-	if given && f.HealthCheck == nil && was.GetHealthCheck() == nil {
+	check, given, err := f.check(was.GetHealthCheck(), f.HealthCheck, healthKind)
+	switch {
+	case err != nil:
+		return nil, err
+	case given && check == nil && f.HealthCheck == nil:
 		return nil, usagef("--health-check: is needed, as --health-check websocket or --health-check /healthz")
-	}
-	if f.HealthCheck != nil {
-		given = true
-		if check.Kind, check.HttpPath, err = healthKind(*f.HealthCheck); err != nil {
-			return nil, err
-		}
-	}
-	if given {
-		if e.HealthCheck = check; check.GetKind() == catalogv1.HealthCheck_KIND_UNSPECIFIED {
-			e.HealthCheck = nil
-		}
+	case given:
+		e.HealthCheck = check
 		paths = append(paths, "endpoints.health_check")
 	}
-	suspension := cloned(was.GetSuspension())
-	given = setValue(&suspension.Failures, f.SuspendAfter)
-	given = setSpan(&suspension.First, f.SuspendFirst) || given
-	given = setSpan(&suspension.Longest, f.SuspendLongest) || given
-	given = setValue(&suspension.Factor, f.SuspendFactor) || given
-	if given {
+	if suspension, given := f.suspension(was.GetSuspension()); given {
 		e.Suspension = suspension
 		paths = append(paths, "endpoints.suspension")
 	}
-	timeouts := cloned(was.GetTimeouts())
-	given = setSpan(&timeouts.Dial, f.BackendDial)
-	given = setSpan(&timeouts.Handshake, f.BackendHandshake) || given
-	if given {
+	timeouts, given := f.timeouts(was.GetTimeouts())
+	if given = setSpan(&timeouts.Handshake, f.BackendHandshake) || given; given {
 		e.Timeouts = timeouts
 		paths = append(paths, "endpoints.timeouts")
 	}
 	return paths, nil
+}
+
+// check returns the health check with what is given beside what was there before, nil for none,
+// and whether something is given; kind reads what it is, where that is given.
+func (f *choiceFlags) check(was *catalogv1.HealthCheck, is *string, kind func(string) (catalogv1.HealthCheck_Kind, string, error)) (check *catalogv1.HealthCheck, given bool, err error) {
+	check = cloned(was)
+	given = setSpan(&check.Interval, f.HealthInterval)
+	given = setSpan(&check.Timeout, f.HealthTimeout) || given
+	given = setValue(&check.HealthyAfter, f.HealthyAfter) || given
+	given = setValue(&check.UnhealthyAfter, f.UnhealthyAfter) || given
+	if is != nil {
+		given = true
+		if check.Kind, check.HttpPath, err = kind(*is); err != nil {
+			return nil, false, err
+		}
+	}
+	if check.GetKind() == catalogv1.HealthCheck_KIND_UNSPECIFIED {
+		check = nil
+	}
+	return check, given, nil
+}
+
+// suspension returns the suspension with what is given, and whether something is.
+func (f *choiceFlags) suspension(was *catalogv1.Suspension) (suspension *catalogv1.Suspension, given bool) {
+	suspension = cloned(was)
+	given = setValue(&suspension.Failures, f.SuspendAfter)
+	given = setSpan(&suspension.First, f.SuspendFirst) || given
+	given = setSpan(&suspension.Longest, f.SuspendLongest) || given
+	given = setValue(&suspension.Factor, f.SuspendFactor) || given
+	return suspension, given
+}
+
+// timeouts returns the time-outs with what is given, and whether something is.
+func (f *choiceFlags) timeouts(was *catalogv1.Timeouts) (timeouts *catalogv1.Timeouts, given bool) {
+	timeouts = cloned(was)
+	given = setSpan(&timeouts.Dial, f.BackendDial)
+	return timeouts, given
 }
 
 // healthKind reads websocket, a path or off.

@@ -110,6 +110,14 @@ var arguments = map[string]string{
 	"version.endpoints.suspension.factor":            "--suspend-factor",
 	"version.endpoints.timeouts.dial":                "--backend-dial",
 	"version.endpoints.timeouts.handshake":           "--backend-handshake",
+
+	"version.http":                   "--http-endpoint",
+	"version.http.endpoints":         "--http-endpoint",
+	"version.http.endpoints.sandbox": "--sandbox-http-endpoint",
+	"version.http.security":          "--http-security",
+	"version.http.cors":              "--http-cors",
+	"version.http.max_body_bytes":    "--http-max-body",
+	"version.http.timeout":           "--http-timeout",
 }
 
 // argument returns the flag or argument for a field: that of the list for a list's
@@ -118,6 +126,11 @@ func argument(field string) string {
 	bare, _, _ := strings.Cut(field, "[")
 	if name, ok := arguments[bare]; ok {
 		return name
+	}
+	if of, ok := strings.CutPrefix(bare, "version.http.endpoints."); ok {
+		if name, ok := arguments["version.endpoints."+of]; ok {
+			return "--http-" + strings.TrimPrefix(name, "--")
+		}
 	}
 	if _, of, ok := strings.Cut(field, "endpoints.production_connection"); ok {
 		return connectionFlag(strings.TrimPrefix(of, "."))

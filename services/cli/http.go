@@ -18,6 +18,7 @@ type httpFlags struct {
 	HTTPMaxBody         *string        `name:"http-max-body" placeholder:"BYTES" help:"Greatest body of a plain HTTP request, such as 1MiB; 0 for that of the gateway."`
 	HTTPTimeout         *time.Duration `name:"http-timeout" placeholder:"DURATION" help:"How long a backend may take until its answer to a plain HTTP request begins; 0 for that of the gateway."`
 	HTTPHealthCheck     *string        `name:"http-health-check" placeholder:"CHECK" help:"How gateways check the endpoints for plain HTTP requests: a path such as /healthz, or off (the default)."`
+	HTTPChoice          choiceFlags    `embed:"" prefix:"http-" set:"endpoint=endpoint for plain HTTP requests"`
 }
 
 // setHTTP puts what is given into a version, beside what was there before, and returns the
@@ -82,21 +83,43 @@ func (f *httpFlags) setHTTPOptions(h *catalogv1.HTTPOptions) (given bool, err er
 			}
 		}
 	}
-	if f.HTTPHealthCheck == nil {
-		return given, nil
+	balanced, err := f.setBalanceOf(h.GetEndpoints())
+	return given || balanced, err
+}
+
+// setBalanceOf puts what is given of checks, suspensions and time-outs into the endpoints, and
+// reports whether something is. Where there are none it only reads it.
+func (f *httpFlags) setBalanceOf(e *catalogv1.Endpoints) (given bool, err error) {
+	if e == nil {
+		e = &catalogv1.Endpoints{}
 	}
-	switch path := *f.HTTPHealthCheck; {
-	case path != "off" && !strings.HasPrefix(path, "/"):
-		return false, usagef("--http-health-check: must be a path such as /healthz, or off")
-	case h.GetEndpoints() == nil:
-	case path == "off":
-		h.Endpoints.HealthCheck = nil
-	default:
-		check := cloned(h.GetEndpoints().GetHealthCheck())
-		check.Kind, check.HttpPath = catalogv1.HealthCheck_KIND_HTTP, path
-		h.Endpoints.HealthCheck = check
+	check, given, err := f.HTTPChoice.check(e.GetHealthCheck(), f.HTTPHealthCheck, httpHealthKind)
+	switch {
+	case err != nil:
+		return false, err
+	case given && check == nil && f.HTTPHealthCheck == nil:
+		return false, usagef("--http-health-check: is needed, as --http-health-check /healthz")
+	case given:
+		e.HealthCheck = check
 	}
-	return true, nil
+	if suspension, suspended := f.HTTPChoice.suspension(e.GetSuspension()); suspended {
+		e.Suspension, given = suspension, true
+	}
+	if timeouts, timed := f.HTTPChoice.timeouts(e.GetTimeouts()); timed {
+		e.Timeouts, given = timeouts, true
+	}
+	return given, nil
+}
+
+// httpHealthKind reads a path or off.
+func httpHealthKind(text string) (catalogv1.HealthCheck_Kind, string, error) {
+	switch {
+	case text == "off":
+		return catalogv1.HealthCheck_KIND_UNSPECIFIED, "", nil
+	case strings.HasPrefix(text, "/"):
+		return catalogv1.HealthCheck_KIND_HTTP, text, nil
+	}
+	return 0, "", usagef("--http-health-check: must be a path such as /healthz, or off")
 }
 
 // httpFields say what becomes of plain HTTP requests; none where they are refused.
@@ -119,6 +142,7 @@ func httpFields(h *catalogv1.HTTPOptions) [][2]string {
 		{"HTTP endpoint", urls(h.GetEndpoints().GetProduction())}, {"HTTP sandbox endpoint", urls(h.GetEndpoints().GetSandbox())},
 		{"HTTP security", security}, {"HTTP CORS", option(h.GetCors() == 0, h.GetCors(), "CORS_")},
 		{"Greatest HTTP body", body}, {"Time-out of HTTP", timeout}, {"HTTP health check", healthWords(h.GetEndpoints().GetHealthCheck())},
+		{"HTTP suspension", suspensionWords(h.GetEndpoints().GetSuspension())}, {"Time-outs of HTTP backends", timeoutWords(h.GetEndpoints().GetTimeouts())},
 	}
 	return append(fields, httpAddresses(h)...)
 }

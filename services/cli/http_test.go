@@ -60,6 +60,14 @@ func TestHTTPFlags(t *testing.T) {
 		})},
 		{"--http-max-body 0 --http-timeout 0s", was(), with(func(h *catalogv1.HTTPOptions) { h.MaxBodyBytes, h.Timeout = 0, nil })},
 		{"--http-health-check /new", was(), with(func(h *catalogv1.HTTPOptions) { h.Endpoints.HealthCheck.HttpPath = "/new" })},
+		{"--http-health-interval 1m --http-health-timeout 2s --http-healthy-after 2 --http-unhealthy-after 4", was(), with(func(h *catalogv1.HTTPOptions) {
+			c := h.Endpoints.HealthCheck
+			c.Interval, c.Timeout, c.HealthyAfter, c.UnhealthyAfter = durationpb.New(time.Minute), durationpb.New(2*time.Second), 2, 4
+		})},
+		{"--http-suspend-after 2 --http-suspend-first 2s --http-suspend-longest 1m --http-suspend-factor 1.5 --http-backend-dial 3s", was(), with(func(h *catalogv1.HTTPOptions) {
+			h.Endpoints.Suspension = &catalogv1.Suspension{Failures: 2, First: durationpb.New(2 * time.Second), Longest: durationpb.New(time.Minute), Factor: 1.5}
+			h.Endpoints.Timeouts = &catalogv1.Timeouts{Dial: durationpb.New(3 * time.Second)}
+		})},
 		{"--http-health-check off", was(), with(func(h *catalogv1.HTTPOptions) { h.Endpoints.HealthCheck = nil })},
 	} {
 		s.http, s.change = tt.was, nil
@@ -71,15 +79,17 @@ func TestHTTPFlags(t *testing.T) {
 		}
 	}
 	for flags, want := range map[string]string{
-		"--http-cors nobody":                                "--http-cors: must be gateway or backend",
-		"--http-max-body much":                              "--http-max-body: ",
-		"--http-place nowhere":                              `--http-place: "nowhere"`,
-		"--http-security none --http-place header:X":        "--http-place: is for --http-security oauth2, not for none",
-		"--http-security oauth2 --http-key-place header:X":  "--http-key-place: is for --http-security api-key",
-		"--http-security socket --http-place header:X":      "--http-place: is for --http-security oauth2, not for socket",
-		"--http-security socket,oauth2":                     "--http-security: socket stands alone, without places",
-		"--http-health-check healthz --http-endpoint http:": "--http-health-check: must be a path such as /healthz, or off",
-		"--http-timeout 5s":                                 "--http-endpoint: is needed with the other flags of --http-, as --http-endpoint http://localhost:8080",
+		"--http-cors nobody":                                 "--http-cors: must be gateway or backend",
+		"--http-max-body much":                               "--http-max-body: ",
+		"--http-place nowhere":                               `--http-place: "nowhere"`,
+		"--http-security none --http-place header:X":         "--http-place: is for --http-security oauth2, not for none",
+		"--http-security oauth2 --http-key-place header:X":   "--http-key-place: is for --http-security api-key",
+		"--http-security socket --http-place header:X":       "--http-place: is for --http-security oauth2, not for socket",
+		"--http-security socket,oauth2":                      "--http-security: socket stands alone, without places",
+		"--http-health-check healthz --http-endpoint http:":  "--http-health-check: must be a path such as /healthz, or off",
+		"--http-endpoint http://a --http-health-interval 5s": "--http-health-check: is needed, as --http-health-check /healthz",
+		"--http-suspend-after 2":                             "--http-endpoint: is needed with the other flags of --http-",
+		"--http-timeout 5s":                                  "--http-endpoint: is needed with the other flags of --http-, as --http-endpoint http://localhost:8080",
 	} {
 		s.http, s.change = nil, nil
 		if stderr, code := update(flags); code != exitUsage || !strings.Contains(stderr, want) || s.change != nil {

@@ -33,35 +33,18 @@ func beside() versionForm {
 		}
 		h.Cors = catalogv1.HTTPOptions_Cors(form.Enum("cors", "CORS_", catalogv1.HTTPOptions_Cors_value))
 		h.MaxBodyBytes, h.Timeout = form.Bytes("max_body"), form.Span("timeout")
-		h.Endpoints.HealthCheck = httpCheck(h.GetEndpoints().GetHealthCheck(), form.Get("health_path"))
+		h.Endpoints.HealthCheck = httpCheck(form, was.GetHttp().GetEndpoints())
+		setChoice(form, h.Endpoints)
 		if len(h.GetEndpoints().GetProduction())+len(h.GetEndpoints().GetSandbox()) > 0 {
 			v.Http = h
 			return
 		}
-		for _, name := range []string{"security", "cors", "max_body", "timeout", "health_path"} {
-			if stored := httpFields(was); form.Get(name) != "" && form.Get(name) != valueOf(stored, name) {
+		for _, stored := range httpFields(was) {
+			if !slices.Contains([]string{"sandbox", "places", "key_places"}, stored.Name) && form.Get(stored.Name) != "" && form.Get(stored.Name) != stored.Value {
 				form.Wrong("production", "is needed, here or for the sandbox, with what else is given")
 			}
 		}
 	}}
-}
-
-// valueOf is what is stored in a field.
-func valueOf(fields []ui.Field, name string) string {
-	return fields[slices.IndexFunc(fields, func(f ui.Field) bool { return f.Name == name })].Value
-}
-
-// httpCheck is the health check of a path, with what else was said of it; nil for none.
-func httpCheck(was *catalogv1.HealthCheck, path string) *catalogv1.HealthCheck {
-	if path == "" {
-		return nil
-	}
-	check := &catalogv1.HealthCheck{Kind: catalogv1.HealthCheck_KIND_HTTP}
-	if was != nil {
-		check = proto.CloneOf(was)
-	}
-	check.HttpPath = path
-	return check
 }
 
 // httpFields are the entries about plain requests. Each changes all of it.
@@ -105,7 +88,7 @@ func httpFields(v *catalogv1.Version) []ui.Field {
 		}
 		return all
 	}
-	return []ui.Field{
+	return append([]ui.Field{
 		{Name: "production", Label: "Production", Kind: "textarea", Code: true, Max: 25000, Value: lines(h.GetEndpoints().GetProduction()), Placeholder: "https://backend.example.com",
 			Hint: "Where requests that open no socket lead, with tokens for production or without one: an http or https URL on each line, at most 10. Without any such requests are refused.", Paths: paths("endpoints")},
 		{Name: "sandbox", Label: "Sandbox", Kind: "textarea", Code: true, Max: 25000, Value: lines(h.GetEndpoints().GetSandbox()),
@@ -123,7 +106,7 @@ func httpFields(v *catalogv1.Version) []ui.Field {
 		{Name: "timeout", Label: "Time-out", Max: 20, Value: timeout, Placeholder: "1 min", Hint: "Until the backend's answer begins, 100 ms to 1 h. Empty for that of the gateway.", Paths: paths("timeout")},
 		{Name: "health_path", Label: "Path of the health check", Code: true, Max: 1024, Value: h.GetEndpoints().GetHealthCheck().GetHttpPath(), Placeholder: "/healthz",
 			Hint: "Each gateway asks each endpoint for it. Empty for no check.", Paths: paths("endpoints.health_check")},
-	}
+	}, choiceFields([]string{"version.http", "version.http.endpoints."}, h.GetEndpoints())...)
 }
 
 // httpView is what the Endpoint page says of plain requests; nil where they are refused.

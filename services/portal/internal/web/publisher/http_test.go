@@ -37,6 +37,8 @@ func httpPage(t *testing.T, s *webtest.Tidegate) {
 		{"places", "production=http://b security=oauth2 places=nowhere"}, {"key_places", "production=http://b security=api_key key_places=header:Host"},
 		{"key_places", "production=http://b security=oauth2 key_places=header:X"},
 		{"max_body", "production=http://b max_body=2GiB"}, {"timeout", "production=http://b timeout=2h"}, {"health_path", "production=http://b health_path=healthz"},
+		{"health_interval", "production=http://b health_interval=5s"}, {"health_timeout", "production=http://b health_path=/healthz health_timeout=1min"}, {"failures", "production=http://b failures=101"},
+		{"longest", "production=http://b longest=1ms"}, {"dial", "production=http://b dial=2min"}, {"production", "first=2s"},
 	} {
 		form := b.Tab()
 		form.Open(b.base + "/endpoint/http")
@@ -50,11 +52,17 @@ func httpPage(t *testing.T, s *webtest.Tidegate) {
 		}
 	}
 	want(t, b.Submit("Save", "production", "http://a\nhttps://b", "security", "api_key", "key_places", "header:X-Key", "cors", "BACKEND",
-		"max_body", "1 KiB", "timeout", "90 s", "health_path", "/healthz"), http.StatusOK, "is saved")
+		"max_body", "1 KiB", "timeout", "90 s", "health_path", "/healthz",
+		"health_interval", "5 s", "health_timeout", "500ms", "healthy_after", "2", "unhealthy_after", "4", "failures", "3", "first", "2 s", "longest", "1 min", "factor", "1.5", "dial", "1 s"), http.StatusOK, "is saved")
 	all := &catalogv1.HTTPOptions{
 		Endpoints: &catalogv1.Endpoints{
-			Production:  []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "http://a"}}, {Endpoint: &catalogv1.Endpoint_Url{Url: "https://b"}}},
-			HealthCheck: &catalogv1.HealthCheck{Kind: catalogv1.HealthCheck_KIND_HTTP, HttpPath: "/healthz"},
+			Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: "http://a"}}, {Endpoint: &catalogv1.Endpoint_Url{Url: "https://b"}}},
+			HealthCheck: &catalogv1.HealthCheck{
+				Kind: catalogv1.HealthCheck_KIND_HTTP, HttpPath: "/healthz", Interval: durationpb.New(5 * time.Second), Timeout: durationpb.New(500 * time.Millisecond),
+				HealthyAfter: 2, UnhealthyAfter: 4,
+			},
+			Suspension: &catalogv1.Suspension{Failures: 3, First: durationpb.New(2 * time.Second), Longest: durationpb.New(time.Minute), Factor: 1.5},
+			Timeouts:   &catalogv1.Timeouts{Dial: durationpb.New(time.Second)},
 		},
 		Security: []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: []*catalogv1.CredentialPlace{
 			{Place: &catalogv1.CredentialPlace_Header{Header: &catalogv1.HeaderPlace{Name: "X-Key"}}},
@@ -66,6 +74,7 @@ func httpPage(t *testing.T, s *webtest.Tidegate) {
 	}
 	for name, value := range map[string]string{
 		"production": "http://a\nhttps://b", "security": "api_key", "key_places": "header:X-Key", "cors": "BACKEND", "max_body": "1 KiB", "timeout": "90 s", "health_path": "/healthz",
+		"health_interval": "5 s", "failures": "3", "first": "2 s", "factor": "1.5", "dial": "1 s",
 	} {
 		if got := b.Page.Value(name); got != value {
 			t.Errorf("%s is %q, want %q", name, got, value)
