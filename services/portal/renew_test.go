@@ -83,6 +83,13 @@ func TestRenewSession(t *testing.T) {
 	nodes[2].hang = true
 	_, err := client.RenewSession(t.Context(), &gatewayv1.RenewSessionRequest{Name: "gateways/-/sessions/f6w10000000000000000", Credential: "good"}, bearer())
 	wantError(t, "RenewSession of what may be where nobody answers", err, codes.Unavailable, "gateways/g3 cannot be reached, try again")
+	// Of a session that is there, who proves no right learns no more; who does renews it.
+	const there = "gateways/-/sessions/f6w10000q8s5d2h7m4zc"
+	_, err = client.RenewSession(t.Context(), &gatewayv1.RenewSessionRequest{Name: there, Credential: "bad"}, bearer())
+	wantError(t, "RenewSession of a session, with a bad credential, while another gateway is frozen", err, codes.Unavailable, "gateways/g3 cannot be reached, try again")
+	if _, err = client.RenewSession(t.Context(), &gatewayv1.RenewSessionRequest{Name: there, Credential: "good"}, bearer()); err != nil {
+		t.Errorf("RenewSession of a session, with a good one, while another gateway is frozen: %v", err)
+	}
 	got := s.do(t, "POST", "/v1/gateways/-/sessions/f6w1bbbbq8s5d2h7m4zc:renew", `{"credential":"good"}`, "Authorization", "Bearer token", "Content-Type", "application/json")
 	if want := `{"name":"gateways/g2/sessions/f6w1bbbbq8s5d2h7m4zc","scopes":["read"]}`; got.status != 200 || strings.ReplaceAll(got.body, " ", "") != want {
 		t.Errorf("POST :renew = %d %s, want %s", got.status, got.body, want)

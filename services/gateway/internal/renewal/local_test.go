@@ -71,6 +71,13 @@ func grantOf(name, application string) *grant.Grant {
 // in their header, and its plane.
 func local(t *testing.T, schemes ...credential.Scheme) (*Local, *plane, string) {
 	t.Helper()
+	l, p := localOf(t, "live", schemes...)
+	return l, p, "live"
+}
+
+// localOf is one whose session has a ref.
+func localOf(t *testing.T, ref string, schemes ...credential.Scheme) (*Local, *plane) {
+	t.Helper()
 	if schemes == nil {
 		schemes = []credential.Scheme{{Type: credential.OAuth2, Places: append(credential.OAuth2Places(), credential.InHeader("X-Token", credential.Raw))}, {Type: credential.APIKey, Places: credential.APIKeyPlaces()}}
 	}
@@ -93,11 +100,11 @@ func local(t *testing.T, schemes ...credential.Scheme) (*Local, *plane, string) 
 		Sessions: session.NewRegistry(nil, func(session.Record) {}), Routes: current, Deny: &deny.Current{}, Grants: p,
 		IsKey: func(text string) bool { return text == "key" },
 	}
-	s, err := l.Sessions.New(nil, session.Info{Ref: "live", Route: current.Load().Get(version).Shared(), Grant: p.good["old"]})
+	_, err = l.Sessions.New(nil, session.Info{Ref: ref, Route: current.Load().Get(version).Shared(), Grant: p.good["old"]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, p, s.Ref()
+	return l, p
 }
 
 var (

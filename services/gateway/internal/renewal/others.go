@@ -25,8 +25,8 @@ const (
 	// pause is how long the directory is left alone where that is not enough: whoever makes up
 	// refs makes it answer so often and no more.
 	pause = 100 * time.Millisecond
-	// maxForwarded is how many renewals may wait for other gateways at once: whoever asks for
-	// one has shown no credential yet.
+	// maxForwarded is how many renewals and lists may wait for other gateways at once: whoever
+	// asks for a renewal has shown no credential yet, and a list calls every gateway.
 	maxForwarded = 64
 )
 
@@ -37,7 +37,7 @@ type Others struct {
 	directory backplanev1.DirectoryServiceClient
 	pool      *grpcclient.Pool
 
-	forwarded chan struct{} // holds a value for each renewal that waits for others
+	forwarded chan struct{} // holds a value for each request that waits for others
 
 	asking chan struct{} // holds a value while what follows is in use
 	known  []other
@@ -47,7 +47,7 @@ type Others struct {
 }
 
 // errTooMany says that no more may wait for others.
-var errTooMany = errors.New("too many renewals wait for other gateways")
+var errTooMany = errors.New("too many requests wait for other gateways")
 
 // other is another gateway.
 type other struct {
@@ -66,7 +66,7 @@ func NewOthers(self string, directory grpc.ClientConnInterface, dial *grpcclient
 // Close closes the connections to them.
 func (o *Others) Close() error { return o.pool.Close() }
 
-// enter makes room for a renewal that other gateways are asked for, until leave is called; ok
+// enter makes room for a request that other gateways are asked for, until leave is called; ok
 // is false where there is none.
 func (o *Others) enter() (leave func(), ok bool) {
 	select {
@@ -123,10 +123,11 @@ func (o *Others) read(ctx context.Context, after time.Time) (known []other, wait
 	return o.known, 0, nil
 }
 
-// holder returns the gateway that has the session with a ref, nil where none has. Those that
+// holder returns the gateway that has the session with a ref, nil where none says so. Those that
 // may have it are known by the tag; where it is no gateway's, or that of several, they are asked
-// for the session before anything is sent that is secret.
-func (o *Others) holder(ctx context.Context, name string, tag ref.Tag) (*other, error) {
+// for the session before anything is sent that is secret. silent is why not all that may have it
+// have answered, also where one has it; it is ErrNotFound where the tag is no gateway's.
+func (o *Others) holder(ctx context.Context, name string, tag ref.Tag) (found *other, silent error) {
 	mayHold := func(all []other) []other {
 		return slices.DeleteFunc(slices.Clone(all), func(g other) bool { return tag != ref.NoTag && g.tag != tag })
 	}
@@ -137,31 +138,32 @@ func (o *Others) holder(ctx context.Context, name string, tag ref.Tag) (*other, 
 	if err != nil {
 		return nil, err
 	}
-	found := mayHold(all)
+	may := mayHold(all)
 	switch {
-	case len(found) == 0:
+	case len(may) == 0 && tag != ref.NoTag:
+		return nil, ErrNotFound
+	case len(may) == 0:
 		return nil, nil
-	case len(found) == 1 && tag != ref.NoTag:
-		return &found[0], nil
+	case len(may) == 1 && tag != ref.NoTag:
+		return &may[0], nil
 	}
 	leave, ok := o.enter()
 	if !ok {
 		return nil, errTooMany
 	}
 	defer leave()
-	answers, errs := ask(ctx, found, func(ctx context.Context, g other, opts ...grpc.CallOption) (*backplanev1.FindSessionResponse, error) {
+	answers, errs := ask(ctx, may, func(ctx context.Context, g other, opts ...grpc.CallOption) (*backplanev1.FindSessionResponse, error) {
 		return g.live.FindSession(ctx, &backplanev1.FindSessionRequest{Ref: name}, opts...)
 	})
-	var silent error
 	for i, err := range errs {
 		if answers[i].GetFound() {
-			return &found[i], nil
+			found = &may[i]
 		}
 		if err != nil {
-			silent = fmt.Errorf("%s: %w", found[i].name, err)
+			silent = fmt.Errorf("%s: %w", may[i].name, err)
 		}
 	}
-	return nil, silent
+	return found, silent
 }
 
 // ask asks the directory. What it says is for all callers, so it does not matter that the one who

@@ -144,19 +144,32 @@ func (s *Server) renew(ctx context.Context, r *listener.Request, name string) (a
 	if !ok {
 		return nil, ErrNotFound
 	}
-	if tag == s.Tag || tag == ref.NoTag && s.Local.Holds(name) {
+	if tag == s.Tag {
 		return s.renewHere(ctx, r, name)
 	}
-	holder, err := s.Others.holder(ctx, name, tag)
+	// What has no tag may be anywhere: before it is said of a session here that it is not
+	// renewed, the others are asked as they are for one that is made up.
+	here := tag == ref.NoTag && s.Local.Holds(name)
+	if here {
+		if answer, err := s.renewHere(ctx, r, name); !errors.Is(err, ErrNotFound) {
+			return answer, err
+		}
+	}
+	holder, silent := s.Others.holder(ctx, name, tag)
+	if errors.Is(silent, ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	answer, err := any(nil), ErrNotFound
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case holder != nil:
-		return s.renewAt(ctx, r, name, holder)
-	case tag == ref.NoTag: // as if there were one
-		return s.renewHere(ctx, r, name)
+		answer, err = s.renewAt(ctx, r, name, holder)
+	case !here: // as if there were one
+		answer, err = s.renewHere(ctx, r, name)
 	}
-	return nil, ErrNotFound
+	if errors.Is(err, ErrNotFound) && silent != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, silent) // as of what a silent gateway may have
+	}
+	return answer, err
 }
 
 // renewHere renews a session of this gateway's.
@@ -239,6 +252,11 @@ func (s *Server) list(ctx context.Context, r *listener.Request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	leave, ok := s.Others.enter()
+	if !ok {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, errTooMany)
+	}
+	defer leave()
 	answers, errs := ask(ctx, all, func(ctx context.Context, o other, opts ...grpc.CallOption) (*backplanev1.ListCredentialSessionsResponse, error) {
 		return o.live.ListCredentialSessions(ctx, &backplanev1.ListCredentialSessionsRequest{Credential: Credential(g), Version: g.Version}, opts...)
 	})

@@ -31,10 +31,10 @@ func (s *Server) RenewSession(ctx context.Context, req *gatewayv1.RenewSessionRe
 		return nil, err
 	}
 	missing := fault.NotFound("%s that this credential can renew", n)
-	holder, err := s.holder(ctx, all, n)
+	holder, silent := s.holder(ctx, all, n)
 	switch {
-	case err != nil:
-		return nil, err
+	case holder == nil && silent != nil:
+		return nil, silent
 	case holder == nil:
 		return nil, missing
 	}
@@ -43,15 +43,19 @@ func (s *Server) RenewSession(ctx context.Context, req *gatewayv1.RenewSessionRe
 		return g.Sessions.RenewSession(ctx, &gatewayv1.RenewSessionRequest{Name: name, Credential: req.GetCredential()}, opts...)
 	})
 	resp, err := renew.ask(ctx, patience, *holder)
-	if status.Code(err) == codes.NotFound {
+	switch {
+	case status.Code(err) == codes.NotFound && silent != nil:
+		return nil, silent // as of what a silent gateway may have
+	case status.Code(err) == codes.NotFound:
 		return nil, missing
 	}
 	return resp, fault.Forward(err)
 }
 
 // holder returns the gateway that a session is to be renewed at, nil for none. One that may
-// have it answers as whoever has it would, so that nobody learns whether there is one.
-func (s *Server) holder(ctx context.Context, all []gateways.Gateway, n resourcename.Session) (*gateways.Gateway, error) {
+// have it answers as whoever has it would, so that nobody learns whether there is one. silent is
+// why not all that may have it have answered, also where one has it.
+func (s *Server) holder(ctx context.Context, all []gateways.Gateway, n resourcename.Session) (holder *gateways.Gateway, silent error) {
 	tag, tagged := ref.TagOf(n.Ref)
 	all = slices.DeleteFunc(all, func(g gateways.Gateway) bool {
 		if n.Gateway != resourcename.Any {
@@ -59,21 +63,20 @@ func (s *Server) holder(ctx context.Context, all []gateways.Gateway, n resourcen
 		}
 		return !tagged || tag != ref.NoTag && g.Tag != tag
 	})
-	if len(all) == 0 {
+	switch len(all) {
+	case 0:
 		return nil, nil
+	case 1:
+		return &all[0], nil
 	}
-	if len(all) > 1 {
-		answers := askAll(ctx, all, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*backplanev1.FindSessionResponse, error) {
-			return g.Live.FindSession(ctx, &backplanev1.FindSessionRequest{Ref: n.Ref}, opts...)
-		})
-		for i, a := range answers {
-			if a.value.GetFound() {
-				return &all[i], nil
-			}
-		}
-		if _, _, err := collect(ctx, answers, false); err != nil {
-			return nil, err
+	answers := askAll(ctx, all, func(ctx context.Context, g gateways.Gateway, opts ...grpc.CallOption) (*backplanev1.FindSessionResponse, error) {
+		return g.Live.FindSession(ctx, &backplanev1.FindSessionRequest{Ref: n.Ref}, opts...)
+	})
+	for i, a := range answers {
+		if a.value.GetFound() || holder == nil && a.err == nil {
+			holder = &all[i]
 		}
 	}
-	return &all[0], nil
+	_, _, silent = collect(ctx, answers, false)
+	return holder, silent
 }
