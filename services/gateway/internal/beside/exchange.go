@@ -17,6 +17,7 @@ import (
 	"github.com/tidegatehq/tidegate/services/gateway/internal/limits"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/listener"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/monitor"
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/problem"
 )
 
@@ -86,6 +87,9 @@ func (x *exchange) begin() (err error) {
 	if x.r.Beside.Length > most {
 		return errBodyTooLarge
 	}
+	// While it waits for an answer only TCP finds out that the client is gone. Where the
+	// connection has failed already, the next read or write says so.
+	_ = netpoll.KeepAlive(x.conn.Conn)
 	x.usage.begin(x)
 	if x.r.Beside.Length == 0 {
 		x.watch(x.r.Buffered)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/routes"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/upstream"
 )
@@ -100,6 +101,11 @@ func (p *pools) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	up, _ := ctx.Value(upstreamKey{}).(*upstream.Request)
 	conn, err := p.server.Dialer.Connect(ctx, up)
 	if err != nil {
+		return nil, &dialError{err}
+	}
+	// An answer may be silent for as long as it likes, so only TCP finds out that the backend is gone.
+	if err := netpoll.KeepAlive(conn); err != nil {
+		_ = conn.Close()
 		return nil, &dialError{err}
 	}
 	p.open.Add(1)

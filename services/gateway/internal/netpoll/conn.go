@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
 
 // MaxBuffer is the largest buffer, in bytes, that a Conn may be written from.
@@ -76,13 +77,14 @@ func original(conn net.Conn) net.Conn {
 }
 
 // KeepAlive has TCP ask whether the peer of a connection that Attach takes is still
-// there. Other connections than TCP's are left as they are.
-func KeepAlive(conn net.Conn, c net.KeepAliveConfig) error {
+// there: after 30 seconds of silence, and every 10 until it has not answered for 3 times. Other
+// connections than TCP's are left as they are.
+func KeepAlive(conn net.Conn) error {
 	tcp, ok := original(conn).(*net.TCPConn)
 	if !ok {
 		return nil
 	}
-	if err := tcp.SetKeepAliveConfig(c); err != nil {
+	if err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}); err != nil {
 		return fmt.Errorf("ask for keep-alives: %w", err)
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"testing"
-	"time"
 )
 
 // TestTLSInTLS relays both ways over TLS that is inside of TLS, in pieces that do not fit
@@ -31,7 +30,7 @@ func TestTLSInTLS(t *testing.T) {
 	if err := errors.Join(inner.Handshake(), <-done); err != nil {
 		t.Fatal(err)
 	}
-	if err := KeepAlive(inner, net.KeepAliveConfig{Enable: true, Idle: time.Hour}); err != nil {
+	if err := KeepAlive(inner); err != nil {
 		t.Error(err)
 	}
 	var c Conn

@@ -3,7 +3,6 @@ package relay
 import (
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/tidegatehq/tidegate/services/gateway/internal/ending"
 	"github.com/tidegatehq/tidegate/services/gateway/internal/netpoll"
@@ -24,9 +23,6 @@ type Leg struct {
 
 // unpinged reports whether the leg has no pings.
 func (l *Leg) unpinged(e *Engine) bool { return l.NoPings || e.cfg.Ping == 0 }
-
-// keepAlive is how TCP finds out that the peer of a leg without pings is gone.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
 
 // leg is one side of a session. All that can change is guarded by Relay.mu. The
 // package comment has its states.
@@ -119,8 +115,8 @@ func (l *leg) takesControl() bool {
 // attach takes over a connection, whose frames must be masked or must not.
 func (l *leg) attach(r *Relay, c Leg, masked bool) error {
 	l.relay = r
-	if c.unpinged(r.engine) {
-		if err := netpoll.KeepAlive(c.Conn, keepAlive); err != nil {
+	if c.unpinged(r.engine) { // so only TCP finds out that the peer is gone
+		if err := netpoll.KeepAlive(c.Conn); err != nil {
 			return fmt.Errorf("relay the %s: %w", l.party(), err)
 		}
 	}
