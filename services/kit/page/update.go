@@ -20,8 +20,8 @@ type Update struct {
 
 // NewUpdate reads the update mask of a request with the new values in from. may has
 // the paths that an update may change: fields of the resource, or with a dot fields
-// of those. The mask may name other fields too, because a caller who sends back the
-// whole resource names them all; Apply refuses those whose value is not the current
+// of those; with an object go all fields below it. The mask may name other fields too,
+// because a caller who sends back the whole resource names them all; Apply refuses those whose value is not the current
 // one. Name and etag are accepted and ignored.
 func NewUpdate(mask *fieldmaskpb.FieldMask, from proto.Message, may ...string) (*Update, error) {
 	u := &Update{from: from}
