@@ -15,6 +15,7 @@ import (
 // connectionFlags say how gateways connect to the backends of a stage.
 type connectionFlags struct {
 	BackendOf            []string `enum:"production,sandbox,http,sandbox-http" placeholder:"ENDPOINTS" help:"Which endpoints the flags from --backend-ca to --backend-proxy-user are for: production (the default), sandbox, http or sandbox-http; can be repeated."`
+	DropConnection       bool     `help:"Remove all that was set by the flags from --backend-ca to --backend-proxy-user for the endpoints that --backend-of names, as before a stage's last endpoint is removed; other flags then begin anew."`
 	BackendCA            *string  `name:"backend-ca" placeholder:"FILE" help:"PEM file of the authorities that backends' certificates must be of, in place of those that gateways trust; empty for those."`
 	BackendCert          *string  `placeholder:"FILE" help:"PEM file of the certificate that gateways show to backends, with its intermediate ones; empty for none."`
 	BackendKey           *string  `placeholder:"FILE" help:"PEM file of the private key of --backend-cert; nobody is shown it."`
@@ -95,7 +96,7 @@ func connectionOf(which string, v, was *catalogv1.Version) (path string, to **ca
 
 // edits are what the flags say, with the files read.
 func (f *connectionFlags) edits(ctx context.Context, s *shell) (edits []connectionEdit, err error) {
-	for _, read := range []func(context.Context, *shell) (connectionEdit, error){f.authorities, f.certificate, f.serverName, f.credential, f.token, f.proxy, f.proxyUser} {
+	for _, read := range []func(context.Context, *shell) (connectionEdit, error){f.drop, f.authorities, f.certificate, f.serverName, f.credential, f.token, f.proxy, f.proxyUser} {
 		edit, err := read(ctx, s)
 		if err != nil {
 			return nil, err
@@ -105,6 +106,16 @@ func (f *connectionFlags) edits(ctx context.Context, s *shell) (edits []connecti
 		}
 	}
 	return edits, nil
+}
+
+func (f *connectionFlags) drop(context.Context, *shell) (connectionEdit, error) {
+	if !f.DropConnection {
+		return nil, nil
+	}
+	return func(c *catalogv1.Connection) error {
+		proto.Reset(c)
+		return nil
+	}, nil
 }
 
 // tlsOf returns what a connection says of TLS, to be changed.

@@ -68,6 +68,8 @@ func TestConnectionFlags(t *testing.T) {
 			c.GetOauth2().ClientId, c.GetOauth2().ClientSecret = "d", &catalogv1.Secret{}
 		})},
 		{"--backend-credential none --backend-proxy none --backend-cert= --backend-server-name=", was, nil},
+		{"--drop-connection", was, nil},
+		{"--drop-connection --backend-server-name n", was, &catalogv1.Connection{Tls: &catalogv1.BackendTLS{ServerName: "n"}}},
 		{"--backend-proxy-user=", was, with(func(c *catalogv1.Connection) { c.Proxy.User, c.Proxy.Password = "", nil })},
 	} {
 		for of, path := range map[string]string{"": "endpoints.production_connection", "production": "endpoints.production_connection", "sandbox": "endpoints.sandbox_connection", "http": "http", "sandbox-http": "http"} {

@@ -59,7 +59,7 @@ func checkConnections(v *catalogv1.Version) []fault.Violation {
 		}
 		if c.endpoints == 0 {
 			stage, _, _ := strings.Cut(c.field[strings.LastIndex(c.field, ".")+1:], "_")
-			add("", fmt.Errorf("needs an endpoint in %s", stage))
+			add("", fmt.Errorf("needs an endpoint in %s: remove the connection, too, where its last one is removed", stage))
 		}
 		_, err := rootCertificates(c.is.GetTls().GetRootCertificates())
 		add(".tls.root_certificates", err)

@@ -160,7 +160,7 @@ func TestConnectionsAreChecked(t *testing.T) {
 	_, err := f.UpdateVersion(t.Context(), &catalogv1.UpdateVersionRequest{
 		Version: &catalogv1.Version{Name: v.GetName(), Endpoints: alone}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"endpoints"}},
 	}, f.root)
-	wantError(t, "UpdateVersion with a connection of no stage", err, codes.InvalidArgument, "version.endpoints.sandbox_connection: needs an endpoint in sandbox")
+	wantError(t, "UpdateVersion with a connection of no stage", err, codes.InvalidArgument, "version.endpoints.sandbox_connection: needs an endpoint in sandbox: remove the connection, too, where its last one is removed")
 	conflicting := f.api("Other")
 	for name, edit := range map[string]func(*catalogv1.Version){
 		"must not be with pass_credential, by which backends get that of clients as Authorization": func(v *catalogv1.Version) { v.PassCredential = true },

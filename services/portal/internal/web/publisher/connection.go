@@ -88,6 +88,9 @@ func (c connected) set(form *ui.Form, was, next *catalogv1.Version) {
 // with it.
 func (c connected) entries(form *ui.Form, was *catalogv1.Connection) *catalogv1.Connection {
 	is := &catalogv1.Connection{}
+	if form.Get("drop") == "on" {
+		return is
+	}
 	t := &catalogv1.BackendTLS{RootCertificates: form.Get("roots"), ClientCertificate: form.Get("certificate"), ServerName: form.Get("server_name")}
 	switch key := form.Get("key"); {
 	case t.GetClientCertificate() != "":
@@ -211,6 +214,7 @@ func connectionFields(field string, c *catalogv1.Connection) []ui.Field {
 		{Name: "proxy_url", Label: "Proxy", Code: true, Max: 300, Value: p.GetUrl(), Placeholder: "http://proxy.example.com:3128", Hint: "That leads to the backends by CONNECT. Only administrators set it. Empty for none.", Paths: paths("proxy", "proxy.url")},
 		{Name: "proxy_user", Label: "User at the proxy", Max: 255, Value: p.GetUser(), Hint: "May be empty.", Paths: paths("proxy.user")},
 		{Name: "proxy_password", Label: "Password at the proxy", Kind: "password", Max: 4096, Autocomplete: "new-password", Hint: since(p.GetPassword()), Paths: paths("proxy.password")},
+		{Name: "drop", Label: "Remove all of this", Kind: "check", Options: []ui.Option{{Value: "on", Text: "yes"}, {Value: "", Text: "no"}}, Hint: "As before the last endpoint is removed: nothing of the entries above is kept.", Paths: paths()},
 	}
 }
 

@@ -77,6 +77,13 @@ func connectionPages(t *testing.T, s *webtest.Tidegate) {
 		t.Errorf("stored is %v", o)
 	}
 	want(t, b.Open(b.base+"/endpoint"), http.StatusOK, "Production OAuth client c, root certificates, client certificate, server name b.example")
+	all := b.Tab()
+	all.Open(b.base + "/endpoint/production")
+	want(t, all.Submit("Save", "drop", "on"), http.StatusOK, "is saved")
+	if got := stored(); got != nil {
+		t.Errorf("all is removed, and stored is %v", got)
+	}
+	want(t, all.Submit("Save", "drop", "", "roots", string(root.Cert), "server_name", "b.example"), http.StatusOK, "is saved")
 	b.Open(b.base + "/endpoint/production")
 	want(t, b.Submit("Save", "credential", "", "roots", "", "certificate", "", "server_name", ""), http.StatusOK, "is saved")
 	if got := stored(); got != nil {
