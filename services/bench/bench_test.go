@@ -422,7 +422,7 @@ func TestCheck(t *testing.T) {
 		"-revoke and -tickets go with none of -limits, -against, -peers, -shapes and -skip": func(c *Config) { c.Revoke = true },
 		`-peers has "nginy": it takes some of nginx,haproxy,relay`:                          func(c *Config) { c.Peers = "nginy" },
 		`-shapes has "two": it takes some of one,cores`:                                     func(c *Config) { c.Shapes = "one,two" },
-		`-skip has "": it takes some of echo,handshake,memory,flood`:                        func(c *Config) { c.Skip = "echo," },
+		`-skip has "": it takes some of echo,handshake,request,memory,flood`:                func(c *Config) { c.Skip = "echo," },
 	} {
 		bad := good
 		spoil(&bad)

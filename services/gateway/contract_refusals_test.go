@@ -121,7 +121,7 @@ func TestEveryRefusalIsExplained(t *testing.T) {
 		"not ready": refusedBeforeRoutes, "draining": refusedWhileDraining, "address": refusedAddress, "busy": refusedAsBusy,
 		"full": refusedAsFull, "busy backend": refusedForBusyBackend,
 		"limits": refusedByLimits, "rate of an address": refusedForRateOfAddress, "unknown plan": refusedForUnknownPlan, "rules": refusedByRules,
-		"elsewhere": refusedElsewhere,
+		"elsewhere": refusedElsewhere, "requests": refusedRequests, "for the backend": refusedForTheBackend,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
