@@ -74,7 +74,7 @@ func (l *leakRun) issues() {
 	must(err)
 	for _, token := range []string{good, revoked} {
 		eventually(l.t, func() error { // gateways hear of it within a second
-			if got := l.shakes(x.path, func(h *shake) { h.header.Set("Authorization", "Bearer "+token) }); got != 401 {
+			if got := l.shakes(x.path, func(h *shake) { h.header.Set("Authorization", "Bearer "+token); h.ending = true }); got != 401 {
 				return fmt.Errorf("a revoked token is answered %d, want 401", got)
 			}
 			return nil
@@ -83,7 +83,7 @@ func (l *leakRun) issues() {
 	_, err = p.deny.CreateDenyRule(ctx, &catalogv1.CreateDenyRuleRequest{DenyRule: &catalogv1.DenyRule{Api: x.api.GetName(), ClientAddress: "127.0.0.1", Reason: marker}})
 	must(err)
 	eventually(l.t, func() error {
-		if got := l.shakes(x.path, func(h *shake) { h.header.Set("Authorization", "Bearer "+narrowed.GetAccessToken()) }); got != 403 {
+		if got := l.shakes(x.path, func(h *shake) { h.header.Set("Authorization", "Bearer "+narrowed.GetAccessToken()); h.ending = true }); got != 403 {
 			return fmt.Errorf("a denied client is answered %d, want 403", got)
 		}
 		return nil

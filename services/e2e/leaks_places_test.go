@@ -26,6 +26,7 @@ type shake struct {
 	query     []string
 	protocols []string
 	once      bool // not over TLS, too
+	ending    bool // its session may be ended at any time, so nothing is echoed
 }
 
 // carrier puts a credential into a place of a handshake.
@@ -91,7 +92,9 @@ func (l *leakRun) shakes(path string, fill ...func(h *shake)) (status int) {
 			l.t.Fatalf("dial %s: %v", path, err)
 		}
 		text := ""
-		if status = res.StatusCode; err == nil {
+		if status = res.StatusCode; err == nil && h.ending {
+			_ = conn.CloseNow()
+		} else if err == nil {
 			echo(l.t, conn, websocket.MessageText, "hello")
 			_ = conn.Close(websocket.StatusNormalClosure, "")
 		} else if text = body(l.t, res); status == http.StatusSwitchingProtocols {

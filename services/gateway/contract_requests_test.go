@@ -50,7 +50,9 @@ func refusedForTheBackend(w *world) (all []refusedAnswer) {
 				TokenUrl: "http://127.0.0.1:1/", ClientId: "c", ClientSecret: &catalogv1.Secret{Value: "s3cret"},
 			}}}
 		},
-		"identity": func(_ *catalogv1.Endpoints, o *catalogv1.BackendOptions) { o.Identity = catalogv1.BackendOptions_IDENTITY_JWT },
+		"identity": func(_ *catalogv1.Endpoints, o *catalogv1.BackendOptions) {
+			o.Identity = catalogv1.BackendOptions_IDENTITY_JWT
+		},
 	} {
 		r := w.open()
 		r.Name, r.Version = "apis/x/versions/"+version, version
