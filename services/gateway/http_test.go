@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	backplanev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/backplane/v1"
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
+	gatewayv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/gateway/v1"
 	usagev1 "github.com/tidegatehq/tidegate/gen/go/tidegate/usage/v1"
 )
 
@@ -157,6 +159,29 @@ func TestPlainRequestsEnd(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPlainRequestsAreNoSessions lists sessions while a plain request runs: sessions are live
+// sockets, and it is none of them.
+func TestPlainRequestsAreNoSessions(t *testing.T) {
+	w, hangs := besideWorld(t)
+	token := w.plane.issue("t1", "subscriptions/1", time.Hour)
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(w.request("GET", "/hang", token, "").WithContext(ctx))
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		ended <- err
+	}()
+	<-hangs
+	api, as := w.sessions()
+	if list, err := api.ListSessions(as, &gatewayv1.ListSessionsRequest{Parent: "gateways/gateway-1"}); err != nil || len(list.GetSessions()) != 0 {
+		t.Errorf("ListSessions = %v, %v, want none", list, err)
+	}
+	cancel()
+	<-ended
 }
 
 // TestPlainRequestsAtAStop stops the gateway while a request runs: it has the drain time.
