@@ -53,7 +53,7 @@ func TestARefusalIsNoted(t *testing.T) {
 		t.Errorf("the log is %q, and there are %d records, want %q and 1", log, *records, want)
 	}
 	metric := `
-		# HELP tidegate_handshakes_refused_total Handshakes refused, by the code of the answer.
+		# HELP tidegate_handshakes_refused_total Handshakes and plain requests refused, by the code of the answer.
 		# TYPE tidegate_handshakes_refused_total counter
 		tidegate_handshakes_refused_total{code="VERSION_BUSY"} 1
 	`
