@@ -244,6 +244,15 @@ func (c *Config) perVersion() int {
 	return min(c.MaxHandshakesPerVersion, half)
 }
 
+// maxRequests is how many plain requests may be in progress, each of which has one of the
+// places for handshakes: the other half is left to those.
+func (c *Config) maxRequests() int {
+	if c.Listen.MaxHandshakes == 0 {
+		return 0 // for no limit here too
+	}
+	return max(c.Listen.MaxHandshakes/2, 1)
+}
+
 // OpenFilesOfOthers returns, before anything is opened, how many descriptors the gateway
 // leaves to others in the process, beyond Config.OpenFiles; 0 is any number. The error
 // says why the limit of open files is too low.

@@ -132,8 +132,8 @@ func TestEveryRefusalIsExplained(t *testing.T) {
 			}
 		})
 	}
-	// The tests of package handshake want the same of these, and who buys tickets has no record.
-	for _, c := range []problem.Code{problem.OutOfDescriptors, problem.OperatorClose, problem.Unavailable, problem.TicketsFull} {
+	// The tests of packages handshake and beside want the same of these, and who buys tickets has no record.
+	for _, c := range []problem.Code{problem.OutOfDescriptors, problem.OperatorClose, problem.Unavailable, problem.RequestsFull, problem.TicketsFull} {
 		seen[c.String()] = true
 	}
 	for c := problem.Code(1); int(c) < problem.Codes; c++ {

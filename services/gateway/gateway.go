@@ -217,7 +217,7 @@ func (g *gateway) serveLine(l *limits.Limit) {
 func (g *gateway) listen(dialer *upstream.Dialer, ours *credential.Recognizer, refused *refusal.Recorder) (err error) {
 	handler := handshake.New(handshake.Dependencies{
 		Routes: g.routes, Deny: g.deny, Grants: g.grants, Ours: ours, Dialer: dialer, Sessions: g.sessions, Relay: g.relay, Throttle: g.throttle,
-		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), EndpointTimeout: g.cfg.EndpointTimeout, Tickets: g.tickets, Identities: g.identities, Tag: g.tag,
+		Refused: refused, Metrics: g.metrics, Log: g.log, MaxPerVersion: g.cfg.perVersion(), MaxRequests: g.cfg.maxRequests(), EndpointTimeout: g.cfg.EndpointTimeout, Tickets: g.tickets, Identities: g.identities, Tag: g.tag,
 		First: handshake.FirstConfig{
 			Timeout: g.cfg.FirstMessageTimeout, Handshake: g.cfg.Listen.Timeout, Max: g.cfg.MaxUnauthenticated, PerAddress: g.cfg.MaxUnauthenticatedPerAddress,
 		},

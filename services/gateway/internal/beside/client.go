@@ -7,11 +7,21 @@ import (
 	"time"
 )
 
+// leastRate is how many bytes a second of a body must come, in the time that is waited for
+// them beyond that of a stall.
+const leastRate = 500
+
 // client is the client's connection as an exchange uses it. Each read and each write has the
-// time of a stall, until it is interrupted.
+// time of a stall, until it is interrupted. All reads together have that time, and a second
+// more for each leastRate bytes that came: a byte now and then keeps no request alive. The
+// time in which nobody reads is not the client's, and does not count.
 type client struct {
 	net.Conn
 	stall time.Duration
+
+	// Of the one goroutine that reads.
+	came   int64         // bytes
+	waited time.Duration // for them
 
 	mu       sync.Mutex
 	noReads  bool
@@ -21,12 +31,17 @@ type client struct {
 
 // Read implements net.Conn.
 func (c *client) Read(p []byte) (int, error) {
+	began := time.Now()
+	earned := time.Duration(c.came) * (time.Second / leastRate)
 	c.mu.Lock()
 	if !c.noReads {
-		_ = c.SetReadDeadline(time.Now().Add(c.stall))
+		_ = c.SetReadDeadline(began.Add(c.stall + min(earned-c.waited, 0)))
 	}
 	c.mu.Unlock()
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.came += int64(n)
+	c.waited += time.Since(began)
+	return n, err
 }
 
 // Write implements net.Conn.

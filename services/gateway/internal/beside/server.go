@@ -43,7 +43,7 @@ func (c *Config) Flags(fs *flag.FlagSet, prefix string) {
 	fs.DurationVar(&c.Timeout, prefix+"http-timeout", c.Timeout,
 		"`time` for a backend to begin its answer to a request of HTTP beside the socket, where its version says no other; then it is answered with 504")
 	fs.DurationVar(&c.Stall, prefix+"http-stall", c.Stall,
-		"`time` after which a request of HTTP beside the socket is cut whose client sends nothing of its body, or of whose bodies nothing is taken")
+		"`time` after which a request of HTTP beside the socket is cut whose client sends nothing of its body, or of whose bodies nothing is taken; a client that is waited for longer in all must send 500 bytes a second")
 }
 
 // Check reports what is wrong with the configuration.

@@ -167,15 +167,18 @@ func newWorld(t testing.TB, edit func(*Config, *listener.Config)) *world {
 	}
 	m := metrics.New(prometheus.NewRegistry())
 	refused := refusal.New(m, w.refused, log)
-	handshakes := handshake.New(handshake.Dependencies{
-		Identities: &w.signed, Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer("https://issuer.test", apikey.Declared()), Dialer: dialer, Sessions: w.sessions,
-		Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log, EndpointTimeout: time.Second,
-	})
 	cfg, lcfg := Default(), listener.Default()
 	lcfg.Addr, lcfg.TLSAddr, lcfg.CertDir, lcfg.MaxRate = "127.0.0.1:0", "127.0.0.1:0", t.TempDir(), 0
 	if edit != nil {
 		edit(&cfg, &lcfg)
 	}
+	// One address has half of the listener's slots: a test that takes all places of requests has
+	// some left.
+	handshakes := handshake.New(handshake.Dependencies{
+		Identities: &w.signed, Routes: w.routes, Deny: w.deny, Grants: w.grants, Ours: credential.NewRecognizer("https://issuer.test", apikey.Declared()), Dialer: dialer, Sessions: w.sessions,
+		Relay: w.relay, Throttle: w.throttle, Refused: refused, Metrics: m, Log: log, EndpointTimeout: time.Second,
+		MaxRequests: lcfg.MaxHandshakes / 4, MaxPerVersion: lcfg.MaxHandshakes / 8,
+	})
 	w.server = New(cfg, Dependencies{
 		Handshakes: handshakes, Routes: w.routes, Dialer: dialer, Metrics: m, Meter: w.meter, Minute: w.relay.Minute, Ready: func() error { return w.notReady }, Log: log,
 	})

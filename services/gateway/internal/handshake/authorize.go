@@ -16,8 +16,22 @@ import (
 )
 
 // authorize takes the credential out of the request, and whatever else is a credential
-// of ours, so that the backend does not see it, and asks what it is good for.
+// of ours, so that the backend does not see it, and asks what it is good for. Where the version
+// is not published all that keeps it from being good has one answer, that of no version: any
+// other would tell whoever has made up a try-out token what there is.
 func (h *Handler) authorize(ctx context.Context, a *attempt) error {
+	err := h.take(ctx, a)
+	switch {
+	case a.grant != nil || a.match.Route.Published:
+		return err
+	case err == nil:
+		return notFound("the version is not published, and there is no try-out token where it takes one")
+	}
+	return notFound("the version is not published, and its try-out token is not good: " + err.Error())
+}
+
+// take is authorize for a version that all may know.
+func (h *Handler) take(ctx context.Context, a *attempt) error {
 	r := a.match.Route
 	schemes := r.Schemes
 	if a.tryOut {
@@ -60,9 +74,6 @@ func (h *Handler) verify(ctx context.Context, a *attempt, c credential.Credentia
 	if a.grant, a.position, err = h.Grants.Verify(a.client(ctx), c, r.Name); err != nil {
 		if d, ok := errors.AsType[*grant.DeniedError](err); ok {
 			a.application = d.Application
-		}
-		if !r.Published {
-			return notFound("the version is not published, and its try-out token is not good: " + err.Error())
 		}
 		return refusedGrant(err)
 	}

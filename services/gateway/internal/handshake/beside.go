@@ -31,7 +31,7 @@ type Beside struct {
 	// has one needs a credential.
 	Preflight bool
 
-	leave   func()
+	leave   func() // gives its places back; nil: it has none
 	passage *throttle.Passage
 	session *session.Session
 	expiry  *time.Timer
@@ -40,7 +40,7 @@ type Beside struct {
 // NewBeside returns a request that has taken no step yet. cancel is called with why it must
 // end.
 func (h *Handler) NewBeside(r *listener.Request, cancel context.CancelCauseFunc) *Beside {
-	b := &Beside{h: h, leave: func() {}}
+	b := &Beside{h: h}
 	b.attempt = attempt{
 		Request: r, ref: ref.NewAt(time.Now(), h.Tag), cancel: cancel, plain: true,
 		shown: credential.Handshake{Header: r.Header, Query: r.Query},
@@ -73,8 +73,17 @@ func (b *Beside) Admit(ctx context.Context) error {
 		if err := b.preflight(); err != nil || !b.http.BackendCORS {
 			return err
 		}
+		// It costs a backend something, and nobody has shown a credential for it.
+		if p := a.Beside.Count(); p != nil {
+			return p
+		}
 	} else if err := h.authorize(ctx, a); err != nil {
 		return err
+	}
+	if b.http == nil {
+		if err := b.open(); err != nil {
+			return err
+		}
 	}
 	if err := a.origin(); err != nil {
 		return err
@@ -88,18 +97,30 @@ func (b *Beside) Admit(ctx context.Context) error {
 	return b.enter(ctx)
 }
 
-// route finds the HTTP of the version that the path leads to.
+// route finds the version that the path leads to, and its HTTP where all may know of it.
 func (b *Beside) route() error {
 	a := &b.attempt
 	if err := b.h.route(a); err != nil {
 		return err
 	}
-	of := a.match.Route
-	if of.HTTP == nil || a.match.Serves.NoHTTP {
+	if plain := a.match.Route.Plain(); plain != nil {
+		a.match.Route = plain
+		a.tryOut = a.tryOut || plain.Open() && credential.TryOut(nil, &a.shown) == plain.Name
+	}
+	if !a.match.Route.Published {
+		return nil
+	}
+	return b.open()
+}
+
+// open has the version's HTTP serve the request, or returns why there is none. Of a version
+// that is not published that is for those alone whose credential is good.
+func (b *Beside) open() error {
+	a := &b.attempt
+	if a.match.Route.HTTP == nil || a.match.Serves.NoHTTP {
 		return a.Beside.NoHandshake
 	}
-	b.http, a.match.Route = of.HTTP, of.Plain()
-	a.tryOut = a.tryOut || a.match.Route.Open() && credential.TryOut(nil, &a.shown) == a.match.Route.Name
+	b.http = a.match.Route.HTTP
 	return a.served()
 }
 
@@ -123,8 +144,7 @@ func (b *Beside) preflight() error {
 func (b *Beside) enter(ctx context.Context) (err error) {
 	h, a := b.h, &b.attempt
 	a.who = &throttle.Who{Version: a.match.Route.Name, Grant: a.grant}
-	if b.leave, err = h.enter(a); err != nil {
-		b.leave = func() {}
+	if b.leave, err = h.requests.enter(a); err != nil {
 		return err
 	}
 	s, err := h.Sessions.New(a.cancel, session.Info{
@@ -169,7 +189,9 @@ func (b *Beside) End() {
 	if b.session != nil {
 		b.session.Abandon()
 	}
-	b.leave()
+	if b.leave != nil {
+		b.leave()
+	}
 }
 
 // Refuse notes that the request is refused and returns the answer.

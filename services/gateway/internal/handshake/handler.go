@@ -75,6 +75,9 @@ type Dependencies struct {
 	// MaxPerVersion is how many handshakes of a version, and how many for the same address
 	// of a backend, may be with the backend or on the way there at once; 0 is any number.
 	MaxPerVersion int
+	// MaxRequests is how many plain requests may be in progress at once; a version, and within
+	// it an application, has half of what it is of. 0 is any number.
+	MaxRequests int
 	// EndpointTimeout is how long one of several endpoints may take, while another is left to
 	// be tried and its version does not say.
 	EndpointTimeout time.Duration
@@ -86,6 +89,7 @@ type Handler struct {
 	upgrader *upgrader
 	versions *bound.ByKey[string] // handshakes by version
 	backends *bound.ByKey[string] // handshakes by the backend's address
+	requests *requests            // that are plain
 	starts   chan struct{}        // taken while a session starts
 	first    *unauthenticated
 	// monitorDelay is how long a handshake may take before its client is monitored.
@@ -96,7 +100,7 @@ type Handler struct {
 func New(d Dependencies) *Handler {
 	return &Handler{
 		Dependencies: d, upgrader: newUpgrader(), versions: bound.NewByKey[string](d.MaxPerVersion), backends: bound.NewByKey[string](d.MaxPerVersion),
-		starts: make(chan struct{}, maxStarts), first: newUnauthenticated(d.First), monitorDelay: monitor.Delay,
+		requests: newRequests(d.MaxRequests), starts: make(chan struct{}, maxStarts), first: newUnauthenticated(d.First), monitorDelay: monitor.Delay,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,13 +24,25 @@ type Beside struct {
 	Length   int64 // of the body; -1: it is chunked
 	Continue bool  // the client waits for 100 before it sends the body
 	Close    bool  // the client wants the connection closed after the answer
-	Later    bool  // it is not the first request on its connection
 	Head     int   // bytes of its head
 	// Crowded says that so many connections are open that this one should be closed after
 	// the answer.
 	Crowded bool
 	// NoHandshake is the answer where only handshakes are served.
 	NoHandshake *problem.Problem
+
+	rate *addressRate // of handshakes, where the request has not been counted; else nil
+	from netip.Prefix // the network that it counts for there
+}
+
+// Count counts the request as a handshake of its address, if that was not done when its
+// connection was opened. It returns the answer where the address has too many, else nil. It is
+// called at most once.
+func (b *Beside) Count() *problem.Problem {
+	if b.rate == nil {
+		return nil
+	}
+	return b.rate.refusal(b.from)
 }
 
 // Served is what came of a plain request.
@@ -96,8 +109,8 @@ func (l *Listener) serveBeside(ctx context.Context, r *Request, s *slot) {
 	for {
 		r.Beside.Crowded = s.crowded()
 		served := l.cfg.Beside(ctx, r)
-		if served.Untrusted && r.Beside.Later && !r.Proxy {
-			_ = l.rate.refusal(clientaddr.Network(r.Remote.Addr())) // counts it; the connection is closed already
+		if served.Untrusted {
+			_ = r.Beside.Count() // the connection is closed already
 		}
 		if !served.Again {
 			return
@@ -138,7 +151,9 @@ func (l *Listener) another(ctx context.Context, r *Request, rest []byte) *Reques
 	case strings.HasPrefix(r.Path, "/-/"):
 		l.serveOwn(ctx, r, h)
 	default:
-		r.Beside.Later = true
+		if !r.Proxy {
+			r.Beside.rate, r.Beside.from = l.rate, clientaddr.Network(r.Remote.Addr())
+		}
 		return r
 	}
 	return nil

@@ -32,6 +32,7 @@ const (
 	SessionQuota
 	RequestRate
 	RequestQuota
+	RequestsFull
 	TicketsFull
 	HeadTooLarge
 	BackendRefused
@@ -118,6 +119,8 @@ var table = [codes]row{
 		"A plan's rate of messages or bytes has no room for the plain request; `Retry-After`, and which limit it was."},
 	RequestQuota: {"REQUEST_QUOTA", "429", ending.Gateway,
 		"A plan's quota of messages or bytes is used up; `Retry-After`, and which limit it was."},
+	RequestsFull: {"REQUESTS_FULL", "429", ending.Gateway,
+		"The application, or the client's address where no credential is needed, has too many [plain requests](#http-beside-the-socket) of this version in progress; `Retry-After`."},
 	TicketsFull: {"TICKETS_FULL", "429", ending.Gateway,
 		"The credential has as many [tickets](#tickets) that are not spent as it may; `Retry-After`."},
 	HeadTooLarge: {"HEAD_TOO_LARGE", "431", ending.Gateway,
@@ -135,9 +138,9 @@ var table = [codes]row{
 	BackendCredential: {"BACKEND_CREDENTIAL", "502", ending.Backend,
 		"The backend answered 401 to the credential that the version has for it, or there is no access token for that."},
 	Busy: {"BUSY", "503", ending.Gateway,
-		"Too many handshakes, or look-ups of credentials, are in progress; `Retry-After`."},
+		"Too many handshakes, plain requests or look-ups of credentials are in progress; `Retry-After`."},
 	VersionBusy: {"VERSION_BUSY", "503", ending.Gateway,
-		"Too many handshakes of this version wait for its backend; `Retry-After`."},
+		"Too many handshakes of this version wait for its backend, or too many plain requests of it are in progress; `Retry-After`."},
 	BackendBusy: {"BACKEND_BUSY", "503", ending.Gateway,
 		"Too many handshakes wait for the same backend; `Retry-After`."},
 	SessionsFull: {"SESSIONS_FULL", "503", ending.Gateway,
