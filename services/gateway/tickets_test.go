@@ -96,6 +96,7 @@ func (w *world) askTickets(method string, query url.Values, body string, headers
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
+	req.Host = req.Header.Get("Host")
 	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	if err != nil {
 		w.t.Fatal(err)
@@ -179,6 +180,44 @@ func TestTickets(t *testing.T) {
 	}
 	w.plane.touch(backplanev1.GrantEvent_CAUSE_TOKEN_REVOKED, "grants/good")
 	closes(t, c, 4001, "REVOKED")
+}
+
+// TestTicketsOfVirtualHosts buys a ticket at a virtual host, for a path there, as a page of the
+// version's origins may. It is spent at any address of the version.
+func TestTicketsOfVirtualHosts(t *testing.T) {
+	w := newWorld(t)
+	r := w.ticketed("1")
+	r.AllowedOrigins = []string{"https://app.example"}
+	r.FurtherAddresses = []*catalogv1.FurtherAddress{{Host: "chat.example.com", Addresses: []string{"ws://chat.example.com"}}}
+	w.plane.put(r)
+	token := w.plane.issue("good", "subscriptions/1", time.Hour)
+	w.start()
+	page := []string{"Host", "chat.example.com", "Origin", "https://app.example"}
+	ask := append([]string{"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"}, page...)
+	if got, header, text := w.askTickets(http.MethodOptions, url.Values{"path": {"/room"}}, "", ask...); got != http.StatusOK || header.Get("Access-Control-Allow-Origin") != "https://app.example" {
+		t.Errorf("a preflight = %d %v %s", got, header, text)
+	}
+	for _, at := range [][2]string{{"chat.example.com", "/room"}, {"gw.example.com", "/x/1"}} {
+		got, header, text := w.askTickets(http.MethodPost, url.Values{"path": {"/room"}}, "", append([]string{"Authorization", "Bearer " + token}, page...)...)
+		var b bought
+		if err := json.Unmarshal([]byte(text), &b); err != nil || got != http.StatusOK || header.Get("Access-Control-Allow-Origin") != "https://app.example" {
+			t.Fatalf("buy a ticket = %d %v %s, %v", got, header, text, err)
+		}
+		dial := &websocket.DialOptions{Host: at[0], HTTPHeader: http.Header{"Origin": {"https://app.example"}}}
+		c, _, err := websocket.Dial(t.Context(), w.plain+at[1]+"?ticket="+b.Ticket, dial) //nolint:bodyclose // Dial has read the body
+		if err != nil {
+			t.Errorf("spend it at %v: %v", at, err)
+			continue
+		}
+		echoes(t, c, "hello")
+		_ = c.CloseNow()
+	}
+	if got, _, text := w.askTickets(http.MethodPost, url.Values{"path": {"/x/1"}}, "", append([]string{"Authorization", "Bearer " + token}, page...)...); got != http.StatusOK {
+		t.Errorf("the whole host is the version's, so every path is: %d %s", got, text)
+	}
+	if got, _, text := w.askTickets(http.MethodPost, url.Values{"path": {"/room"}}, "", "Authorization", "Bearer "+token, "Host", "gw.example.com"); got != http.StatusNotFound {
+		t.Errorf("a ticket for the path of another host = %d %s, want 404", got, text)
+	}
 }
 
 // TestTicketIsSpentByOneCaller has 100 callers show one ticket at once.

@@ -56,7 +56,7 @@ func (s *Tidegate) Hostile(t testing.TB) map[string]string {
 		v, err := catalog.CreateVersion(ctx, &catalogv1.CreateVersionRequest{Parent: api.GetName(), Version: &catalogv1.Version{
 			Version: "1", Description: all, Tags: packed(50)[:20], Plans: []string{plan.GetName()},
 			Endpoints: &catalogv1.Endpoints{
-				Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend + "/" + strings.Join(strings.Fields(strings.ReplaceAll(name, "#", "")), "")}}},
+				Production: []*catalogv1.Endpoint{{Endpoint: &catalogv1.Endpoint_Url{Url: backend + "/" + strings.Join(strings.Fields(strings.NewReplacer("#", "", "{", "", "}", "").Replace(name)), "")}}},
 				ProductionConnection: &catalogv1.Connection{Credential: &catalogv1.Connection_Basic{Basic: &catalogv1.BasicCredential{
 					User: visible(name), Password: &catalogv1.Secret{Value: "p"},
 				}}},
