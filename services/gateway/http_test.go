@@ -181,7 +181,7 @@ func TestPlainRequestsAreNoSessions(t *testing.T) {
 		t.Errorf("ListSessions = %v, %v, want none", list, err)
 	}
 	cancel()
-	<-ended
+	_ = <-ended
 }
 
 // TestPlainRequestsAtAStop stops the gateway while a request runs: it has the drain time.

@@ -21,7 +21,7 @@ func (s *Tidegate) Publish(t testing.TB, ctx context.Context, name, backend stri
 	var header metadata.MD
 	v, err := catalogv1.NewCatalogServiceClient(s.Conn).PublishVersion(ctx, &catalogv1.PublishVersionRequest{Name: v.GetName()}, grpc.Header(&header))
 	must(t, err)
-	s.applied(t, ctx, header)
+	s.Applied(t, ctx, header)
 	return v
 }
 
@@ -79,13 +79,13 @@ func (s *Tidegate) Token(t testing.TB, ctx context.Context, application string, 
 		Application: app.GetName(), Version: v.GetName(),
 	})
 	must(t, err)
-	s.applied(t, ctx, header)
+	s.Applied(t, ctx, header)
 	return issued.GetAccessToken()
 }
 
-// applied waits until all that watch have applied the change that the header of an answer
+// Applied waits until all that watch have applied the change that the header of an answer
 // names.
-func (s *Tidegate) applied(t testing.TB, ctx context.Context, header metadata.MD) {
+func (s *Tidegate) Applied(t testing.TB, ctx context.Context, header metadata.MD) {
 	t.Helper()
 	change := strings.Join(header.Get(gen.ChangeHeader), "")
 	got, err := changev1.NewChangeServiceClient(s.Conn).WaitChange(ctx, &changev1.WaitChangeRequest{Name: change})

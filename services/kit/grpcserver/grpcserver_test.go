@@ -241,8 +241,8 @@ func TestPanicAndSize(t *testing.T) {
 	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: "panic"}); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a call that panics: %v, want INTERNAL without the cause", err)
 	}
-	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: strings.Repeat("x", 17<<20)}); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("17 MiB: %v, want RESOURCE_EXHAUSTED", err)
+	if _, err := c.GetRoute(t.Context(), &backplanev1.GetRouteRequest{Name: strings.Repeat("x", memnet.MaxMessage)}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a message above the bound: %v, want RESOURCE_EXHAUSTED", err)
 	}
 	if got, err := who(t, conn); got != "gateway" || err != nil {
 		t.Errorf("afterwards: %q, %v", got, err)

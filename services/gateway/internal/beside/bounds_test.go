@@ -29,7 +29,7 @@ func TestRequestsKeepNoHandshakesOut(t *testing.T) {
 	for _, id := range []string{"1", "2", "3"} {
 		r := w.route(hangs)
 		r.Name, r.Segment, r.Default = "apis/echo/versions/"+id, id, id == "1"
-		r.Endpoints.Production = stageOf(t, "ws"+refuses[len("http"):])
+		r.Production = stageOf(t, "ws"+refuses[len("http"):])
 		list = append(list, r)
 	}
 	open(list[2])

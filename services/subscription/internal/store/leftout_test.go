@@ -76,6 +76,9 @@ func TestRefusalsAreSeenByOwners(t *testing.T) {
 			for _, r := range all {
 				got, err := b.SessionRecord(t.Context(), tt.v, r.Ref)
 				got.Labels = r.Labels
+				if tt.name == "API's owner" && r.Application != "" {
+					r.Grant = "" // which token it was is for the application's owner
+				}
 				if seen := err == nil; seen != slices.Contains(want, r.Ref) || seen && !cmp.Equal(got, r) {
 					t.Errorf("%s: SessionRecord(%s %s) = %+v, %v", tt.name, r.Code, r.Ref, got, err)
 				}
