@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -181,7 +182,9 @@ func TestPlainRequestsAreNoSessions(t *testing.T) {
 		t.Errorf("ListSessions = %v, %v, want none", list, err)
 	}
 	cancel()
-	_ = <-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the request ends with %v, want that it was given up", err)
+	}
 }
 
 // TestPlainRequestsAtAStop stops the gateway while a request runs: it has the drain time.
