@@ -322,7 +322,7 @@ func TestDenyRuleAgain(t *testing.T) {
 		"request_id: was sent with another request within the last hour: must be a new UUID")
 }
 
-// TestRulesGoWithTheirAPI: an API is deleted with its rules, and gateways are told so. A
+// TestRulesGoWithTheirAPI: an administrator deletes an API with its rules, and gateways are told so. A
 // version that is deleted leaves a rule that names it alone, which then denies nothing else.
 func TestRulesGoWithTheirAPI(t *testing.T) {
 	f, ctx := onSQLite(t), t.Context()
@@ -340,7 +340,7 @@ func TestRulesGoWithTheirAPI(t *testing.T) {
 	}
 	w := f.watch("gateway-1", "")
 	w.snapshot()
-	if _, err := f.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: a.GetName()}, f.ann); err != nil {
+	if _, err := f.DeleteApi(ctx, &catalogv1.DeleteApiRequest{Name: a.GetName()}, f.root); err != nil {
 		t.Fatal(err)
 	}
 	gone := w.next().GetChange().GetEvent().GetRemovedDenyRules()
