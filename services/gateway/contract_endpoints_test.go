@@ -196,3 +196,21 @@ func TestHealthChecksWithoutClients(t *testing.T) {
 		t.Errorf("the endpoint of a version that is not published was checked %d times", n)
 	}
 }
+
+// TestTimeoutsOfTheVersion has endpoints that connect and say nothing: each of a version's
+// time-outs ends the handshake long before the gateway's own would.
+func TestTimeoutsOfTheVersion(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Listen.Timeout, w.cfg.Upstream.Timeout = time.Minute, time.Minute
+	silent, connected := backendAt(t, silentBackend)
+	soon := durationpb.New(200 * time.Millisecond)
+	w.balanced("dial", func(e *catalogv1.Endpoints) { e.Timeouts = &catalogv1.Timeouts{Dial: soon} }, "wss"+strings.TrimPrefix(silent, "ws"))
+	w.balanced("handshake", func(e *catalogv1.Endpoints) { e.Timeouts = &catalogv1.Timeouts{Handshake: soon} }, silent)
+	w.start()
+	for _, version := range []string{"dial", "handshake"} {
+		if a := w.refuses(headOf("/x/"+version, "")); a.Status != http.StatusGatewayTimeout {
+			t.Errorf("%s: %+v, want 504", version, a)
+		}
+		<-connected
+	}
+}
