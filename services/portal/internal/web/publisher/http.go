@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
-	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 	"github.com/tidegatehq/tidegate/services/portal/internal/web/ui"
 )
 
@@ -50,23 +49,7 @@ func beside() versionForm {
 // httpFields are the entries about plain requests. Each changes all of it.
 func httpFields(v *catalogv1.Version) []ui.Field {
 	h := v.GetHttp()
-	var kinds, where, keys []string
-	for _, s := range h.GetSecurity() {
-		switch {
-		case s.GetNone() != nil:
-			kinds = append(kinds, "none")
-		case s.GetApiKey() != nil:
-			kinds = append(kinds, "api_key")
-		default:
-			kinds = append(kinds, "oauth2")
-		}
-		for _, place := range s.GetOauth2().GetPlaces() {
-			where = append(where, credentialplace.Text(place))
-		}
-		for _, place := range s.GetApiKey().GetPlaces() {
-			keys = append(keys, credentialplace.Text(place))
-		}
-	}
+	kinds, where, keys := schemes(h.GetSecurity())
 	security, body, timeout := strings.Join(kinds, ","), "", ""
 	if h.GetMaxBodyBytes() > 0 {
 		body = ui.Bytes(h.GetMaxBodyBytes())

@@ -180,10 +180,10 @@ func scheme(form *ui.Form, kind string) *catalogv1.SecurityScheme {
 	}
 }
 
-// securityFields are the entries of a version's security.
-func securityFields(v *catalogv1.Version) []ui.Field {
-	var kinds, where, keys []string
-	for _, s := range v.GetSecurity() {
+// schemes are what the entries of security have of alternatives: what they are, and the places
+// of tokens and of API keys.
+func schemes(list []*catalogv1.SecurityScheme) (kinds, where, keys []string) {
+	for _, s := range list {
 		switch {
 		case s.GetNone() != nil:
 			kinds = append(kinds, "none")
@@ -199,6 +199,12 @@ func securityFields(v *catalogv1.Version) []ui.Field {
 			keys = append(keys, credentialplace.Text(place))
 		}
 	}
+	return kinds, where, keys
+}
+
+// securityFields are the entries of a version's security.
+func securityFields(v *catalogv1.Version) []ui.Field {
+	kinds, where, keys := schemes(v.GetSecurity())
 	value := cmp.Or(strings.Join(kinds, ","), "oauth2")
 	options := []ui.Option{
 		{Value: "oauth2", Text: "With an access token", Hint: "OAuth 2.0, of an application"},
