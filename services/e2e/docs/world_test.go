@@ -277,12 +277,19 @@ func (p *place) another(t *testing.T) *place {
 	return q
 }
 
+// givenPorts are those that freePort has returned: nobody listens there yet, and none is
+// given twice.
+var givenPorts sync.Map
+
 // freePort returns an address that nobody listens on, below the range that
 // outgoing connections use.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		if _, given := givenPorts.LoadOrStore(addr, true); given {
+			continue
+		}
 		if lis, err := net.Listen("tcp", addr); err == nil {
 			lis.Close()
 			return addr
