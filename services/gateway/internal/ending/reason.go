@@ -63,7 +63,7 @@ var reasons = [...]entry{
 	MaxAge: {"MAX_AGE", Gateway, 1012, 1001,
 		"The session reached its maximum age. The close has a retry hint."},
 	TooBig: {"TOO_BIG", Gateway, 1009, 1001,
-		"A message is over 1 MiB. This is decided on the frame header, before the payload is read."},
+		"A message is over the smallest of what plans, version and gateway (1 MiB) allow. This is decided on the frame header, before the payload is read."},
 	Slow: {"SLOW", Gateway, 1013, 1013,
 		"A peer took no byte for 10 s, in which the other was not read. The slow connection is cut."},
 	Flood: {"FLOOD", Gateway, 1008, 1001,

@@ -342,11 +342,10 @@ func TestChangeKeepsWhatIsKnown(t *testing.T) {
 	w := newWorld(t, nil)
 	stays, goes, refuses := newEcho(t, nil), newEcho(t, nil), saying(t, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
 	w.serveAll([]string{refuses, stays.url, goes.url})
-	var conns []answer
 	for range 2 {
 		conn := w.dial(false)
 		w.send(conn, request("/echo/1.0.0", good))
-		conns = append(conns, w.receive(conn))
+		w.receive(conn)
 	}
 	w.serveAll([]string{"ws://127.0.0.1:1", stays.url, refuses})
 	stage := stageOf(w)
@@ -357,7 +356,5 @@ func TestChangeKeepsWhatIsKnown(t *testing.T) {
 			t.Errorf("of endpoint %d is known %+v, want %+v", i, got, want)
 		}
 	}
-	if n := w.sessions.Gauges().Live; n != 2 || len(conns) != 2 {
-		t.Errorf("after the change %d sessions live, want 2", n)
-	}
+	eventually(t, "the sessions live after the change", func() bool { return w.sessions.Gauges().Live == 2 })
 }
