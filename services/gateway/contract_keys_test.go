@@ -15,24 +15,12 @@ import (
 
 	catalogv1 "github.com/tidegatehq/tidegate/gen/go/tidegate/catalog/v1"
 	"github.com/tidegatehq/tidegate/services/kit/apikey"
-	"github.com/tidegatehq/tidegate/services/kit/credentialplace"
 )
 
 // takingKeys makes a version take API keys alone, at these places, as users write them.
 func (w *world) takingKeys(version string, places ...string) {
 	w.t.Helper()
-	scheme := &catalogv1.APIKeyScheme{}
-	for _, text := range places {
-		place, err := credentialplace.Parse(text)
-		if err != nil {
-			w.t.Fatalf("%q %v", text, err)
-		}
-		scheme.Places = append(scheme.Places, place)
-	}
-	r := w.route(version)
-	r.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: scheme}}}
-	r.AllowedOrigins = []string{"https://app.example"}
-	w.plane.put(r)
+	w.takes(version, &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_ApiKey{ApiKey: &catalogv1.APIKeyScheme{Places: w.places(places)}}})
 }
 
 // TestKeysAtPlaces has an API key at each place in each form. The key opens a session, and

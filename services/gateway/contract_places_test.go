@@ -20,18 +20,27 @@ import (
 // taking makes a version take access tokens at these places, as users write them.
 func (w *world) taking(version string, places ...string) {
 	w.t.Helper()
-	oauth2 := &catalogv1.OAuth2Scheme{}
-	for _, text := range places {
+	w.takes(version, &catalogv1.SecurityScheme{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: &catalogv1.OAuth2Scheme{Places: w.places(places)}}})
+}
+
+// takes makes a version take what a scheme does, from pages of one origin and from programs.
+func (w *world) takes(version string, scheme *catalogv1.SecurityScheme) {
+	r := w.route(version)
+	r.Security, r.AllowedOrigins = []*catalogv1.SecurityScheme{scheme}, []string{"https://app.example"}
+	w.plane.put(r)
+}
+
+// places reads places as users write them.
+func (w *world) places(texts []string) (list []*catalogv1.CredentialPlace) {
+	w.t.Helper()
+	for _, text := range texts {
 		place, err := credentialplace.Parse(text)
 		if err != nil {
 			w.t.Fatalf("%q %v", text, err)
 		}
-		oauth2.Places = append(oauth2.Places, place)
+		list = append(list, place)
 	}
-	r := w.route(version)
-	r.Security = []*catalogv1.SecurityScheme{{Scheme: &catalogv1.SecurityScheme_Oauth2{Oauth2: oauth2}}}
-	r.AllowedOrigins = []string{"https://app.example"}
-	w.plane.put(r)
+	return list
 }
 
 // TestPlaces has a good token and bad ones at each place of a handshake, over ws and wss, and
