@@ -189,6 +189,7 @@ func TestConnectionsCount(t *testing.T) {
 		} else if !a.Close {
 			kept++
 		}
+		eventually(t, "its place is given back", func() bool { return w.server.InFlight() == 0 })
 	}
 	if kept == 0 || kept > 2 {
 		t.Errorf("%d connections are kept, with 4 slots, want one or two", kept)
